@@ -1,0 +1,71 @@
+"""Every error that the hub raises on purpose. The class is the policy: what the caller should do next."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+
+
+class HubError(Exception):
+    """The root; caught only at the edge of the process."""
+
+
+class ConfigError(HubError):
+    """`hub.yaml` or the command line is wrong; the message says where and what to do. One line per mistake."""
+
+
+class TransientError(HubError):
+    """Try again later; not before `retry_after` if the other side named a time."""
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RateLimitedError(TransientError):
+    """The source asks us to slow down."""
+
+
+class UnauthorizedError(TransientError):
+    """The source refuses our credentials: a person must act, then it heals without restart."""
+
+
+class PermanentError(HubError):
+    """Trying again cannot help: dead-letter it. `status` is the HTTP status where a source's answer caused it."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class SignatureError(PermanentError):
+    """The delivery does not prove that it comes from the source: 401, nothing is kept."""
+
+
+class AccountError(PermanentError):
+    """The delivery is genuine and for another account than this connection's: refused, nothing is kept."""
+
+
+class NormalizeError(PermanentError):
+    """The payload is not what we know."""
+
+
+class OffsetsMoved(HubError):
+    """Another worker has applied this batch already; `stored` says where to go on: {(topic, partition): next}."""
+
+    def __init__(self, stored: Mapping[tuple[str, int], int]) -> None:
+        super().__init__("the store's offsets have moved")
+        self.stored = dict(stored)
+
+
+class StaleWorkerError(HubError):
+    """The store was folded by a newer revision of the hub than this process runs: it must stop."""
+
+
+@contextmanager
+def translated(table: Mapping[type[Exception], type[HubError]]) -> Iterator[None]:
+    """Turn a library's exceptions into ours; everything else passes."""
+    try:
+        yield
+    except tuple(table) as error:
+        ours = next(to for kind, to in table.items() if isinstance(error, kind))
+        raise ours(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,28 @@
+"""The one door for connectors: everything that one may import from the engine stands here.
+
+A connector is a value made of functions. It does no retry, no batching and no state: the engine owns them.
+"""
+
+from core.errors import NormalizeError, PermanentError, SignatureError, TransientError, UnauthorizedError
+from core.sdk.connector import (
+    Connector,
+    ConnectorConfig,
+    Delivery,
+    Hint,
+    Http,
+    Page,
+    Payload,
+    Response,
+    Split,
+    Stream,
+    Webhook,
+)
+from core.sdk.events import Maker, classify
+from core.sdk.text import plain
+from core.sdk.times import from_iso, from_ms, from_seconds, to_ms
+
+__all__ = [
+    "Connector", "ConnectorConfig", "Delivery", "Hint", "Http", "Maker", "NormalizeError", "Page", "Payload",
+    "PermanentError", "Response", "SignatureError", "Split", "Stream", "TransientError", "UnauthorizedError",
+    "Webhook", "classify", "from_iso", "from_ms", "from_seconds", "plain", "to_ms",
+]  # fmt: skip

@@ -1,0 +1,188 @@
+"""What a connector consists of, and what the engine hands it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.entities import EvidenceClass
+from schemas.event import Event
+
+
+class ConnectorConfig(BaseModel):
+    """What every entry under `connections:` may say; a connector's own settings are added by its subclass.
+
+    `base_url` and the secrets are filled in by the hub where `mock: true` stands.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str = Field(description="The connector's name.")
+    mock: bool = Field(False, description="Talk to the connector's own contract mock, started by the hub.")
+    account: str | None = Field(None, description="The source's own tenant; part of every key, so never change it.")
+    since: timedelta = Field(timedelta(days=30), description="How far back the first fetch goes.")
+    poll_every: timedelta = Field(timedelta(minutes=5), description="Pause between two polls.")
+    drop: list[str] = Field([], description="Paths of the schema, such as `message.body`, that never enter the hub.")
+    base_url: str = Field("", description="Where the source's API answers; empty: the source's own address.")
+    max_body: int = Field(5_000_000, description="Largest webhook body in bytes, also after decompression.")
+
+
+C = TypeVar("C", bound=ConnectorConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One webhook request. `url` is the public address as the source called it; header names are lower-case."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes  # decompressed, bounded
+    query: Mapping[str, str] = field(default_factory=dict)
+    path_secret: str = ""  # the last part of /hooks/<connection>/<secret>, where there is one
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One raw item from a source. `kind` is the connector's own word and says how to normalize `data`.
+
+    `received` is epoch ms (UTC): when a push arrived, or when the read's request *started*. `at` is the push
+    envelope's own time (epoch ms), where it has one.
+    """
+
+    kind: str
+    data: Any
+    account: str
+    pushed: bool
+    received: int
+    at: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A webhook said that this object changed, and little more: it will be fetched in a batch by `hydrate`."""
+
+    kind: str
+    id: str
+    at: int  # epoch ms, by the source's clock
+    action: str = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A delivery taken apart. `ignored` names kinds that we do not know or do not need: counted, kept raw."""
+
+    payloads: Sequence[Payload] = ()
+    hints: Sequence[Hint] = ()
+    ignored: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook(Generic[C]):
+    """How deliveries are proved and taken apart. All of it pure: no I/O, and the clock is handed in.
+
+    `enabled` says whether the connection has what verification needs; without it the connection is poll-only.
+    `verify` raises SignatureError; it sees the raw delivery. `cut` returns the parsed body without secrets (and runs
+    before anything is published). `split` takes the cut body; it raises AccountError for another account's delivery and
+    NormalizeError where the shape is wrong. `account` is the connection's account.
+    `instructions` is what a person pastes and clicks, shown by `hub check --live`; `path_secret` names the setting that
+    is part of the URL, where the source cannot sign.
+    """
+
+    enabled: Callable[[C], bool]
+    verify: Callable[[Delivery, C, datetime], None]
+    split: Callable[[Any, Delivery, C, str, int], Split]  # (body, delivery, config, account, received ms)
+    cut: Callable[[Any], Any] = lambda body: body
+    methods: frozenset[str] = frozenset({"POST"})  # HEAD is answered 200 where it is listed
+    path_secret: str | None = None
+    instructions: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A source's answer with a status below 300; anything else was raised. `started` is epoch ms of the request."""
+
+    status: int
+    headers: Mapping[str, str]  # lower-case names
+    data: Any  # parsed JSON; None where the body was empty
+    started: int
+
+
+class Http(Protocol):
+    """The engine's HTTP client for one connection: base URL, authentication, retries, limits and clock are its own.
+
+    `path` is relative to the connection's base URL or a whole URL on the same host (another host is refused). Raises
+    RateLimitedError, UnauthorizedError and TransientError after its own retries; PermanentError with `status` for
+    other 4xx answers (404 and 410 included).
+    """
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response: ...
+
+    async def get(self, path: str, **params: str | int) -> Response: ...
+
+    def now(self) -> datetime:
+        """The time of day, UTC: connectors take it from here and nowhere else."""
+        ...
+
+
+Cursor = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Payloads and the cursor with which to go on *after* them; the engine saves it once they are on the bus."""
+
+    payloads: Sequence[Payload]
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Stream(Generic[C]):
+    """One list of a source. `poll(http, config, account, cursor)` ends by itself; the same cursor twice is an error.
+
+    Cursor None: the first fetch, back to `config.since`. Later calls get the last saved cursor and yield what changed
+    since, with an overlap where the source's index lags. `every` overrides `poll_every`.
+    """
+
+    name: str
+    poll: Callable[[Http, C, str, Cursor | None], AsyncIterator[Page]]
+    every: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connector(Generic[C]):
+    """The whole contract.
+
+    `evidence` maps (person's role, identifier kind) to its class; `join` of the class decides: proved and recorded
+    join, claimed suggests. `account` proves the credentials and returns the source's own account (with no `account` in
+    the config), asked once. `auth` gives the request headers. `no_write` names fields (`call.transfers`) whose null
+    says nothing. `secrets` name settings that are secret beyond SecretStr types.
+    """
+
+    name: str
+    title: str
+    category: Literal["helpdesk", "telephony", "crm", "knowledge"]
+    config: type[C]
+    normalize: Callable[[Payload], Iterable[Event]]
+    evidence: Mapping[tuple[str, str], EvidenceClass]
+    base_url: Callable[[C], str]
+    auth: Callable[[C], Mapping[str, str]]
+    account: Callable[[Http, C], Awaitable[str]]
+    webhook: Webhook[C] | None = None
+    streams: Sequence[Stream[C]] = ()
+    hydrate: Callable[[Http, C, str, Sequence[Hint]], AsyncIterator[Payload]] | None = None
+    batch: int = 100  # how many hints one hydrate call takes
+    rate_headers: tuple[str, str] = ("", "")  # names of the remaining and reset headers
+    scopes: Sequence[str] = ()
+    mock: str = ""  # the module of its contract mock, `connectors.<name>.mock`

@@ -1,0 +1,43 @@
+"""Every time format of the sources, to one: RFC 3339, UTC, milliseconds, `Z`. Pure."""
+
+from datetime import UTC, datetime
+
+from core.errors import NormalizeError
+
+
+def from_ms(value: float | str | None) -> str | None:
+    """Epoch milliseconds (a number or its text). None and empty stay None; NormalizeError for anything else."""
+    if value is None or value == "":
+        return None
+    try:
+        moment = datetime.fromtimestamp(int(value) // 1000, tz=UTC)
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(value) % 1000:03d}Z"
+    except (ValueError, OverflowError, OSError, TypeError):
+        raise NormalizeError(f"not a time in epoch milliseconds: {value!r}") from None
+
+
+def from_seconds(value: float | str | None) -> str | None:
+    """Epoch seconds (a number or its text). None, empty and 0 (how sources write "never") give None."""
+    if value is None or value == "" or value == 0:
+        return None
+    try:
+        return from_ms(round(float(value) * 1000))
+    except (ValueError, TypeError):
+        raise NormalizeError(f"not a time in epoch seconds: {value!r}") from None
+
+
+def from_iso(value: str | None) -> str | None:
+    """ISO 8601 in any of its forms (offset with or without colon, ns cut to ms); without offset it is UTC."""
+    if value is None or value == "":
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except (ValueError, AttributeError):
+        raise NormalizeError(f"not an ISO 8601 time: {value!r}") from None
+    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def to_ms(value: str) -> int:
+    """Epoch milliseconds of a time in our own format."""
+    return int(datetime.fromisoformat(value).timestamp() * 1000 + 0.5)

@@ -1,0 +1,270 @@
+"""The store: objects, evidence, persons, customers, dead letters. One interface, SQLite and PostgreSQL behind it.
+
+All statements are set-based: arguments and results are whole batches, never one row per event. Rows are plain tuples,
+so that they pass to a driver as they are. Everything that needs a batch to be complete happens in one `writing()`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
+
+
+class HubRow(NamedTuple):
+    """The one row of the hub: `seq` counts versions of this `generation`; `secret` keys the birth ids; `kind` is
+    `demo` or `real`, marked at birth."""
+
+    generation: int
+    seq: int
+    fold_revision: int
+    kind: str
+    secret: bytes
+
+
+class ObjectRow(NamedTuple):
+    """A source object. `registers` is projection's own JSON; `card` its rendered piece of the record (None: gone).
+
+    `parent` is the conversation of a message; `text` what full text search finds (articles only).
+    """
+
+    key: str
+    entity: str
+    parent: str | None
+    registers: bytes
+    card: bytes | None
+    text: str | None = None
+
+
+class PartyRow(NamedTuple):
+    """A source person's part in an activity. `at` sorts the timeline (RFC 3339); `open` activities need work."""
+
+    object: str
+    person: str
+    role: str
+    entity: str
+    at: str
+    open: bool
+
+
+class PersonRow(NamedTuple):
+    """A source person. `implied`: the canonical identifier of one without a contact. `customer` is the current
+    customer's id. `alias_of` the key into which the source merged this one. `names` are full names, newline-separated.
+    `departed`: deleted at the source. `state`: projection's own JSON of the person's visible fields (None: implied)."""
+
+    key: str
+    birth_id: str
+    customer: str
+    implied: str | None
+    first: int
+    staff: bool
+    departed: bool
+    alias_of: str | None
+    names: str
+    state: bytes | None
+
+
+class EvidenceRow(NamedTuple):
+    person: str
+    identifier: str
+    class_: str
+    former: bool
+
+
+class ActivityRow(NamedTuple):
+    """A card as one person's customer sees it."""
+
+    person: str
+    object: str
+    role: str
+    entity: str
+    at: str
+    open: bool
+    card: bytes
+
+
+class CustomerRow(NamedTuple):
+    """A customer as published. `record` is the JSON without version; `search` what look-up by words finds;
+    `cause` JSON: why this version came to be; `status` live, merged or erased; `into` the id it merged into."""
+
+    id: str
+    seq: int
+    status: str
+    into: str | None
+    hash: bytes
+    record: bytes
+    search: str
+    cause: bytes
+
+
+class DeadRow(NamedTuple):
+    """A dead letter. `id` derives from the input, so that a redelivery is the same letter. `stage`: normalize, fold,
+    hydrate. `state`: open, replayed, discarded. `at` is epoch ms."""
+
+    id: str
+    connection: str
+    stage: str
+    reason: str
+    payload: bytes
+    at: int
+    state: str
+    times: int
+
+
+class TokenRow(NamedTuple):
+    """An access token or login session, by the SHA-256 of its secret. `kind`: token, login (once), session. Times are
+    epoch ms; `expires` 0: never."""
+
+    hash: bytes
+    kind: str
+    name: str
+    scopes: str
+    created: int
+    expires: int
+
+
+class Writing(Protocol):
+    """One transaction of the one writer. Leaving without exception commits; anything else rolls back."""
+
+    hub: HubRow
+
+    async def move_offsets(self, moves: Sequence[tuple[str, int, int, int]]) -> None:
+        """(topic, partition, from, to): compare-and-set; an unknown partition counts as stored at `from`. Raises
+        OffsetsMoved with the stored ones where any does not match."""
+        ...
+
+    async def suppressed(self, keys: Sequence[str]) -> set[str]: ...
+    async def suppress(self, keys: Sequence[str], at: int) -> None: ...
+    async def objects(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Registers by key; unknown keys are absent."""
+        ...
+
+    async def put_objects(self, rows: Sequence[ObjectRow]) -> None: ...
+    async def put_parties(self, objects: Sequence[str], rows: Sequence[PartyRow]) -> list[tuple[str, str]]:
+        """Replace all parties of these objects. Returns (object, person) pairs that were removed."""
+        ...
+
+    async def persons(self, keys: Sequence[str]) -> list[PersonRow]: ...
+    async def persons_of(self, customers: Sequence[str]) -> list[PersonRow]: ...
+    async def put_persons(self, rows: Sequence[PersonRow]) -> None: ...
+    async def set_customers(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """(person key, customer id): move these persons."""
+        ...
+
+    async def aliases_to(self, keys: Sequence[str]) -> list[PersonRow]:
+        """Persons whose `alias_of` is one of these."""
+        ...
+
+    async def evidence(self, persons: Sequence[str]) -> list[EvidenceRow]: ...
+    async def put_evidence(self, persons: Sequence[str], rows: Sequence[EvidenceRow]) -> None:
+        """Replace all evidence of these persons."""
+        ...
+
+    async def holders(self, identifiers: Sequence[str], at_most: int) -> dict[str, list[str]]:
+        """Persons per identifier (implied ones included), at most `at_most + 1` each: more means shared."""
+        ...
+
+    async def activities(self, persons: Sequence[str], recent: int, open_: int) -> list[ActivityRow]:
+        """Per person the `recent` newest and the `open_` oldest open activities that have a card, without doubles."""
+        ...
+
+    async def customers(self, ids: Sequence[str]) -> dict[str, CustomerRow]: ...
+    async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str]] = ()) -> None:
+        """Also (customer id, entity type) pairs: which parts changed, at the customer's seq."""
+        ...
+
+    async def put_dead(self, rows: Sequence[DeadRow]) -> None:
+        """A letter that is known already counts one up and is open again."""
+        ...
+
+    async def set_seq(self, seq: int) -> None: ...
+    async def all_object_keys(self, after: str, limit: int) -> list[str]:
+        """For a rebuild: the keys behind `after`, in order."""
+        ...
+
+    async def new_generation(self, fold_revision: int) -> HubRow: ...
+
+
+class Store(Protocol):
+    """Raises TransientError where the database is down, busy or out of disk."""
+
+    def writing(self) -> AbstractAsyncContextManager[Writing]:
+        """Begin, lock the hub row first and alone (one writer at a time), read it."""
+        ...
+
+    async def hub(self) -> HubRow: ...
+    async def offsets(self, topic: str) -> dict[int, int]: ...
+    # -- feed and publish
+    async def changes(self, after: int, limit: int, *, at_most: int | None = None) -> tuple[HubRow, list[CustomerRow]]:
+        """Customers with `seq` above `after` in order, and the hub row of the same snapshot."""
+        ...
+
+    async def published(self) -> int: ...
+    async def set_published(self, old: int, new: int) -> bool:
+        """Compare-and-set; False where somebody else moved it."""
+        ...
+
+    async def parts(self, customers: Sequence[str], after: int) -> dict[str, set[str]]:
+        """Entity types that changed per customer with a seq above `after`."""
+        ...
+
+    def notified(self, timeout: float) -> AbstractAsyncContextManager["Notices"]:
+        """See Notices."""
+        ...
+
+    # -- look-ups
+    async def customer(self, id: str) -> CustomerRow | None:
+        """By any id that was ever a birth id: also through the person that it was made for."""
+        ...
+
+    async def customers_by_id(self, ids: Sequence[str]) -> list[CustomerRow]: ...
+    async def by_identifier(self, identifier: str) -> list[PersonRow]:
+        """All persons, implied ones included, that hold a canonical identifier; at most 200."""
+        ...
+
+    async def persons_by_key(self, keys: Sequence[str]) -> list[PersonRow]: ...
+    async def person_keys(self, customer: str) -> list[PersonRow]: ...
+    async def search(self, words: str, limit: int, after: str = "") -> list[CustomerRow]:
+        """Live customers in whose `search` text every word begins a word; newest change first; empty: all.
+        `after` is the id of the last one of the page before."""
+        ...
+
+    async def timeline(self, persons: Sequence[str], before: tuple[str, str] | None, limit: int) -> list[ActivityRow]:
+        """Activities newest first, by (at, object) descending below `before`."""
+        ...
+
+    async def object(self, key: str) -> ObjectRow | None: ...
+    async def objects_by_key(self, keys: Sequence[str]) -> list[ObjectRow]: ...
+    async def articles(self, words: Sequence[str], limit: int) -> list[ObjectRow]:
+        """Articles whose text has any of the words, the best first; verified ones before others of equal rank."""
+        ...
+
+    async def counts(self) -> dict[tuple[str, str], int]:
+        """Live objects per (vendor/account, entity), and ("", "customer")."""
+        ...
+
+    # -- dead letters
+    async def dead(self, state: str, limit: int, after: str = "") -> list[DeadRow]: ...
+    async def dead_letter(self, id: str) -> DeadRow | None: ...
+    async def set_dead(self, ids: Sequence[str], state: str) -> int: ...
+    async def dead_counts(self) -> dict[str, int]:
+        """Open letters per connection."""
+        ...
+
+    # -- tokens
+    async def put_token(self, row: TokenRow) -> None: ...
+    async def token(self, hash: bytes) -> TokenRow | None: ...
+    async def take_token(self, hash: bytes) -> TokenRow | None:
+        """Return and delete it: for what works once."""
+        ...
+
+    async def tokens(self, kind: str) -> list[TokenRow]: ...
+    async def drop_token(self, name: str) -> int: ...
+    # -- connection state that is not on the bus, for status: one JSON document per connection
+    async def put_state(self, connection: str, process: str, document: bytes, at: int) -> None: ...
+    async def states(self) -> list[tuple[str, str, bytes, int]]: ...
+    async def close(self) -> None: ...
+
+
+class Notices(Protocol):
+    """Wakes up after commits of any process."""
+
+    def __aiter__(self) -> AsyncIterator[None]: ...
