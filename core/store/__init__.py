@@ -83,7 +83,8 @@ class ActivityRow(NamedTuple):
 
 class CustomerRow(NamedTuple):
     """A customer as published. `record` is the JSON without version; `search` what look-up by words finds;
-    `cause` JSON: why this version came to be; `status` live, merged or erased; `into` the id it merged into."""
+    `cause` JSON: why this version came to be; `status` live, merged or erased; `into` the id it merged into;
+    `identity` process's own JSON of what the last partition said of it."""
 
     id: str
     seq: int
@@ -93,6 +94,17 @@ class CustomerRow(NamedTuple):
     record: bytes
     search: str
     cause: bytes
+    identity: bytes
+
+
+class CustomerHead(NamedTuple):
+    """What process needs of a customer without reading the record."""
+
+    id: str
+    seq: int
+    status: str
+    hash: bytes
+    identity: bytes
 
 
 class DeadRow(NamedTuple):
@@ -166,7 +178,7 @@ class Writing(Protocol):
         """Per person the `recent` newest and the `open_` oldest open activities that have a card, without doubles."""
         ...
 
-    async def customers(self, ids: Sequence[str]) -> dict[str, CustomerRow]: ...
+    async def heads(self, ids: Sequence[str]) -> dict[str, CustomerHead]: ...
     async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str]] = ()) -> None:
         """Also (customer id, entity type) pairs: which parts changed, at the customer's seq."""
         ...
