@@ -1,0 +1,202 @@
+"""What is known of one source object: every field a last-writer-wins register, and existence a register of its own.
+
+Applying is commutative, associative and idempotent: any order, any number of times, the same bytes. A write wins by
+(order key, event id). A `full` event also unsets every field whose last write is older than itself. A final deletion
+beats everything; an erasure also empties the registers for good. `call.status` compares its rank first, so that a
+terminal state is never left.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+RANKS: dict[tuple[str, str], dict[str, int]] = {
+    ("call", "status"): {
+        "ringing": 0,
+        "in_progress": 1,
+        "not_connected": 2,
+        "missed": 3,
+        "voicemail": 4,  # a missed call with a message is more than a missed call
+        "answered": 5,
+    }
+}
+_Stamp = list[int]  # clock, read, sequence, mapper, received
+
+
+class Write(Protocol):
+    """An event, as schemas.event.Event and core.bus.codec.Incoming both are."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def order(self) -> tuple[int, int, int, int]: ...
+    @property
+    def received(self) -> int: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def data(self) -> dict[str, Any]: ...
+    @property
+    def into(self) -> str | None: ...
+    @property
+    def final(self) -> bool: ...
+    @property
+    def erased(self) -> bool: ...
+
+
+class Fact(NamedTuple):
+    """A field's value, the event that wrote it, and when it was observed (epoch ms; the source's clock if there is one)."""
+
+    value: Any
+    event: str
+    observed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """What an object says now. `state`: live, deleted, erased, or merged (then `into` is the surviving key)."""
+
+    state: str
+    facts: dict[str, Fact]
+    into: str | None
+    first: int  # epoch ms: when its first event was received
+
+    def get(self, field: str) -> Any:
+        fact = self.facts.get(field)
+        return fact.value if fact else None
+
+
+class Registers:
+    """One object's registers. `dump()` is canonical: equal states are equal bytes."""
+
+    __slots__ = ("_events", "_exists", "_fields", "_full", "_into", "entity", "first")
+
+    def __init__(self, entity: str) -> None:
+        self.entity = entity
+        self.first = 0
+        self._events: dict[str, _Stamp] = {}
+        self._fields: dict[str, list[Any]] = {}  # field -> [event id, value]
+        self._full: str | None = None
+        self._exists: list[Any] | None = None  # [final, event id, state]
+        self._into: list[str] | None = None  # [event id, key]
+
+    @classmethod
+    def load(cls, data: bytes) -> "Registers":
+        raw = orjson.loads(data)
+        self = cls(raw["n"])
+        self.first = raw["t"]
+        self._events = raw["e"]
+        self._fields = raw["f"]
+        self._full = raw.get("u")
+        self._exists = raw.get("x")
+        self._into = raw.get("m")
+        return self
+
+    def dump(self) -> bytes:
+        raw: dict[str, Any] = {"n": self.entity, "t": self.first, "e": self._events, "f": self._fields}
+        if self._full:
+            raw["u"] = self._full
+        if self._exists:
+            raw["x"] = self._exists
+        if self._into:
+            raw["m"] = self._into
+        return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
+
+    def apply(self, write: Write) -> None:
+        """Take one event in. An event that is old or double changes nothing that can be seen."""
+        self.first = min(self.first, write.received) if self.first else write.received
+        if self._exists and self._exists[2] == "erased" and not write.erased:
+            return
+        stamp = [*write.order, write.received]
+        known = self._events.get(write.id)
+        if known is not None:
+            if known[:4] > stamp[:4]:
+                return
+            if known[:4] == stamp[:4]:
+                known[4] = min(known[4], stamp[4])
+                return
+        self._events[write.id] = stamp
+        match write.action:
+            case "upserted":
+                self._upsert(write)
+                self._exist(write, "live")
+            case "deleted":
+                self._exist(write, "erased" if write.erased else "deleted")
+            case "merged":
+                if self._into is None or self._beats(write.id, self._into[0]):
+                    self._into = [write.id, write.into or ""]
+        self._prune()
+
+    def _rank(self, id: str) -> tuple[list[int], str]:
+        return self._events[id][:4], id
+
+    def _beats(self, challenger: str, holder: str) -> bool:
+        return challenger == holder or self._rank(challenger) > self._rank(holder)
+
+    def _upsert(self, write: Write) -> None:
+        id = write.id
+        for field, value in write.data.items():
+            held = self._fields.get(field)
+            if held is None or self._wins(id, field, value, held):
+                self._fields[field] = [id, value]
+        if write.mode == "full" and (self._full is None or self._beats(id, self._full)):
+            self._full = id
+
+    def _wins(self, id: str, field: str, value: Any, held: list[Any]) -> bool:
+        ranks = RANKS.get((self.entity, field))
+        if ranks:
+            new, old = ranks.get(value, -1), ranks.get(held[1], -1)
+            if new != old:
+                return new > old
+        return self._beats(id, held[0])
+
+    def _exist(self, write: Write, state: str) -> None:
+        new = [write.final, write.id, state]
+        old = self._exists
+        if old is None or (new[0], state == "erased", self._rank(write.id)) >= (
+            old[0],
+            old[2] == "erased",
+            self._rank(old[1]),
+        ):
+            self._exists = new
+
+    def _prune(self) -> None:
+        if self._exists and self._exists[2] == "erased":
+            self._fields, self._full, self._into = {}, None, None
+        if self._full:
+            floor = self._rank(self._full)
+            ranked = {field for (entity, field) in RANKS if entity == self.entity}
+            stale = [
+                name
+                for name, (id, _) in self._fields.items()
+                if id != self._full and name not in ranked and self._rank(id) < floor
+            ]
+            for name in stale:
+                del self._fields[name]
+        used = {id for id, _ in self._fields.values()}
+        used.update(id for id in (self._full, self._exists and self._exists[1], self._into and self._into[0]) if id)
+        if len(used) < len(self._events):
+            self._events = {id: stamp for id, stamp in self._events.items() if id in used}
+
+    def visible(self) -> Visible:
+        """What the object says now; of a deleted or merged one, what it said last (nothing, if it was erased)."""
+        state = self._exists[2] if self._exists else "live"
+        if self._into:
+            state = state if state == "erased" else "merged"
+        events = self._events
+        facts = {
+            name: Fact(value, id, events[id][0] or events[id][4])
+            for name, (id, value) in self._fields.items()
+            if value is not None
+        }
+        return Visible(state, facts, self._into[1] if self._into else None, self.first)
+
+    def newest(self) -> tuple[str, int] | None:
+        """(event id, observed) of the latest write that still counts."""
+        if not self._events:
+            return None
+        id = max(self._events, key=self._rank)
+        return id, self._events[id][0] or self._events[id][4]
