@@ -30,11 +30,12 @@ class UnauthorizedError(TransientError):
 
 
 class PermanentError(HubError):
-    """Trying again cannot help: dead-letter it. `status` is the HTTP status where a source's answer caused it."""
+    """Trying again cannot help: dead-letter it. `status` and `headers` (lower-case names) where an answer caused it."""
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+    def __init__(self, message: str, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = dict(headers or {})
 
 
 class SignatureError(PermanentError):

@@ -3,7 +3,14 @@
 A connector is a value made of functions. It does no retry, no batching and no state: the engine owns them.
 """
 
-from core.errors import NormalizeError, PermanentError, SignatureError, TransientError, UnauthorizedError
+from core.errors import (
+    AccountError,
+    NormalizeError,
+    PermanentError,
+    SignatureError,
+    TransientError,
+    UnauthorizedError,
+)
 from core.sdk.connector import (
     Connector,
     ConnectorConfig,
@@ -22,7 +29,7 @@ from core.sdk.text import plain
 from core.sdk.times import from_iso, from_ms, from_seconds, to_ms
 
 __all__ = [
-    "Connector", "ConnectorConfig", "Delivery", "Hint", "Http", "Maker", "NormalizeError", "Page", "Payload",
-    "PermanentError", "Response", "SignatureError", "Split", "Stream", "TransientError", "UnauthorizedError",
+    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Hint", "Http", "Maker", "NormalizeError", "Page",
+    "Payload", "PermanentError", "Response", "SignatureError", "Split", "Stream", "TransientError", "UnauthorizedError",
     "Webhook", "classify", "from_iso", "from_ms", "from_seconds", "plain", "to_ms",
 ]  # fmt: skip
