@@ -1,13 +1,13 @@
 """Events to registers, registers to cards, cards to the customer's record. Pure: no I/O, no clock."""
 
 from core.projection.cards import Activity, activity, article_text
-from core.projection.persons import PersonState, names, person_state
+from core.projection.persons import Carried, PersonState, names, person_state
 from core.projection.record import Choice, Member, Piece, Shown, fold, merged_record
 from core.projection.registers import Registers, Visible
 
 FOLD_REVISION = 1  # raise it when the same events give another record: older workers stop, the store is rebuilt
 
 __all__ = [
-    "FOLD_REVISION", "Activity", "Choice", "Member", "PersonState", "Piece", "Registers", "Shown", "Visible",
+    "FOLD_REVISION", "Activity", "Carried", "Choice", "Member", "PersonState", "Piece", "Registers", "Shown", "Visible",
     "activity", "article_text", "fold", "merged_record", "names", "person_state",
 ]  # fmt: skip

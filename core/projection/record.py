@@ -65,13 +65,13 @@ class Piece(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """`search` is what look-up by words finds; `entities` which parts it has, each with a digest of its own."""
+    """`search` is what look-up by words finds; `ringing` whether a call rings now."""
 
     record: bytes
     hash: bytes
     search: str
     name: str
-    entities: dict[str, str]
+    ringing: bool
 
 
 def merged_record(id: str, into: str) -> tuple[bytes, bytes]:
@@ -118,8 +118,8 @@ def fold(
     }
     dumped = orjson.dumps(record)
     name = profile["name"]["value"] if "name" in profile else ""
-    entities = {entity: _digest(lists[entity_list]) for entity, entity_list in LISTS.items() if lists[entity_list]}
-    return Shown(dumped, hashlib.blake2b(dumped, digest_size=16).digest(), _search(speakers, ordered), name, entities)
+    digest = hashlib.blake2b(dumped, digest_size=16).digest()
+    return Shown(dumped, digest, _search(speakers, ordered), name, bool(record["ringing"]))
 
 
 def _name_by_number(
@@ -131,13 +131,6 @@ def _name_by_number(
         if value and kind not in profile and cards:
             said = {name: loaded[cards[0].object][name] for name in ("event", "observed")}
             profile[kind] = {"value": value, "source": _source(member.key), "person": member.key, **said, "others": []}
-
-
-def _digest(pieces: Sequence[Piece]) -> str:
-    digest = hashlib.blake2b(digest_size=6)
-    for piece in pieces:
-        digest.update(piece.card)
-    return digest.hexdigest()
 
 
 def _distinct(pieces: Iterable[Piece]) -> list[Piece]:

@@ -48,7 +48,7 @@ class Write(Protocol):
 
 
 class Fact(NamedTuple):
-    """A field's value, the event that wrote it, and when it was observed (epoch ms; the source's clock if there is one)."""
+    """A field's value, the event that wrote it, and when it was observed (epoch ms, by the source's clock if any)."""
 
     value: Any
     event: str

@@ -1,0 +1,160 @@
+"""The first half of a batch, pure: events into registers, registers into rows, and what of a person they touch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import orjson
+
+from core.bus.codec import Incoming
+from core.identity import Rules, canonical, is_blocked
+from core.projection import Activity, Carried, Registers, Visible, activity, article_text, names, person_state
+from core.store import ObjectRow, PartyRow
+from schemas.entities import ACTIVITIES
+from schemas.key import key, parse
+
+UNHEARD = 2**62  # `first` of a person whom only activities name: by their key alone, so that no order decides
+
+
+class Person(NamedTuple):
+    """What identity and the store need of a source person; compared to see whether identity must look again."""
+
+    names: tuple[str, ...]
+    first: int
+    staff: bool
+    departed: bool
+    alias_of: str | None
+    carried: frozenset[Carried]
+
+
+@dataclass(slots=True)
+class Changed:
+    """What a batch of events changed, object by object.
+
+    `before` and `after` give each changed person's Person; `state` their new facts. `parties` holds the new rows of the
+    activities whose rows differ; `touched` maps persons to the entity types that changed for them.
+    """
+
+    rows: list[ObjectRow] = field(default_factory=list)
+    before: dict[str, Person | None] = field(default_factory=dict)
+    after: dict[str, Person] = field(default_factory=dict)
+    state: dict[str, bytes] = field(default_factory=dict)
+    parties: dict[str, list[PartyRow]] = field(default_factory=dict)
+    implied: dict[str, str] = field(default_factory=dict)  # person key -> identifier
+    touched: dict[str, set[str]] = field(default_factory=dict)
+    failed: list[tuple[Incoming, Exception]] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
+
+
+def change(events: Sequence[Incoming], held: Mapping[str, bytes], rules: Rules) -> Changed:
+    """Apply events to the registers that are held. An event that cannot be applied fails alone."""
+    changed = Changed()
+    by_subject: dict[str, list[Incoming]] = {}
+    for event in events:
+        by_subject.setdefault(event.subject, []).append(event)
+    for subject, group in by_subject.items():
+        _change_one(changed, subject, group, held.get(subject), rules)
+    return changed
+
+
+def rebuilt(held: Mapping[str, bytes], rules: Rules) -> Changed:
+    """Everything that the registers say, as if all of it had changed: for a rebuild under new rules."""
+    changed = Changed()
+    for subject, data in held.items():
+        _derive(changed, subject, None, Registers.load(data), rules)
+    return changed
+
+
+def _change_one(changed: Changed, subject: str, group: list[Incoming], data: bytes | None, rules: Rules) -> None:
+    registers = Registers.load(data) if data else Registers(group[0].entity)
+    for event in group:
+        try:
+            registers.apply(event)
+        except Exception as error:  # one event that cannot be applied must not stop the rest
+            changed.failed.append((event, error))
+            registers = Registers.load(data) if data else Registers(group[0].entity)
+            for earlier in group[: group.index(event)]:
+                if all(earlier is not bad for bad, _ in changed.failed):
+                    registers.apply(earlier)
+    if data is not None and registers.dump() == data:
+        return
+    try:
+        _derive(changed, subject, Registers.load(data) if data else None, registers, rules)
+    except Exception as error:
+        changed.failed.extend((event, error) for event in group)
+
+
+def _derive(changed: Changed, subject: str, old: Registers | None, new: Registers, rules: Rules) -> None:
+    visible, dump = new.visible(), new.dump()
+    before = old.visible() if old else None
+    if new.entity == "person":
+        person = _person(subject, visible, rules)
+        state = person_state(visible, sorted(person.carried)).dump()
+        changed.before[subject] = _person(subject, before, rules) if before else None
+        changed.after[subject] = person
+        changed.state[subject] = state
+        changed.touched.setdefault(subject, set()).add("person")
+        if visible.state == "erased":
+            changed.erased.append(subject)
+        changed.rows.append(ObjectRow(subject, "person", None, dump, None))
+        return
+    if new.entity in ACTIVITIES:
+        now = activity(subject, new, visible)
+        was = activity(subject, old, before) if old and before else None
+        _parties(changed, subject, new.entity, was, now, rules)
+        changed.rows.append(ObjectRow(subject, new.entity, now.parent, dump, now.card))
+        return
+    text = article_text(visible) if new.entity == "article" else None
+    card = None
+    if visible.state == "live":
+        facts = {name: fact.value for name, fact in sorted(visible.facts.items())}
+        card = orjson.dumps({"key": subject, "entity": new.entity, **facts})
+    changed.rows.append(ObjectRow(subject, new.entity, None, dump, card, text))
+
+
+def _person(subject: str, visible: Visible, rules: Rules) -> Person:
+    vendor = subject.partition("/")[0]
+    proves = rules.proved.get(vendor, frozenset())
+    carried = set()
+    for each in visible.get("identifiers") or ():
+        identifier = canonical(each["kind"], each["value"], rules, namespace=each.get("namespace"))
+        if identifier is None:
+            continue
+        class_ = each.get("class_") or "claimed"
+        if class_ == "recorded" and each["kind"] in proves:
+            class_ = "proved"
+        carried.add(Carried(identifier, class_, bool(each.get("to")), bool(each.get("primary"))))
+    return Person(
+        names(visible),
+        visible.first,
+        visible.get("role") in ("staff", "bot"),
+        visible.state in ("deleted", "erased"),
+        visible.into if visible.state == "merged" else None,
+        frozenset(carried),
+    )
+
+
+def _parties(changed: Changed, subject: str, entity: str, was: Activity | None, now: Activity, rules: Rules) -> None:
+    rows = _rows(subject, entity, now, rules, changed.implied)
+    old = _rows(subject, entity, was, rules, {}) if was else []
+    if rows != old:
+        changed.parties[subject] = rows
+    for row in (*rows, *old):
+        changed.touched.setdefault(row.person, set()).add(entity)
+
+
+def _rows(subject: str, entity: str, now: Activity, rules: Rules, implied: dict[str, str]) -> list[PartyRow]:
+    """One row per person and role. Anonymous callers, our own lines and blocked addresses are nobody."""
+    rows: dict[tuple[str, str], PartyRow] = {}
+    vendor, account, *_ = parse(subject)
+    for role, person, named in now.parties:
+        if person is None and named:
+            kind, value, namespace = named
+            identifier = canonical(kind, value, rules, namespace=namespace)
+            if identifier is None or is_blocked(identifier, rules):
+                continue
+            person = key(vendor, account, kind, identifier.partition(":")[2])
+            implied[person] = identifier
+        if person is not None:
+            rows[person, role] = PartyRow(subject, person, role, entity, now.at, now.open)
+    return [rows[each] for each in sorted(rows)]

@@ -1,0 +1,225 @@
+"""The second half of a batch: which customer each touched person belongs to now."""
+
+import hashlib
+import hmac
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from core.identity import Alias, Component, Evidence, Implied, Partition, Rules, SourcePerson, partition
+from core.identity.model import CONTESTED_ABOVE
+from core.process.objects import UNHEARD, Changed
+from core.store import EvidenceRow, PersonRow, Writing
+
+_MOST_CANDIDATES = 5
+
+
+def birth_id(secret: bytes, key: str) -> str:
+    """A source person's birth id: the id of the customer that they would be alone. Derived, so that it outlives us."""
+    return hmac.new(secret, key.encode(), hashlib.sha256).hexdigest()[:20]
+
+
+@dataclass(slots=True)
+class Moved:
+    """What a new partition means. `identity` is each affected customer's JSON of what was said of it; `merged` maps ids
+    that are nobody's any more to the id that their anchor belongs to; `joined` and `left` tell stories for the feed."""
+
+    identity: dict[str, bytes] = field(default_factory=dict)
+    merged: dict[str, str] = field(default_factory=dict)
+    fold: set[str] = field(default_factory=set)
+    causes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+async def put_people(writing: Writing, changed: Changed) -> tuple[dict[str, PersonRow], set[str], set[str]]:
+    """Write persons and evidence. Returns all touched persons, those for whom identity must look again, and the
+    identifiers whose holders changed."""
+    keys = set(changed.touched) | set(changed.after)
+    rows = {row.key: row for row in await writing.persons(sorted(keys))}
+    again: set[str] = set()
+    edges: set[str] = set()
+    written: dict[str, PersonRow] = {}
+    evidence: dict[str, list[EvidenceRow]] = {}
+    for key in sorted(keys):
+        old = rows.get(key)
+        person = changed.after.get(key)
+        if person is None:
+            if old is None:  # only named so far: a number, or a contact that will be told later
+                id = birth_id(writing.hub.secret, key)
+                implied = changed.implied.get(key)
+                written[key] = PersonRow(key, id, id, implied, UNHEARD, False, False, None, "", None)
+                again.add(key)
+                edges.update([implied] if implied else [])
+            continue
+        before = changed.before.get(key)
+        id = old.birth_id if old else birth_id(writing.hub.secret, key)
+        written[key] = PersonRow(
+            key,
+            id,
+            old.customer if old else id,
+            None,
+            person.first,
+            person.staff,
+            person.departed,
+            person.alias_of,
+            "\n".join(person.names),
+            changed.state[key],
+        )
+        if old is None or before != person:
+            again.add(key)
+        if before is None or before.carried != person.carried:
+            evidence[key] = _evidence(key, changed)
+            was = {each.identifier for each in before.carried} if before else set()
+            edges |= was ^ {each.identifier for each in person.carried}
+    await writing.put_persons(list(written.values()))
+    if evidence:
+        await writing.put_evidence(sorted(evidence), [row for key in sorted(evidence) for row in evidence[key]])
+    return {**rows, **written}, again, edges
+
+
+def _evidence(key: str, changed: Changed) -> list[EvidenceRow]:
+    """One row per identifier: the strongest class, current before former."""
+    best: dict[str, EvidenceRow] = {}
+    for each in sorted(changed.after[key].carried, key=lambda c: (c.former, _STRENGTH[c.class_], c.identifier)):
+        best.setdefault(each.identifier, EvidenceRow(key, each.identifier, each.class_, each.former))
+    return list(best.values())
+
+
+_STRENGTH = {"proved": 0, "recorded": 1, "claimed": 2}
+
+
+@dataclass(slots=True)
+class _Closure:
+    rows: dict[str, PersonRow] = field(default_factory=dict)
+    evidence: list[EvidenceRow] = field(default_factory=list)
+    shared: set[str] = field(default_factory=set)
+
+
+async def closure(writing: Writing, seeds: Collection[str], edges: Collection[str]) -> _Closure:
+    """All persons of every touched customer, then their neighbors to a fixed point, stopping at shared identifiers.
+    An identifier that has just become shared, or stops being so, touches all its persons."""
+    found = _Closure()
+    frontier = set(seeds)
+    if edges:
+        held = await writing.holders(sorted(edges), CONTESTED_ABOVE + len(seeds))
+        for people in held.values():
+            if len(people) <= CONTESTED_ABOVE + len(seeds):
+                frontier.update(people)
+    asked: set[str] = set()
+    customers: set[str] = set()
+    while frontier:
+        rows = await writing.persons(sorted(frontier))
+        fresh = {row.customer for row in rows} - customers
+        customers |= fresh
+        rows += await writing.persons_of(sorted(fresh))
+        new = {row.key: row for row in rows if row.key not in found.rows}
+        found.rows.update(new)
+        evidence = await writing.evidence([key for key, row in new.items() if row.implied is None])
+        found.evidence += evidence
+        identifiers = {row.identifier for row in evidence} | {row.implied for row in new.values() if row.implied}
+        frontier = {row.alias_of for row in new.values() if row.alias_of}
+        frontier.update(row.key for row in await writing.aliases_to(sorted(new)))
+        for identifier, people in (await writing.holders(sorted(identifiers - asked), CONTESTED_ABOVE)).items():
+            if len(people) > CONTESTED_ABOVE:
+                found.shared.add(identifier)
+            else:
+                frontier.update(people)
+        asked |= identifiers
+        frontier -= set(found.rows)
+    return found
+
+
+def component(found: _Closure) -> Component:
+    """The closure as identity wants it."""
+    return Component(
+        persons=[
+            SourcePerson(row.key, tuple(filter(None, row.names.split("\n"))), row.first, row.staff)
+            for row in found.rows.values()
+            if row.implied is None
+        ],
+        implied=[Implied(row.key, row.implied, row.first) for row in found.rows.values() if row.implied],
+        evidence=[Evidence(row.person, row.identifier, row.class_, row.former) for row in found.evidence],  # type: ignore[arg-type]
+        aliases=[
+            Alias(row.key, row.alias_of) for row in found.rows.values() if row.alias_of and row.alias_of in found.rows
+        ],
+        shared=frozenset(found.shared),
+    )
+
+
+async def resolve(writing: Writing, seeds: Collection[str], edges: Collection[str], rules: Rules) -> Moved:
+    """Partition everything that the seeds may affect, move persons, and say which customers to fold again."""
+    if not seeds:
+        return Moved()
+    found = await closure(writing, seeds, edges)
+    result = partition(component(found), rules)
+    now = {member: found.rows[anchor].birth_id for anchor, members in result.customers.items() for member in members}
+    moves = [(key, now[key]) for key, row in found.rows.items() if row.customer != now[key]]
+    if moves:
+        await writing.set_customers(moves)
+    moved = Moved(identity=_identity(result, found))
+    live = set(now.values())
+    heads = await writing.heads(sorted(live | {row.customer for row in found.rows.values()}))
+    births = {row.birth_id: row.key for row in found.rows.values()}
+    for id in sorted({row.customer for row in found.rows.values()} - live):
+        if id in heads:
+            moved.merged[id] = now[births[id]]
+    for id in live:
+        head = heads.get(id)
+        if head is None or head.status != "live" or head.identity != moved.identity[id]:
+            moved.fold.add(id)
+    moved.fold.update(id for _, id in moves)
+    moved.fold.update(found.rows[key].customer for key, _ in moves if found.rows[key].customer in live)
+    _causes(moved, found, now, heads, result)
+    return moved
+
+
+def _identity(result: Partition, found: _Closure) -> dict[str, bytes]:
+    anchors = {member: anchor for anchor, members in result.customers.items() for member in members}
+    holders: dict[str, set[str]] = {}
+    for row in found.evidence:
+        holders.setdefault(row.identifier, set()).add(anchors[row.person])
+    said: dict[str, dict[str, Any]] = {anchor: {} for anchor in result.customers}
+    for member, by in sorted(result.joined_by.items()):
+        said[anchors[member]].setdefault("joined_by", {})[member] = by
+    for identifier in sorted(result.contested):
+        count = CONTESTED_ABOVE + 1 if identifier in found.shared else len(holders.get(identifier, ()))
+        for anchor in holders.get(identifier, ()):
+            said[anchor].setdefault("contested", []).append([identifier, count])
+    for candidate in result.candidates:
+        mine = said[anchors[candidate.implied]].setdefault("candidates", [])
+        entry = [list(candidate.anchors[:_MOST_CANDIDATES]), candidate.reason]
+        if entry not in mine:
+            mine.append(entry)
+    for refusal in result.refusals:
+        groups = {anchors[people[0]] for people in refusal.people if people}
+        for anchor in groups:
+            others = sorted(groups - {anchor})[:_MOST_CANDIDATES]
+            entry = [others, refusal.reason]
+            mine = said[anchor].setdefault("candidates", [])
+            if others and entry not in mine and len(mine) < _MOST_CANDIDATES:
+                mine.append(entry)
+    return {
+        found.rows[anchor].birth_id: orjson.dumps(each, option=orjson.OPT_SORT_KEYS) for anchor, each in said.items()
+    }
+
+
+def _causes(moved: Moved, found: _Closure, now: Mapping[str, str], heads: Mapping[str, Any], result: Partition) -> None:
+    """Why records change: merges and splits of customers that were already known."""
+    was: dict[str, set[str]] = {}
+    for key, row in found.rows.items():
+        if row.customer in heads:
+            was.setdefault(now[key], set()).add(row.customer)
+    for id, before in was.items():
+        if len(before) > 1:
+            by = sorted({result.joined_by[k] for k in found.rows if now[k] == id and k in result.joined_by})
+            moved.causes[id] = {"kind": "merge", "merged": sorted(before - {id}), "by": by}
+    split: dict[str, set[str]] = {}
+    for key, row in found.rows.items():
+        if row.customer in heads and row.implied is None:
+            split.setdefault(row.customer, set()).add(now[key])
+    for id, after in split.items():
+        if len(after) > 1:
+            why = sorted({refusal.reason for refusal in result.refusals})
+            for each in after:
+                moved.causes.setdefault(each, {"kind": "split", "from": id, "into": sorted(after), "reason": why[:3]})

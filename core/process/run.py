@@ -1,0 +1,142 @@
+"""The room: takes batches off the bus and commits them, one worker of perhaps many."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import structlog
+
+from core import deadletter
+from core.bus import Batch, Bus, Subscription
+from core.bus.topics import DEAD, EVENTS
+from core.errors import OffsetsMoved, PermanentError, TransientError
+from core.metrics import Metrics
+from core.process.step import Decoded, Outcome, Settings, apply, decoded
+from core.store import DeadRow, Store
+
+GROUP = "process"
+BATCH = 2_000
+_IDLE = 0.5  # seconds
+_LONGEST_PAUSE = 10.0
+
+log = structlog.get_logger()
+
+
+async def run(bus: Bus, store: Store, settings: Settings, metrics: Metrics, *, batch: int = BATCH) -> None:
+    """Process until cancelled. A batch that is under way when cancelled is rolled back and comes again."""
+    worker = _Worker(bus, store, settings, metrics)
+    while True:
+        try:
+            async with bus.subscribe([EVENTS, DEAD], GROUP, start=worker.start) as subscription:
+                await worker.work(subscription, batch)
+        except TransientError as error:
+            await worker.broke(error)
+
+
+class _Worker:
+    def __init__(self, bus: Bus, store: Store, settings: Settings, metrics: Metrics) -> None:
+        self._bus, self._store, self._settings, self._metrics = bus, store, settings, metrics
+        self._pause = 0.0
+
+    async def start(self, partitions: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """Where the store says that these partitions go on."""
+        stored = {topic: await self._store.offsets(topic) for topic in {topic for topic, _ in partitions}}
+        return {(topic, p): stored[topic][p] for topic, p in partitions if p in stored[topic]}
+
+    async def work(self, subscription: Subscription, limit: int) -> None:
+        ahead = asyncio.ensure_future(subscription.next(limit, _IDLE))
+        try:
+            while True:
+                batches = await ahead
+                if not batches:
+                    ahead = asyncio.ensure_future(subscription.next(limit, _IDLE))
+                    continue
+                # Look ahead while the database works: fetching and committing take turns on the CPU.
+                work = decoded(batches)
+                ahead = asyncio.ensure_future(subscription.next(limit, _IDLE))
+                moved = await self._commit(work, batches)
+                if moved is not None:
+                    await _ended(ahead)
+                    await subscription.seek(moved)
+                    ahead = asyncio.ensure_future(subscription.next(limit, _IDLE))
+        finally:
+            await _ended(ahead)
+
+    async def _commit(self, work: Decoded, batches: Sequence[Batch]) -> Mapping[tuple[str, int], int] | None:
+        """Until it is committed, or somebody else was first: then where to go on."""
+        while True:
+            try:
+                outcome = await apply(self._store, work, self._settings)
+            except OffsetsMoved as moved:
+                return moved.stored
+            except TransientError as error:
+                await self.broke(error)
+            except PermanentError as error:
+                await self._bisect(work, batches, error)
+                return None
+            else:
+                self._healed()
+                await self._count(outcome, work)
+                return None
+
+    async def _bisect(self, work: Decoded, batches: Sequence[Batch], error: PermanentError) -> None:
+        """The database refuses something in this batch for good: halve it until that one is alone, and bury it."""
+        size = sum(len(batch.records) for batch in batches)
+        if size > 1:
+            for half in _halves(batches):
+                await self._commit(decoded(half), half)
+            return
+        records = [record for batch in batches for record in batch.records]
+        letters = [deadletter.of_record(record, deadletter.reason_of(error), record.timestamp) for record in records]
+        await self._commit(replace(work, events=[], dead=letters), ())
+
+    async def broke(self, error: TransientError) -> None:
+        if not self._pause:
+            log.warning("process waits", reason=str(error))
+        self._pause = min(_LONGEST_PAUSE, self._pause * 2 or 0.2)
+        await asyncio.sleep(self._pause)
+
+    def _healed(self) -> None:
+        if self._pause:
+            log.info("process goes on")
+            self._pause = 0.0
+
+    async def _count(self, outcome: Outcome, work: Decoded) -> None:
+        now = time.time() * 1000
+        for connection, (count, oldest) in outcome.connections.items():
+            self._metrics.applied.labels(connection).inc(count)
+            self._metrics.apply.labels(connection).observe(max(0.0, now - oldest) / 1000)
+        for row in outcome.dead:
+            self._dead(row)
+        await self._bus.forget(GROUP, {(topic, partition): end for topic, partition, _, end in work.moves})
+
+    def _dead(self, row: DeadRow) -> None:
+        if row.stage == "fold":  # the others were counted when they were published
+            self._metrics.dead.labels(row.connection, row.stage).inc()
+            log.warning("dead letter", connection=row.connection, stage=row.stage, reason=row.reason)
+
+
+async def lag(bus: Bus, store: Store) -> int:
+    """Events that are on the bus and not yet in the store."""
+    stored = await store.offsets(EVENTS)
+    return sum(max(0, head - stored.get(p, low)) for p, (low, head) in (await bus.range(EVENTS)).items())
+
+
+def _halves(batches: Sequence[Batch]) -> list[list[Batch]]:
+    """Two parts of about equal size; each partition's records stay in order and without holes between them."""
+    if len(batches) > 1:
+        middle = len(batches) // 2
+        return [list(batches[:middle]), list(batches[middle:])]
+    batch = batches[0]
+    middle = len(batch.records) // 2
+    cut = batch.records[middle].offset
+    return [
+        [replace(batch, end=cut, records=batch.records[:middle])],
+        [replace(batch, begin=cut, records=batch.records[middle:])],
+    ]
+
+
+async def _ended(task: "asyncio.Future[Sequence[Batch]]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
