@@ -26,10 +26,10 @@ from core.sdk.connector import (
 )
 from core.sdk.events import Maker, classify
 from core.sdk.text import plain
-from core.sdk.times import from_iso, from_ms, from_seconds, to_ms
+from core.sdk.times import Duration, from_iso, from_ms, from_seconds, to_ms
 
 __all__ = [
-    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Hint", "Http", "Maker", "NormalizeError", "Page",
+    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Maker", "NormalizeError", "Page",
     "Payload", "PermanentError", "Response", "SignatureError", "Split", "Stream", "TransientError", "UnauthorizedError",
     "Webhook", "classify", "from_iso", "from_ms", "from_seconds", "plain", "to_ms",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.sdk.times import Duration
 from schemas.entities import EvidenceClass
 from schemas.event import Event
 
@@ -22,8 +23,8 @@ class ConnectorConfig(BaseModel):
     type: str = Field(description="The connector's name.")
     mock: bool = Field(False, description="Talk to the connector's own contract mock, started by the hub.")
     account: str | None = Field(None, description="The source's own tenant; part of every key, so never change it.")
-    since: timedelta = Field(timedelta(days=30), description="How far back the first fetch goes.")
-    poll_every: timedelta = Field(timedelta(minutes=5), description="Pause between two polls.")
+    since: Duration = Field(timedelta(days=30), description="How far back the first fetch goes.")
+    poll_every: Duration = Field(timedelta(minutes=5), description="Pause between two polls.")
     drop: list[str] = Field([], description="Paths of the schema, such as `message.body`, that never enter the hub.")
     base_url: str = Field("", description="Where the source's API answers; empty: the source's own address.")
     max_body: int = Field(5_000_000, description="Largest webhook body in bytes, also after decompression.")

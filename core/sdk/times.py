@@ -1,6 +1,10 @@
 """Every time format of the sources, to one: RFC 3339, UTC, milliseconds, `Z`. Pure."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from core.errors import NormalizeError
 
@@ -41,3 +45,19 @@ def from_iso(value: str | None) -> str | None:
 def to_ms(value: str) -> int:
     """Epoch milliseconds of a time in our own format."""
     return int(datetime.fromisoformat(value).timestamp() * 1000 + 0.5)
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    found = re.fullmatch(r"(\d+)\s*([smhdw])", str(value).strip())
+    if not found:
+        raise ValueError("write a number and a unit: 30s, 5m, 12h, 30d or 2w")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+"""A pause or a span as people write it in hub.yaml: 30s, 5m, 12h, 30d, 2w."""
