@@ -1,0 +1,90 @@
+"""A plain `sdk.Http` over aiohttp for tests: real requests, the errors that the engine's client raises, no retries."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from time import time
+from typing import Any
+
+import aiohttp
+
+from core.errors import PermanentError, RateLimitedError, TransientError, UnauthorizedError, translated
+from core.sdk import Response
+
+
+class PlainHttp:
+    """`now_ms` gives the time of day; `requests` are the paths asked for, in order."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        headers: Mapping[str, str],
+        now_ms: Callable[[], int],
+        timeout: float,
+    ) -> None:
+        self._session, self._base, self._headers, self._now = session, base_url.rstrip("/"), headers, now_ms
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self.requests: list[str] = []
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        url = path if path.startswith("http") else f"{self._base}/{path.lstrip('/')}"
+        if not url.startswith(self._base.split("/", 3)[0] + "//" + self._base.split("/")[2]):
+            raise PermanentError(f"another host: {url}")
+        started = self._now()
+        sent = {**self._headers, **(headers or {})}
+        self.requests.append(url.removeprefix(self._base))
+        with translated({aiohttp.ClientError: TransientError, TimeoutError: TransientError, OSError: TransientError}):
+            async with self._session.request(
+                method, url, params=params, json=json, headers=sent, timeout=self._timeout
+            ) as answer:
+                body = await answer.read()
+                lower = {key.lower(): value for key, value in answer.headers.items()}
+                _raise_for(answer.status, method, path, lower)
+                data = None
+                if body:
+                    if "json" not in answer.content_type:
+                        raise TransientError(f"{method} {path}: {answer.content_type} is not JSON")
+                    data = await answer.json()
+        return Response(answer.status, lower, data, started)
+
+    async def get(self, path: str, **params: str | int) -> Response:
+        return await self.request("GET", path, params=params)
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._now() / 1000, UTC)
+
+
+def _raise_for(status: int, method: str, path: str, headers: Mapping[str, str]) -> None:
+    if status < 300:
+        return
+    what = f"{method} {path}: {status}"
+    if status in (401, 403):
+        raise UnauthorizedError(what)
+    if status == 429:
+        wait = headers.get("retry-after")
+        raise RateLimitedError(what, retry_after=timedelta(seconds=float(wait)) if wait else None)
+    if status >= 500:
+        raise TransientError(what)
+    raise PermanentError(what, status=status)
+
+
+@asynccontextmanager
+async def plain_http(
+    base_url: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    now_ms: Callable[[], int] = lambda: int(time() * 1000),
+    timeout: float = 30.0,
+) -> AsyncIterator[PlainHttp]:
+    """For instance `async with plain_http(mock.url + "/v1", CONNECTOR.auth(config)) as http`."""
+    async with aiohttp.ClientSession() as session:
+        yield PlainHttp(session, base_url, headers or {}, now_ms, timeout)
