@@ -31,7 +31,7 @@ class PersonState(NamedTuple):
     consent: list[dict[str, Any]]
 
     def dump(self) -> bytes:
-        return orjson.dumps(self)
+        return orjson.dumps(tuple(self))
 
     @classmethod
     def load(cls, data: bytes) -> "PersonState":

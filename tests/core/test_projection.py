@@ -1,0 +1,181 @@
+"""Registers and records: any order, any number of times, the same bytes."""
+
+import random
+from typing import Any, NamedTuple
+
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.projection import Carried, Choice, Member, Piece, Registers, activity, fold, person_state
+from core.projection.registers import RANKS
+
+FIELDS = ("subject", "status", "priority", "tags")
+
+
+class Write(NamedTuple):
+    id: str
+    action: str
+    order: tuple[int, int, int, int]
+    received: int
+    mode: str
+    data: dict[str, Any]
+    into: str | None = None
+    final: bool = False
+    erased: bool = False
+
+
+@st.composite
+def writes(draw: st.DrawFn) -> list[Write]:
+    """Events of one object as sources send them: few clock values, so that ties are common; the same id is the same
+    content, perhaps seen again with another order key and another time of arrival."""
+    found: list[Write] = []
+    for number in range(draw(st.integers(1, 8))):
+        action = draw(st.sampled_from(["upserted"] * 6 + ["deleted", "merged"]))
+        data = (
+            draw(st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(["a", "b", None])))
+            if (action == "upserted")
+            else {}
+        )
+        erased = action == "deleted" and draw(st.integers(0, 9)) == 0
+        base = Write(
+            id=f"{number}",
+            action=action,
+            order=(draw(st.integers(0, 3)), 0, draw(st.integers(0, 2)), 1),
+            received=draw(st.integers(1, 5)),
+            mode=draw(st.sampled_from(["full", "patch"])),
+            data=data,
+            into="k/a/p/2" if action == "merged" else None,
+            final=erased or (action == "deleted" and draw(st.booleans())),
+            erased=erased,
+        )
+        found.append(base)
+        if draw(st.booleans()):
+            clock, _, sequence, mapper = base.order
+            found.append(base._replace(order=(clock, 1, sequence, mapper), received=draw(st.integers(1, 5))))
+    return found
+
+
+def applied(entity: str, events: list[Write]) -> bytes:
+    registers = Registers(entity)
+    for event in events:
+        registers.apply(event)
+        registers = Registers.load(registers.dump())
+    return registers.dump()
+
+
+@given(writes(), st.randoms(use_true_random=False))
+@settings(max_examples=1_500, deadline=None)
+def test_any_order_and_any_number_of_times_give_the_same_registers(events: list[Write], chance: random.Random) -> None:
+    shuffled = events + chance.choices(events, k=len(events))
+    chance.shuffle(shuffled)
+    assert applied("conversation", shuffled) == applied("conversation", events)
+
+
+@given(writes(), st.randoms(use_true_random=False))
+@settings(max_examples=500, deadline=None)
+def test_ranked_fields_converge_too(events: list[Write], chance: random.Random) -> None:
+    states = list(RANKS["call", "status"])
+    calls = [each._replace(data={"status": states[hash(each.id) % len(states)]}) for each in events]
+    shuffled = chance.sample(calls, len(calls))
+    assert applied("call", shuffled) == applied("call", calls)
+
+
+def written(*events: Write, entity: str = "conversation") -> Registers:
+    registers = Registers(entity)
+    for event in events:
+        registers.apply(event)
+    return registers
+
+
+def test_a_full_event_unsets_what_it_does_not_bring_and_what_is_older() -> None:
+    old = Write("1", "upserted", (1, 0, 0, 1), 1, "full", {"subject": "a", "status": "open"})
+    new = Write("2", "upserted", (2, 0, 0, 1), 2, "full", {"subject": "b"})
+    assert written(new, old).visible().get("status") is None
+
+
+def test_a_patch_leaves_the_rest_alone() -> None:
+    old = Write("1", "upserted", (1, 0, 0, 1), 1, "full", {"subject": "a", "status": "open"})
+    new = Write("2", "upserted", (2, 0, 0, 1), 2, "patch", {"subject": "b"})
+    visible = written(new, old).visible()
+    assert (visible.get("subject"), visible.get("status")) == ("b", "open")
+
+
+def test_a_read_of_the_same_second_beats_a_push() -> None:
+    push = Write("9", "upserted", (1000, 0, 999, 1), 1, "full", {"subject": "pushed"})
+    read = Write("1", "upserted", (1000, 1, 5, 1), 2, "full", {"subject": "read"})
+    assert written(read, push).visible().get("subject") == "read"
+
+
+def test_a_terminal_call_is_never_left() -> None:
+    ended = Write("1", "upserted", (1, 0, 0, 1), 1, "patch", {"status": "answered"})
+    late = Write("2", "upserted", (9, 0, 0, 1), 2, "patch", {"status": "ringing"})
+    assert written(ended, late, entity="call").visible().get("status") == "answered"
+
+
+def test_an_erasure_empties_the_registers_for_good() -> None:
+    told = Write("1", "upserted", (1, 0, 0, 1), 1, "full", {"subject": "private"})
+    erased = Write("2", "deleted", (2, 0, 0, 1), 2, "full", {}, final=True, erased=True)
+    later = Write("3", "upserted", (9, 1, 0, 1), 3, "full", {"subject": "private again"})
+    registers = written(told, erased, later)
+    assert registers.visible().state == "erased"
+    assert b"private" not in registers.dump()
+
+
+def test_a_deletion_that_is_not_final_can_be_taken_back() -> None:
+    gone = Write("1", "deleted", (2, 0, 0, 1), 1, "full", {})
+    back = Write("2", "upserted", (3, 0, 0, 1), 2, "full", {"subject": "back"})
+    assert written(back, gone).visible().state == "live"
+
+
+def conversation(key: str, at: str, waiting: str | None = None) -> Piece:
+    data = {"subject": f"about {key}", "status": "open", "at": at, "waiting_since": waiting}
+    registers = written(Write(key, "upserted", (1, 0, 0, 1), 1, "full", data))
+    made = activity(f"intercom/x/conversation/{key}", registers, registers.visible())
+    assert made.card
+    return Piece(f"intercom/x/conversation/{key}", "requester", "conversation", made.at, made.open, made.card)
+
+
+def person(key: str, name: str, clock: int, email: str) -> Member:
+    data = {"display_name": name, "role": "customer", "identifiers": [{"kind": "email", "value": email}]}
+    registers = written(Write(key, "upserted", (clock, 0, 0, 1), 1, "full", data), entity="person")
+    state = person_state(registers.visible(), [Carried(f"email:{email}", "recorded", False, True)])
+    return Member(key, None, None, False, state.dump())
+
+
+AT = [f"2026-01-0{day}T00:00:00.000Z" for day in range(1, 8)]
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_a_record_does_not_depend_on_the_order_of_its_parts(chance: random.Random) -> None:
+    members = [person(f"hubspot/1/contact/{n}", f"Dana {n}", n, f"d{n}@example.com") for n in range(5)]
+    pieces = [conversation(str(n), AT[n % 3]) for n in range(7)]
+    show = Choice(facts={"name": ["intercom", "hubspot"]})
+    shuffled = fold("c", chance.sample(members, 5), chance.sample(pieces, 7), {}, show)
+    assert shuffled == fold("c", members, pieces, {}, show)
+
+
+def test_the_oldest_unanswered_message_says_since_when_the_customer_waits() -> None:
+    pieces = [conversation("1", AT[5], AT[4]), conversation("2", AT[6], AT[2]), conversation("3", AT[6])]
+    record = orjson.loads(fold("c", [person("h/1/c/1", "Dana", 1, "d@example.com")], pieces, {}, Choice()).record)
+    assert record["waiting_since"] == AT[2]
+
+
+def test_the_rules_choose_what_is_shown_and_the_rest_stays_visible() -> None:
+    members = [
+        person("hubspot/1/contact/1", "Dana Reyes", 1, "a@example.com"),
+        person("intercom/1/contact/1", "dana", 2, "b@example.com"),
+    ]
+    by_source = orjson.loads(fold("c", members, [], {}, Choice(facts={"name": ["hubspot"]})).record)["profile"]["name"]
+    newest = orjson.loads(fold("c", members, [], {}, Choice()).record)["profile"]["name"]
+    assert (by_source["value"], [each["value"] for each in by_source["others"]]) == ("Dana Reyes", ["dana"])
+    assert newest["value"] == "dana"
+
+
+def test_a_person_who_is_gone_says_nothing_but_stays_among_the_people_of_the_past() -> None:
+    gone = person("hubspot/1/contact/1", "Dana Reyes", 1, "a@example.com")
+    left = Member(gone.key, None, None, True, gone.state)
+    record = orjson.loads(fold("c", [left], [], {}, Choice()).record)
+    assert record["profile"] == {}
+    assert record["people"] == []
