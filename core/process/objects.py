@@ -42,6 +42,7 @@ class Changed:
     parties: dict[str, list[PartyRow]] = field(default_factory=dict)
     implied: dict[str, str] = field(default_factory=dict)  # person key -> identifier
     touched: dict[str, set[str]] = field(default_factory=dict)
+    received: dict[str, int] = field(default_factory=dict)  # person key -> epoch ms of the newest event's arrival
     failed: list[tuple[Incoming, Exception]] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
 
@@ -79,12 +80,16 @@ def _change_one(changed: Changed, subject: str, group: list[Incoming], data: byt
     if data is not None and registers.dump() == data:
         return
     try:
-        _derive(changed, subject, Registers.load(data) if data else None, registers, rules)
+        people = _derive(changed, subject, Registers.load(data) if data else None, registers, rules)
+        newest = max(event.received for event in group)
+        for person in people:
+            changed.received[person] = max(newest, changed.received.get(person, 0))
     except Exception as error:
         changed.failed.extend((event, error) for event in group)
 
 
-def _derive(changed: Changed, subject: str, old: Registers | None, new: Registers, rules: Rules) -> None:
+def _derive(changed: Changed, subject: str, old: Registers | None, new: Registers, rules: Rules) -> Sequence[str]:
+    """Add one object's rows. Returns the persons whose records it touches."""
     visible, dump = new.visible(), new.dump()
     before = old.visible() if old else None
     if new.entity == "person":
@@ -97,19 +102,19 @@ def _derive(changed: Changed, subject: str, old: Registers | None, new: Register
         if visible.state == "erased":
             changed.erased.append(subject)
         changed.rows.append(ObjectRow(subject, "person", None, dump, None))
-        return
+        return (subject,)
     if new.entity in ACTIVITIES:
         now = activity(subject, new, visible)
         was = activity(subject, old, before) if old and before else None
-        _parties(changed, subject, new.entity, was, now, rules)
         changed.rows.append(ObjectRow(subject, new.entity, now.parent, dump, now.card))
-        return
+        return _parties(changed, subject, new.entity, was, now, rules)
     text = article_text(visible) if new.entity == "article" else None
     card = None
     if visible.state == "live":
         facts = {name: fact.value for name, fact in sorted(visible.facts.items())}
         card = orjson.dumps({"key": subject, "entity": new.entity, **facts})
     changed.rows.append(ObjectRow(subject, new.entity, None, dump, card, text))
+    return ()
 
 
 def _person(subject: str, visible: Visible, rules: Rules) -> Person:
@@ -134,13 +139,17 @@ def _person(subject: str, visible: Visible, rules: Rules) -> Person:
     )
 
 
-def _parties(changed: Changed, subject: str, entity: str, was: Activity | None, now: Activity, rules: Rules) -> None:
+def _parties(
+    changed: Changed, subject: str, entity: str, was: Activity | None, now: Activity, rules: Rules
+) -> Sequence[str]:
     rows = _rows(subject, entity, now, rules, changed.implied)
     old = _rows(subject, entity, was, rules, {}) if was else []
     if rows != old:
         changed.parties[subject] = rows
-    for row in (*rows, *old):
-        changed.touched.setdefault(row.person, set()).add(entity)
+    people = sorted({row.person for row in (*rows, *old)})
+    for person in people:
+        changed.touched.setdefault(person, set()).add(entity)
+    return people
 
 
 def _rows(subject: str, entity: str, now: Activity, rules: Rules, implied: dict[str, str]) -> list[PartyRow]:

@@ -128,8 +128,10 @@ async def _fold(
 ) -> int:
     touched = await writing.persons(sorted(people))
     entities: dict[str, set[str]] = {}
+    received: dict[str, int] = {}
     for row in touched:
         entities.setdefault(row.customer, set()).update(changed.touched.get(row.key, ()))
+        received[row.customer] = max(received.get(row.customer, 0), changed.received.get(row.key, 0))
     ids = sorted(moved.fold | set(entities))
     heads = await writing.heads(sorted({*ids, *moved.merged}))
     shown, broken = await _shown(writing, ids, heads, moved, show, dead, at)
@@ -142,7 +144,10 @@ async def _fold(
             continue
         seq += 1
         cause = _cause(id, head, each, entities.get(id, set()), moved, identity)
-        rows.append(CustomerRow(id, seq, "live", None, each.hash, each.record, each.search, cause, identity))
+        cause["received"] = received.get(id, 0)
+        rows.append(
+            CustomerRow(id, seq, "live", None, each.hash, each.record, each.search, orjson.dumps(cause), identity)
+        )
     for id in ids:
         if (
             id in heads
@@ -159,8 +164,8 @@ async def _fold(
         if heads[id].status == "merged" and heads[id].hash == digest:
             continue
         seq += 1  # survivors before merged ones: who follows a merge finds the survivor there already
-        cause = orjson.dumps({"kind": "merged", "into": into})
-        rows.append(CustomerRow(id, seq, "merged", into, digest, record, "", cause, b"{}"))
+        gone = orjson.dumps({"kind": "merged", "into": into})
+        rows.append(CustomerRow(id, seq, "merged", into, digest, record, "", gone, b"{}"))
     if rows:
         parts = [(row.id, entity) for row in rows for entity in sorted(entities.get(row.id, ()))]
         await writing.put_customers(rows, parts)
@@ -208,7 +213,7 @@ async def _shown(
 
 def _cause(
     id: str, head: CustomerHead | None, shown: Shown, entities: set[str], moved: Moved, identity: bytes
-) -> bytes:
+) -> dict[str, Any]:
     """Why this version came to be, for the feed: {"kind": new|update|ring|merge|split|shared, "entities": [...], …}."""
     cause: dict[str, Any] = dict(moved.causes.get(id, {}))
     if not cause and head and head.identity != identity:
@@ -218,7 +223,7 @@ def _cause(
             cause = {"kind": "shared", "identifier": fresh[0][0], "people": fresh[0][1]}
     if not cause:
         cause = {"kind": "ring" if shown.ringing and "call" in entities else "update" if head else "new"}
-    return orjson.dumps({**cause, "entities": sorted(entities)})
+    return {**cause, "entities": sorted(entities)}
 
 
 def _distinct(rows: Iterable[DeadRow]) -> list[DeadRow]:

@@ -1,0 +1,138 @@
+"""The mock tools of a demo hub: processes of their own, so that they outlive a hub that is killed."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+from core import registry
+from core.config import Connection, HubConfig
+from core.errors import TransientError
+from core.sdk.mock import next_cycle
+
+_PATIENCE = 30.0  # seconds until a mock must answer
+_QUICK = aiohttp.ClientTimeout(total=2)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningMock:
+    """A mock that answers at `url`; `pid` is its process."""
+
+    name: str
+    url: str
+    pid: int
+
+
+async def start(config: HubConfig) -> tuple[HubConfig, list[RunningMock]]:
+    """Start the mocks that the file asks for, or go on with those that run already. Returns the file with their
+    addresses filled in. A connection that names a `base_url` keeps it: somebody runs that mock elsewhere."""
+    wanted = [c for c in config.connections.values() if c.settings.mock and not c.settings.base_url]
+    folder = config.data / "mocks"
+    folder.mkdir(parents=True, exist_ok=True)
+    cycle = next_cycle([folder / f"{each.name}.json" for each in wanted])
+    async with aiohttp.ClientSession(timeout=_QUICK) as session:
+        mocks = await asyncio.gather(*(_one(session, folder, each, cycle) for each in wanted))
+    urls = {mock.name: mock.url for mock in mocks}
+    connections = {
+        name: replace(each, settings=each.settings.model_copy(update={"base_url": urls[name]}))
+        if name in urls
+        else each
+        for name, each in config.connections.items()
+    }
+    return replace(config, connections=connections), list(mocks)
+
+
+async def point(mocks: list[RunningMock], config: HubConfig, webhooks: str) -> None:
+    """Tell the mocks where webhooks go; `webhooks` is the listener's address, http://host:port."""
+    async with aiohttp.ClientSession(timeout=_QUICK) as session:
+        for mock in mocks:
+            url = hook_url(config.connections[mock.name], webhooks)
+            async with session.post(f"{mock.url}/_mock/target", json={"url": url}) as answer:
+                answer.raise_for_status()
+
+
+def hook_url(connection: Connection, public: str) -> str:
+    """What a person pastes into the source: the connection's webhook address, its secret part included."""
+    url = f"{public.rstrip('/')}/hooks/{connection.name}"
+    webhook = connection.connector.webhook
+    if webhook is None or webhook.path_secret is None:
+        return url
+    secret = getattr(connection.settings, webhook.path_secret, None)
+    return f"{url}/{secret.get_secret_value()}" if secret else url
+
+
+async def stop(mocks: list[RunningMock]) -> None:
+    """End these mocks and wait until their ports are free, two seconds at most."""
+    async with aiohttp.ClientSession(timeout=_QUICK) as session:
+        await asyncio.gather(*(_end(session, mock) for mock in mocks))
+
+
+async def ring(url: str, phone: str | None) -> Mapping[str, Any]:
+    """Let somebody call at the mock telephone system: {phone, name, call}."""
+    async with (
+        aiohttp.ClientSession(timeout=_QUICK) as session,
+        session.post(f"{url}/_mock/ring", json={"phone": phone} if phone else {}) as answer,
+    ):
+        return dict(orjson.loads(await answer.read()))
+
+
+async def _one(session: aiohttp.ClientSession, folder: Path, connection: Connection, cycle: int) -> RunningMock:
+    told = folder / f"{connection.name}.run"
+    if (running := _told(told, connection.name)) and await _answers(session, running.url):
+        return running
+    told.unlink(missing_ok=True)
+    registry.mock(connection.connector.name)  # a connector without a mock says so before a process is started
+    command = [
+        sys.executable, "-m", "core.cli", "mock", connection.connector.name, "--state",
+        str(folder / f"{connection.name}.json"), "--cycle", str(cycle), "--told", str(told),
+    ]  # fmt: skip
+    if connection.settings.account:
+        command += ["--set", f"account={connection.settings.account}"]
+    with (folder / f"{connection.name}.log").open("ab") as log:
+        # A session of its own: Ctrl-C ends the hub, and the hub ends the mocks, in order.
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    for _ in range(int(_PATIENCE / 0.05)):
+        if running := _told(told, connection.name):
+            return running
+        if process.returncode is not None:
+            break
+        await asyncio.sleep(0.05)
+    raise TransientError(f"the mock of {connection.name} does not start; see {folder / connection.name}.log")
+
+
+def _told(path: Path, name: str) -> RunningMock | None:
+    try:
+        said = orjson.loads(path.read_bytes())
+        return RunningMock(name, said["url"], said["pid"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+    with suppress(aiohttp.ClientError, TimeoutError, OSError):
+        async with session.get(f"{url}/_mock/state?truth=0") as answer:
+            return answer.status == 200
+    return False
+
+
+async def _end(session: aiohttp.ClientSession, mock: RunningMock) -> None:
+    with suppress(aiohttp.ClientError, TimeoutError, OSError):
+        async with session.post(f"{mock.url}/_mock/stop"):
+            pass
+    for _ in range(40):
+        try:
+            os.kill(mock.pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return
+        if not await _answers(session, mock.url):
+            return
+        await asyncio.sleep(0.05)
