@@ -60,7 +60,7 @@ def encode(event: Event) -> Message:
     return Message(
         EVENTS,
         event.id,
-        orjson.dumps(event.data),
+        orjson.dumps(event.data, option=orjson.OPT_SORT_KEYS),  # equal states are equal bytes in records, too
         partition_by=event.subject,
         headers=[(name, value.encode()) for name, value in headers],
     )

@@ -1,0 +1,209 @@
+"""Process on a real bus and a real store: any order, any number of times, the same records; nothing stops for one."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+
+from core import process, publish
+from core.bus import Bus, Message
+from core.bus.embedded import open_embedded
+from core.bus.topics import CUSTOMERS, EVENTS
+from core.metrics import Metrics
+from core.process import Settings, decoded
+from core.store import Store
+from core.store.sqlite import open_sqlite
+from tests import worlds
+
+SECRET = b"s" * 32
+
+
+@asynccontextmanager
+async def hub(folder: Path) -> AsyncIterator[tuple[Bus, Store]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    async with (
+        open_embedded(folder / "bus.db", disk_cap=10**9) as bus,
+        open_sqlite(folder / "hub.db", kind="demo", secret=SECRET) as store,
+    ):
+        yield bus, store
+
+
+async def drain(bus: Bus, store: Store, *, limit: int = 500) -> None:
+    """Process what is on the bus, in batches of at most `limit` records."""
+    worker = asyncio.create_task(process.run(bus, store, Settings(), Metrics(), batch=limit))
+    for _ in range(2_000):
+        if await process.lag(bus, store) == 0:
+            break
+        await asyncio.sleep(0.01)
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
+async def folded(folder: Path, events: list[worlds.Event], *, limit: int = 500) -> dict[str, bytes]:
+    async with hub(folder) as (bus, store):
+        await worlds.publish(bus, events)
+        await drain(bus, store, limit=limit)
+        assert await store.dead("open", 10) == []
+        return await worlds.records(store)
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_any_order_and_any_number_of_times_give_the_same_records(tmp_path: Path, seed: int) -> None:
+    events = worlds.world(seed)
+    chance = random.Random(seed)
+    shuffled = events + chance.choices(events, k=len(events) // 2)
+    chance.shuffle(shuffled)
+    straight = await folded(tmp_path / "straight", events)
+    assert straight
+    assert await folded(tmp_path / "shuffled", shuffled, limit=chance.choice((1, 3, 17))) == straight
+
+
+async def test_a_rebuild_keeps_ids_and_records_and_raises_every_version(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (bus, store):
+        await worlds.publish(bus, worlds.world(5))
+        await drain(bus, store)
+        before, was = await worlds.records(store), await store.hub()
+        assert await process.rebuild(store, Settings()) > 0
+        after, now = await worlds.records(store), await store.hub()
+        assert after == before
+        assert (now.generation, now.seq) > (was.generation, was.seq)
+
+
+async def test_a_redelivery_makes_no_new_version(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (bus, store):
+        events = worlds.world(3)
+        await worlds.publish(bus, events)
+        await drain(bus, store)
+        seq = (await store.hub()).seq
+        await worlds.publish(bus, random.Random(1).sample(events, len(events)))
+        await drain(bus, store)
+        assert (await store.hub()).seq == seq
+
+
+async def test_a_message_that_is_no_event_is_buried_and_the_rest_goes_through(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (bus, store):
+        events = worlds.world(4)
+        await worlds.publish(bus, events[:20])
+        await bus.publish([Message(EVENTS, "x", b"not ours", partition_by="a/b/c/d")])
+        await worlds.publish(bus, events[20:])
+        await drain(bus, store)
+        (letter,) = await store.dead("open", 10)
+        assert letter.stage == "fold"
+        assert await worlds.records(store) == await folded(tmp_path / "clean", events)
+
+
+async def test_an_event_that_cannot_be_applied_is_buried_and_its_neighbors_count(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (bus, store):
+        events = worlds.world(6)
+        victim = next(event for event in events if event.entity == "person")
+        poison = victim.model_copy(update={"id": "poison", "data": {"identifiers": [{"kind": 7}]}})
+        await worlds.publish(bus, [*events[:10], poison, *events[10:]])
+        await drain(bus, store)
+        letters = await store.dead("open", 50)
+        assert "poison" in {orjson.loads(letter.payload)["key"] for letter in letters}
+        others = [event for event in events if event.subject != victim.subject]
+        clean = await folded(tmp_path / "clean", others)
+        assert set(clean) & set(await worlds.records(store))
+
+
+async def test_what_was_processed_once_is_not_processed_again_after_a_restart(tmp_path: Path) -> None:
+    events = worlds.world(7)
+    async with hub(tmp_path) as (bus, store):
+        await worlds.publish(bus, events[:25])
+        await drain(bus, store)
+        offsets = await store.offsets(EVENTS)
+    async with hub(tmp_path) as (bus, store):
+        assert await store.offsets(EVENTS) == offsets
+        await worlds.publish(bus, events[25:])
+        await drain(bus, store)
+        assert await worlds.records(store) == await folded(tmp_path / "whole", events)
+
+
+async def topic(bus: Bus) -> dict[str, bytes]:
+    """The compacted topic as an independent reader from zero keeps it: newest version wins, tombstones remove."""
+    kept: dict[str, tuple[tuple[int, int], bytes]] = {}
+    for partition, (low, high) in (await bus.range(CUSTOMERS)).items():
+        while low < high:
+            batch = await bus.read(CUSTOMERS, partition, low, 500)
+            for record in batch.records:
+                if record.value is None:
+                    kept.pop(record.key, None)
+                    continue
+                version = publish.version_of(record.value)
+                assert version >= kept.get(record.key, ((0, 0), b""))[0], "the feed went backwards"
+                kept[record.key] = version, record.value
+            low = batch.end
+    return {key: value for key, (_, value) in kept.items()}
+
+
+async def expected(store: Store) -> dict[str, bytes]:
+    hub_row, rows = await store.changes(0, 10_000)
+    return {row.id: publish.message(hub_row, row).value or b"" for row in rows if row.status != "erased"}
+
+
+async def test_the_topic_read_from_zero_equals_the_store(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (bus, store):
+        for part in range(0, 40, 8):
+            await worlds.publish(bus, worlds.world(9)[part : part + 8])
+            await drain(bus, store)
+            async with bus.sender("publish") as sender:
+                await publish.drain(sender, store)
+        assert await topic(bus) == await expected(store)
+
+
+async def test_a_publisher_that_wakes_up_late_is_fenced(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (bus, store):
+        await worlds.publish(bus, worlds.world(9)[:20])
+        await drain(bus, store)
+        async with bus.sender("publish") as late:
+            hub_row, rows = await store.changes(0, 500)
+            stale = [publish.message(hub_row, row) for row in rows]
+            await worlds.publish(bus, worlds.world(9)[20:])
+            await drain(bus, store)
+            async with bus.sender("publish") as sender:
+                await publish.drain(sender, store)
+            with pytest.raises(publish.PermanentError):
+                await late.send(stale)
+        assert await topic(bus) == await expected(store)
+
+
+async def test_a_store_that_was_restored_from_a_backup_begins_a_new_generation(tmp_path: Path) -> None:
+    events = worlds.world(11)
+    backup = tmp_path / "backup.db"
+    async with hub(tmp_path) as (bus, store):
+        await worlds.publish(bus, events[:20])
+        await drain(bus, store)
+    backup.write_bytes((tmp_path / "hub.db").read_bytes())
+    async with hub(tmp_path) as (bus, store):
+        await worlds.publish(bus, events[20:])
+        await drain(bus, store)
+        async with bus.sender("publish") as sender:
+            await publish.drain(sender, store)
+        before = await topic(bus)
+    for file in tmp_path.glob("hub.db*"):
+        file.unlink()
+    (tmp_path / "hub.db").write_bytes(backup.read_bytes())
+    async with hub(tmp_path) as (bus, store):
+        publisher = asyncio.create_task(publish.run(bus, store, Metrics()))
+        await drain(bus, store)
+        for _ in range(500):
+            if await store.published() == (await store.hub()).seq:
+                break
+            await asyncio.sleep(0.01)
+        publisher.cancel()
+        await asyncio.gather(publisher, return_exceptions=True)
+        after = await topic(bus)
+        assert after == await expected(store)
+        assert (await store.hub()).generation == 2
+        live = {key: value for key, value in after.items() if b'"status":"live"' in value}
+        assert {key: value.partition(b",")[2] for key, value in live.items()} == {
+            key: value.partition(b",")[2] for key, value in before.items() if b'"status":"live"' in value
+        }
+
+
+def test_holes_in_a_batch_are_passed_over() -> None:
+    assert decoded([]).moves == []

@@ -1,0 +1,95 @@
+"""Random worlds of events for tests: several sources, few identifiers, so that people meet, part, merge and vanish."""
+
+import random
+from collections.abc import Sequence
+
+from core.bus import Bus
+from core.bus.codec import encode
+from core.sdk import Maker, Payload, from_ms
+from core.store import Store
+from schemas.entities import Call, Conversation, Identifier, Party, Person, Task
+from schemas.event import Event
+
+START = 1_767_225_600_000  # 2026-01-01
+NAMES = ("Dana Reyes", "D. Reyes", "Ben Ode", "Bea Ode", "Noor Haddad", "Max Weber", "")
+VENDORS = (Maker("hubspot", 1), Maker("intercom", 1000), Maker("aircall", 1000))
+
+
+def world(seed: int, *, people: int = 6, steps: int = 40) -> list[Event]:
+    """The events of one world in the order in which they happened."""
+    chance = random.Random(seed)
+    events: list[Event] = []
+    for step in range(steps):
+        maker = chance.choice(VENDORS)
+        now = START + step * chance.choice((400, 1_000, 60_000))
+        pushed = chance.random() < 0.6
+        payload = Payload("test", {}, "acme", pushed, now + 10_000 + chance.randrange(2_000))
+        person = f"{maker.vendor}/acme/contact/{chance.randrange(people)}"
+        number = person.rpartition("/")[2]
+        clock = now if chance.random() < 0.9 else now - 120_000
+        match chance.choices(("person", "conversation", "call", "task", "delete", "merge"), (8, 6, 6, 3, 1, 1))[0]:
+            case "person":
+                shape = _person(chance)
+                events.append(maker.upserted(payload, "contact", number, shape, clock=clock))
+            case "conversation":
+                shape_c = Conversation(
+                    subject=f"about {step}",
+                    status=chance.choice(("open", "closed")),
+                    at=from_ms(START + step),
+                    waiting_since=from_ms(now) if chance.random() < 0.5 else None,
+                    parties=[Party(role="requester", person=person)],
+                )
+                events.append(maker.upserted(payload, "conversation", chance.randrange(6), shape_c, clock=clock))
+            case "call":
+                party = Party(role="caller", identifier=_phone(chance))
+                if chance.random() < 0.3:
+                    party = Party(role="caller", person=person, identifier=_phone(chance))
+                shape_k = Call(
+                    status=chance.choice(("ringing", "in_progress", "answered", "missed")),
+                    direction="inbound",
+                    at=from_ms(START + step),
+                    parties=[party],
+                )
+                events.append(maker.upserted(payload, "call", chance.randrange(6), shape_k, clock=clock, mode="patch"))
+            case "task":
+                shape_t = Task(title=f"do {step}", state="open", parties=[Party(role="requester", person=person)])
+                events.append(maker.upserted(payload, "task", chance.randrange(3), shape_t, clock=clock))
+            case "delete":
+                kind, shape_d = chance.choice((("contact", Person), ("conversation", Conversation), ("call", Call)))
+                events.append(maker.deleted(payload, kind, number, shape_d, clock=clock, final=chance.random() < 0.3))
+            case "merge":
+                into = str((int(number) + 1) % people)
+                events.append(maker.merged(payload, "contact", number, Person, into=into, clock=clock))
+    return [event.model_copy(update={"connection": "test"}) for event in events]
+
+
+def _person(chance: random.Random) -> Person:
+    identifiers = []
+    if chance.random() < 0.7:
+        identifiers.append(Identifier(kind="email", value=f"p{chance.randrange(5)}@example.com", class_="recorded"))
+    if chance.random() < 0.6:
+        identifiers.append(_phone(chance))
+    if chance.random() < 0.3:
+        value = str(chance.randrange(3))
+        identifiers.append(Identifier(kind="external_id", namespace="customer", value=value, class_="recorded"))
+    return Person(role="customer", display_name=chance.choice(NAMES), identifiers=identifiers)
+
+
+def _phone(chance: random.Random) -> Identifier:
+    return Identifier(kind="phone", value=f"+1 202 555 01{chance.randrange(4):02d}", class_="recorded")
+
+
+async def publish(bus: Bus, events: Sequence[Event]) -> None:
+    await bus.publish([encode(event) for event in events])
+
+
+async def records(store: Store) -> dict[str, bytes]:
+    """All live records by customer id, without version."""
+    found: dict[str, bytes] = {}
+    after = 0
+    while True:
+        _, rows = await store.changes(after, 500)
+        if not rows:
+            return found
+        found.update((row.id, row.record) for row in rows if row.status == "live")
+        after = rows[-1].seq
