@@ -1,0 +1,111 @@
+"""What a database must be able to do to carry the store, and the statements that each writes in its own dialect."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from core.errors import PermanentError
+from core.store.notices import Bell
+
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A statement over a batch of whole rows. `kinds` are PostgreSQL's types of the columns in order; `key` how many
+    of them, the first ones, are the row's key."""
+
+    name: str
+    sql: str
+    kinds: tuple[str, ...]
+    key: int = 1
+
+    def check(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Raise PermanentError where one upsert has a key twice: PostgreSQL refuses it, SQLite would take it silently
+        and keep the last one."""
+        if len({row[: self.key] for row in map(tuple, rows)}) != len(rows):
+            raise PermanentError(f"one batch puts the same {self.name} twice")
+
+
+class Session(Protocol):
+    """One connection for the length of a transaction or of one look-up. `?` stands for a parameter in both dialects;
+    driver exceptions come out as ours."""
+
+    async def rows(self, sql: str, *parameters: Any) -> Rows: ...
+    async def among(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
+        """The statement's first parameter is the set of keys."""
+        ...
+
+    async def each(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
+        """What the statement gives for each of the keys by itself, with the same bounds for each."""
+        ...
+
+    async def put(self, put: Put, rows: Sequence[Sequence[Any]]) -> None: ...
+
+
+class Database(Protocol):
+    """Connections. `reading` never waits for a writer; `changing` commits one short change without the hub's lock;
+    `writing` is the one writer's transaction, its hub row locked."""
+
+    statements: "Statements"
+    bell: Bell
+
+    def reading(self) -> AbstractAsyncContextManager[Session]: ...
+    def changing(self) -> AbstractAsyncContextManager[Session]: ...
+    def writing(self) -> AbstractAsyncContextManager[Session]: ...
+    async def listen(self) -> None:
+        """Ring the bell from now on for other processes' commits, too; further calls change nothing."""
+        ...
+
+    def match(self, words: Sequence[str], *, every: bool) -> str:
+        """The dialect's full text query: every word begins one of the text's words, or any of them is one."""
+        ...
+
+    def words(self, text: str) -> str:
+        """What the dialect's index of words takes."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """The hot statements. `among` and `each` in the comments say how Session runs them; the rest are plain rows."""
+
+    lock_hub: str
+    objects: str  # among
+    put_object: Put
+    put_article: Put
+    drop_articles: str  # among
+    parties: str  # among objects
+    drop_party: Put
+    put_party: Put
+    persons: str  # among
+    persons_of: str  # among customers
+    aliases_to: str  # among
+    put_person: Put
+    set_customer: Put
+    evidence: str  # among persons
+    drop_evidence: Put
+    put_evidence: Put
+    holders: str  # each identifier: (identifier, person)
+    activities: str  # each person: recent, open
+    timeline: str  # each person: before at, before at, before object, limit
+    customers: str  # among
+    heads: str  # among
+    put_customer: Put
+    searched: str  # among: (id, search, live)
+    put_words: Put
+    drop_words: str  # among
+    put_part: Put
+    parts: str  # among
+    suppressed: str  # among
+    put_suppressed: Put
+    put_dead: Put
+    put_offset: Put
+    set_dead: str  # among
+    search: str  # query, below seq, limit
+    articles: str  # query, limit
+    full_objects: str  # among
+    notify: str | None = None

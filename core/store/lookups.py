@@ -1,0 +1,233 @@
+"""The store over a database: look-ups, the feed's reads, and the short changes that need no writer's lock."""
+# ruff: noqa: S608 - put together from this file's own constants; values are parameters
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from core.store import (
+    ActivityRow,
+    CustomerRow,
+    DeadRow,
+    HubRow,
+    Notices,
+    ObjectRow,
+    PersonRow,
+    TokenRow,
+    Writing,
+)
+from core.store import words as folding
+from core.store.database import Database
+from core.store.writing import Transaction, to_activities, to_persons
+
+_HOLDERS = 200
+_HUB = "SELECT generation, seq, fold_revision, kind, secret FROM hub"
+_CUSTOMER = 'c.id, c.seq, c.status, c."into", c.hash, c.record, c.search, c.cause, c.identity'
+_DEAD = "SELECT id, connection, stage, reason, payload, at, state, times FROM dead"
+_TOKEN = "SELECT hash, kind, name, scopes, created, expires FROM token"  # noqa: S105
+_NO_SEQ = 2**62  # above every seq
+
+
+class DatabaseStore:
+    """A `Store`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = database.statements
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Writing]:
+        async with self._database.writing() as session:
+            row = (await session.rows(self._sql.lock_hub))[0]
+            yield Transaction(self._database, session, HubRow._make(row))
+            if self._sql.notify:
+                await session.rows(self._sql.notify)
+        self._database.bell.ring()
+
+    async def _rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        async with self._database.reading() as session:
+            return await session.rows(sql, *parameters)
+
+    async def _among(self, sql: str, keys: Sequence[str], *parameters: Any) -> list[tuple[Any, ...]]:
+        async with self._database.reading() as session:
+            return await session.among(sql, keys, *parameters)
+
+    async def _change(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        async with self._database.changing() as session:
+            return await session.rows(sql, *parameters)
+
+    async def hub(self) -> HubRow:
+        return HubRow._make((await self._rows(_HUB))[0])
+
+    async def offsets(self, topic: str) -> dict[int, int]:
+        rows = await self._rows("SELECT partition, next FROM bus_offset WHERE topic = ?", topic)
+        return dict(rows)
+
+    # -- feed and publish
+    async def changes(self, after: int, limit: int, *, at_most: int | None = None) -> tuple[HubRow, list[CustomerRow]]:
+        # One statement is one snapshot on both databases, and one way there and back.
+        rows = await self._rows(
+            f"""SELECT h.generation, h.seq, h.fold_revision, h.kind, h.secret, {_CUSTOMER}
+                FROM hub h LEFT JOIN (
+                    SELECT * FROM customer WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
+                ) c ON true ORDER BY c.seq""",
+            after, _NO_SEQ if at_most is None else at_most, limit,
+        )  # fmt: skip
+        return HubRow._make(rows[0][:5]), [CustomerRow._make(row[5:]) for row in rows if row[5] is not None]
+
+    async def published(self) -> int:
+        return int((await self._rows("SELECT seq FROM published"))[0][0])
+
+    async def set_published(self, old: int, new: int) -> bool:
+        return bool(await self._change("UPDATE published SET seq = ? WHERE seq = ? RETURNING 1", new, old))
+
+    async def parts(self, customers: Sequence[str], after: int) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for customer, entity in await self._among(self._sql.parts, customers, after):
+            found.setdefault(customer, set()).add(entity)
+        return found
+
+    @asynccontextmanager
+    async def notified(self, timeout: float) -> AsyncIterator[Notices]:
+        with self._database.bell.listening(timeout) as ticks:
+            await self._database.listen()
+            yield ticks
+
+    # -- look-ups
+    async def customer(self, id: str) -> CustomerRow | None:
+        # The person's present customer first: an id that merged away, or came back by a split, is not asked.
+        rows = await self._rows(
+            f"""SELECT {_CUSTOMER}, 0 AS rank FROM person p JOIN customer c ON c.id = p.customer WHERE p.birth_id = ?
+                UNION ALL SELECT {_CUSTOMER}, 1 AS rank FROM customer c WHERE c.id = ? ORDER BY rank LIMIT 1""",
+            id, id,
+        )  # fmt: skip
+        return CustomerRow._make(rows[0][:-1]) if rows else None
+
+    async def customers_by_id(self, ids: Sequence[str]) -> list[CustomerRow]:
+        return [CustomerRow._make(row) for row in await self._among(self._sql.customers, ids)]
+
+    async def by_identifier(self, identifier: str) -> list[PersonRow]:
+        async with self._database.reading() as session:
+            pairs = await session.each(self._sql.holders, [identifier], _HOLDERS)
+            return to_persons(await session.among(self._sql.persons, [person for _, person in pairs]))
+
+    async def persons_by_key(self, keys: Sequence[str]) -> list[PersonRow]:
+        return to_persons(await self._among(self._sql.persons, keys))
+
+    async def person_keys(self, customer: str) -> list[PersonRow]:
+        return to_persons(await self._among(self._sql.persons_of, [customer]))
+
+    async def search(self, words: str, limit: int, after: str = "") -> list[CustomerRow]:
+        found = folding.distinct([words])
+        if words.strip() and not found:
+            return []  # nothing but signs
+        async with self._database.reading() as session:
+            below = _NO_SEQ
+            if after:
+                last = await session.rows("SELECT seq FROM customer WHERE id = ?", after)
+                below = last[0][0] if last else -1
+            if found:
+                query = self._database.match(found, every=True)
+                return [CustomerRow._make(row) for row in await session.rows(self._sql.search, query, below, limit)]
+            rows = await session.rows(
+                f"SELECT {_CUSTOMER} FROM customer c WHERE c.status = 'live' AND c.seq < ? ORDER BY c.seq DESC LIMIT ?",
+                below, limit,
+            )  # fmt: skip
+            return [CustomerRow._make(row) for row in rows]
+
+    async def timeline(self, persons: Sequence[str], before: tuple[str, str] | None, limit: int) -> list[ActivityRow]:
+        # Above every RFC 3339 time where there is no bound.
+        at, key = before or ("~", "")
+        async with self._database.reading() as session:
+            rows = to_activities(await session.each(self._sql.timeline, persons, at, at, key, limit))
+        # One activity of two of the customer's persons is one line.
+        return list({row.object: row for row in reversed(rows)}.values())[::-1][:limit]
+
+    async def object(self, key: str) -> ObjectRow | None:
+        return next(iter(await self.objects_by_key([key])), None)
+
+    async def objects_by_key(self, keys: Sequence[str]) -> list[ObjectRow]:
+        return [ObjectRow._make(row) for row in await self._among(self._sql.full_objects, keys)]
+
+    async def articles(self, words: Sequence[str], limit: int) -> list[ObjectRow]:
+        found = folding.distinct(words)
+        if not found:
+            return []
+        query = self._database.match(found, every=False)
+        return [ObjectRow._make(row) for row in await self._rows(self._sql.articles, query, limit)]
+
+    async def counts(self) -> dict[tuple[str, str], int]:
+        # From the index `object_live` alone; live customers are the rows of `customer_words`.
+        rows = await self._rows(
+            """SELECT source, entity, count(*) FROM object WHERE live GROUP BY source, entity
+               UNION ALL SELECT '', 'customer', count(*) FROM customer_words"""
+        )
+        return {(source, entity): count for source, entity, count in rows}
+
+    # -- dead letters
+    async def dead(self, state: str, limit: int, after: str = "") -> list[DeadRow]:
+        at, id = 2**62, ""
+        if after:
+            last = await self.dead_letter(after)
+            at, id = (last.at, last.id) if last else (-1, "")
+        rows = await self._rows(
+            f"{_DEAD} WHERE state = ? AND (at, id) < (?, ?) ORDER BY at DESC, id DESC LIMIT ?", state, at, id, limit
+        )
+        return [DeadRow._make(row) for row in rows]
+
+    async def dead_letter(self, id: str) -> DeadRow | None:
+        rows = await self._rows(f"{_DEAD} WHERE id = ?", id)
+        return DeadRow._make(rows[0]) if rows else None
+
+    async def set_dead(self, ids: Sequence[str], state: str) -> int:
+        async with self._database.changing() as session:
+            return len(await session.among(self._sql.set_dead, ids, state))
+
+    async def dead_counts(self) -> dict[str, int]:
+        rows = await self._rows("SELECT connection, count(*) FROM dead WHERE state = 'open' GROUP BY connection")
+        return dict(rows)
+
+    # -- tokens
+    async def put_token(self, row: TokenRow) -> None:
+        async with self._database.changing() as session:
+            await session.rows(
+                """INSERT INTO token (hash, kind, name, scopes, created, expires) VALUES (?, ?, ?, ?, ?, ?)
+                   ON CONFLICT (hash) DO UPDATE SET kind = excluded.kind, name = excluded.name,
+                       scopes = excluded.scopes, created = excluded.created, expires = excluded.expires""",
+                *row,
+            )  # fmt: skip
+            # Sessions and unused logins would pile up; the newcomer's clock says which are over.
+            await session.rows("DELETE FROM token WHERE expires > 0 AND expires < ?", row.created)
+
+    async def token(self, hash: bytes) -> TokenRow | None:
+        rows = await self._rows(f"{_TOKEN} WHERE hash = ?", hash)
+        return TokenRow._make(rows[0]) if rows else None
+
+    async def take_token(self, hash: bytes) -> TokenRow | None:
+        rows = await self._change(
+            "DELETE FROM token WHERE hash = ? RETURNING hash, kind, name, scopes, created, expires", hash
+        )
+        return TokenRow._make(rows[0]) if rows else None
+
+    async def tokens(self, kind: str) -> list[TokenRow]:
+        return [TokenRow._make(row) for row in await self._rows(f"{_TOKEN} WHERE kind = ? ORDER BY name, hash", kind)]
+
+    async def drop_token(self, name: str) -> int:
+        return len(await self._change("DELETE FROM token WHERE name = ? RETURNING 1", name))
+
+    # -- connection state
+    async def put_state(self, connection: str, process: str, document: bytes, at: int) -> None:
+        await self._change(
+            """INSERT INTO connection_state (connection, process, document, at) VALUES (?, ?, ?, ?)
+               ON CONFLICT (connection, process) DO UPDATE SET document = excluded.document, at = excluded.at""",
+            connection, process, document, at,
+        )  # fmt: skip
+
+    async def states(self) -> list[tuple[str, str, bytes, int]]:
+        rows = await self._rows(
+            "SELECT connection, process, document, at FROM connection_state ORDER BY connection, process"
+        )
+        return [(connection, process, document, at) for connection, process, document, at in rows]
+
+    async def close(self) -> None:
+        await self._database.close()

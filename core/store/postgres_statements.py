@@ -1,0 +1,125 @@
+"""The hot statements in PostgreSQL's dialect: keys and columns travel as arrays, one round trip for any batch."""
+# ruff: noqa: S608 - put together from this file's own constants; values are parameters
+
+from sqlalchemy import Table
+
+from core.store import tables
+from core.store.database import Put, Statements
+from core.store.tables import kinds
+
+_KEYS = "= ANY (?::text[])"
+_PERSON = "key, birth_id, customer, implied, first, staff, departed, alias_of, names, state"
+_CUSTOMER = 'c.id, c.seq, c.status, c."into", c.hash, c.record, c.search, c.cause, c.identity'
+_ACTIVITY = "p.person, p.object, p.role, p.entity, p.at, p.open, o.card"
+
+
+def _rows(types: tuple[str, ...]) -> str:
+    """The batch as a table, one array a column."""
+    return f"unnest({', '.join(f'?::{kind}[]' for kind in types)})"
+
+
+def _upsert(table: Table, columns: str, *, updates: str | None = None) -> Put:
+    """`updates` replaces the plain taking over of all columns."""
+    names = [name.strip() for name in columns.split(",")]
+    key = len(table.primary_key.columns)
+    taken = updates or ", ".join(f'"{name}" = excluded."{name}"' for name in names[key:])
+    quoted = ", ".join(f'"{name}"' for name in names)
+    types = kinds(table, names)
+    sql = (
+        f"INSERT INTO {table.name} ({quoted}) SELECT * FROM {_rows(types)} "
+        f"ON CONFLICT ({', '.join(names[:key])}) DO UPDATE SET {taken}"
+    )
+    return Put(table.name, sql, types, key)
+
+
+_PAIR = ("text", "text")
+STATEMENTS = Statements(
+    lock_hub="SELECT generation, seq, fold_revision, kind, secret FROM hub FOR UPDATE",
+    objects=f"SELECT key, registers FROM object WHERE key {_KEYS}",
+    put_object=_upsert(tables.OBJECT, "key, source, entity, parent, live, registers, card, text"),
+    put_article=Put(
+        "article",
+        f"""INSERT INTO article AS a (object, verified, words)
+            SELECT object, verified, words::tsvector FROM {_rows(("text", "bool", "text"))} t(object, verified, words)
+            ON CONFLICT (object) DO UPDATE SET verified = excluded.verified, words = excluded.words
+            WHERE (a.verified, a.words) IS DISTINCT FROM (excluded.verified, excluded.words)""",
+        ("text", "bool", "text"),
+    ),
+    drop_articles=f"DELETE FROM article WHERE object {_KEYS}",
+    parties=f"SELECT object, person, role, entity, at, open FROM party WHERE object {_KEYS}",
+    drop_party=Put(
+        "party",
+        f"""DELETE FROM party p USING {_rows(_PAIR)} t(object, person)
+            WHERE p.object = t.object AND p.person = t.person""",
+        _PAIR,
+        2,
+    ),
+    put_party=_upsert(tables.PARTY, "object, person, role, entity, at, open"),
+    persons=f"SELECT {_PERSON} FROM person WHERE key {_KEYS}",
+    persons_of=f"SELECT {_PERSON} FROM person WHERE customer {_KEYS}",
+    aliases_to=f"SELECT {_PERSON} FROM person WHERE alias_of {_KEYS}",
+    put_person=_upsert(tables.PERSON, _PERSON),
+    set_customer=Put(
+        "person",
+        f"UPDATE person p SET customer = t.customer FROM {_rows(_PAIR)} t(key, customer) WHERE p.key = t.key",
+        _PAIR,
+    ),
+    evidence=f"SELECT person, identifier, class, former FROM evidence WHERE person {_KEYS}",
+    drop_evidence=Put(
+        "evidence",
+        f"""DELETE FROM evidence e USING {_rows(_PAIR)} t(person, identifier)
+            WHERE e.person = t.person AND e.identifier = t.identifier""",
+        _PAIR,
+        2,
+    ),
+    put_evidence=_upsert(tables.EVIDENCE, "person, identifier, class, former"),
+    holders="""SELECT k.identifier, h.person FROM unnest(?::text[]) k(identifier) CROSS JOIN LATERAL (
+            SELECT person FROM evidence WHERE identifier = k.identifier
+            UNION SELECT key FROM person WHERE implied = k.identifier LIMIT ?) h""",
+    # Both inner queries walk an index from its end and stop.
+    activities=f"""SELECT {_ACTIVITY} FROM unnest(?::text[]) k(person) CROSS JOIN LATERAL (
+            (SELECT p.* FROM party p JOIN object o ON o.key = p.object
+             WHERE p.person = k.person AND o.live ORDER BY p.at DESC, p.object DESC LIMIT ?)
+            UNION
+            (SELECT p.* FROM party p JOIN object o ON o.key = p.object
+             WHERE p.person = k.person AND p.open AND o.live ORDER BY p.at, p.object LIMIT ?)
+        ) p JOIN object o ON o.key = p.object""",
+    timeline=f"""SELECT {_ACTIVITY} FROM unnest(?::text[]) k(person) CROSS JOIN LATERAL (
+            SELECT p.* FROM party p JOIN object o ON o.key = p.object
+            WHERE p.person = k.person AND p.at <= ? AND (p.at, p.object) < (?, ?) AND o.live
+            ORDER BY p.at DESC, p.object DESC LIMIT ?
+        ) p JOIN object o ON o.key = p.object""",
+    customers=f"SELECT {_CUSTOMER} FROM customer c WHERE c.id {_KEYS}",
+    heads=f"SELECT id, seq, status, hash, identity FROM customer WHERE id {_KEYS}",
+    put_customer=_upsert(tables.CUSTOMER, "id, seq, status, into, hash, record, search, cause, identity"),
+    searched=f"SELECT id, search, status = 'live' FROM customer WHERE id {_KEYS}",
+    put_words=Put(
+        "customer_words",
+        f"""INSERT INTO customer_words AS w (customer, words)
+            SELECT customer, words::tsvector FROM {_rows(_PAIR)} t(customer, words)
+            ON CONFLICT (customer) DO UPDATE SET words = excluded.words
+            WHERE w.words IS DISTINCT FROM excluded.words""",
+        _PAIR,
+    ),
+    drop_words=f"DELETE FROM customer_words WHERE customer {_KEYS}",
+    put_part=_upsert(tables.CUSTOMER_PART, "customer, entity, seq"),
+    parts=f"SELECT customer, entity FROM customer_part WHERE customer {_KEYS} AND seq > ?",
+    suppressed=f"SELECT key FROM suppressed WHERE key {_KEYS}",
+    put_suppressed=_upsert(tables.SUPPRESSED, "key, at"),
+    put_dead=_upsert(
+        tables.DEAD,
+        "id, connection, stage, reason, payload, at, state, times",
+        updates="""connection = excluded.connection, stage = excluded.stage, reason = excluded.reason,
+                   payload = excluded.payload, at = excluded.at, state = 'open', times = dead.times + 1""",
+    ),
+    put_offset=_upsert(tables.BUS_OFFSET, "topic, partition, next"),
+    set_dead="WITH k AS (SELECT ?::text[] AS ids) UPDATE dead SET state = ? FROM k WHERE id = ANY (k.ids) RETURNING id",
+    search=f"""SELECT {_CUSTOMER} FROM customer_words w JOIN customer c ON c.id = w.customer
+        WHERE w.words @@ ?::tsquery AND c.seq < ? ORDER BY c.seq DESC LIMIT ?""",
+    # Rounding makes equals of what differs by a few words.
+    articles="""SELECT o.key, o.entity, o.parent, o.registers, o.card, o.text
+        FROM article a JOIN object o ON o.key = a.object CROSS JOIN (SELECT ?::tsquery AS query) q
+        WHERE a.words @@ q.query
+        ORDER BY round(ts_rank(a.words, q.query)::numeric, 3) DESC, a.verified DESC, o.key LIMIT ?""",
+    full_objects=f"SELECT key, entity, parent, registers, card, text FROM object WHERE key {_KEYS}",
+)

@@ -1,0 +1,99 @@
+"""The hot statements in SQLite's dialect. Keys travel as a JSON array; rows through executemany: JSON has no bytes."""
+# ruff: noqa: S608 - put together from this file's own constants; values are parameters
+
+from sqlalchemy import Table
+
+from core.store import tables
+from core.store.database import Put, Statements
+from core.store.tables import kinds
+
+_KEYS = "IN (SELECT value FROM json_each(?))"
+_PERSON = "key, birth_id, customer, implied, first, staff, departed, alias_of, names, state"
+_CUSTOMER = 'c.id, c.seq, c.status, c."into", c.hash, c.record, c.search, c.cause, c.identity'
+_ACTIVITY = "p.person, p.object, p.role, p.entity, p.at, p.open, o.card"
+
+
+def _upsert(table: Table, columns: str, *, updates: str | None = None) -> Put:
+    """`updates` replaces the plain taking over of all columns."""
+    names = [name.strip() for name in columns.split(",")]
+    key = len(table.primary_key.columns)
+    taken = updates or ", ".join(f'"{name}" = excluded."{name}"' for name in names[key:])
+    quoted = ", ".join(f'"{name}"' for name in names)
+    sql = (
+        f"INSERT INTO {table.name} ({quoted}) VALUES ({', '.join('?' * len(names))}) "
+        f"ON CONFLICT ({', '.join(names[:key])}) DO UPDATE SET {taken}"
+    )
+    return Put(table.name, sql, kinds(table, names), key)
+
+
+STATEMENTS = Statements(
+    lock_hub="SELECT generation, seq, fold_revision, kind, secret FROM hub",  # BEGIN IMMEDIATE has the lock
+    objects=f"SELECT key, registers FROM object WHERE key {_KEYS}",
+    put_object=_upsert(tables.OBJECT, "key, source, entity, parent, live, registers, card, text"),
+    put_article=Put(
+        "article",
+        """INSERT INTO article (object, verified, words) VALUES (?, ?, ?)
+           ON CONFLICT (object) DO UPDATE SET verified = excluded.verified, words = excluded.words
+           WHERE verified IS NOT excluded.verified OR words IS NOT excluded.words""",
+        ("text", "bool", "text"),
+    ),
+    drop_articles=f"DELETE FROM article WHERE object {_KEYS}",
+    parties=f"SELECT object, person, role, entity, at, open FROM party WHERE object {_KEYS}",
+    drop_party=Put("party", "DELETE FROM party WHERE object = ? AND person = ?", ("text", "text"), 2),
+    put_party=_upsert(tables.PARTY, "object, person, role, entity, at, open"),
+    persons=f"SELECT {_PERSON} FROM person WHERE key {_KEYS}",
+    persons_of=f"SELECT {_PERSON} FROM person WHERE customer {_KEYS}",
+    aliases_to=f"SELECT {_PERSON} FROM person WHERE alias_of {_KEYS}",
+    put_person=_upsert(tables.PERSON, _PERSON),
+    set_customer=Put("person", "UPDATE person SET customer = ?2 WHERE key = ?1", ("text", "text")),
+    evidence=f"SELECT person, identifier, class, former FROM evidence WHERE person {_KEYS}",
+    drop_evidence=Put("evidence", "DELETE FROM evidence WHERE person = ? AND identifier = ?", ("text", "text"), 2),
+    put_evidence=_upsert(tables.EVIDENCE, "person, identifier, class, former"),
+    holders="""SELECT ?1, person FROM (SELECT person FROM evidence WHERE identifier = ?1
+               UNION SELECT key FROM person WHERE implied = ?1 LIMIT ?2)""",
+    # CROSS JOIN fixes the order of the loops; both inner queries walk an index from its end and stop.
+    activities=f"""SELECT {_ACTIVITY} FROM (
+            SELECT * FROM (
+                SELECT p.* FROM party p CROSS JOIN object o ON o.key = p.object
+                WHERE p.person = ?1 AND o.live ORDER BY p.at DESC, p.object DESC LIMIT ?2)
+            UNION SELECT * FROM (
+                SELECT p.* FROM party p CROSS JOIN object o ON o.key = p.object
+                WHERE p.person = ?1 AND p.open AND o.live ORDER BY p.at, p.object LIMIT ?3)
+        ) p CROSS JOIN object o ON o.key = p.object""",
+    timeline=f"""SELECT {_ACTIVITY} FROM party p CROSS JOIN object o ON o.key = p.object
+        WHERE p.person = ?1 AND (p.at, p.object) < (?2, ?4) AND p.at <= ?3 AND o.live
+        ORDER BY p.at DESC, p.object DESC LIMIT ?5""",
+    customers=f"SELECT {_CUSTOMER} FROM customer c WHERE c.id {_KEYS}",
+    put_customer=_upsert(tables.CUSTOMER, "id, seq, status, into, hash, record, search, cause, identity"),
+    heads=f"SELECT id, seq, status, hash, identity FROM customer WHERE id {_KEYS}",
+    searched=f"SELECT id, search, status = 'live' FROM customer WHERE id {_KEYS}",
+    put_words=Put(
+        "customer_words",
+        """INSERT INTO customer_words (customer, words) VALUES (?, ?)
+           ON CONFLICT (customer) DO UPDATE SET words = excluded.words WHERE words IS NOT excluded.words""",
+        ("text", "text"),
+    ),
+    drop_words=f"DELETE FROM customer_words WHERE customer {_KEYS}",
+    put_part=_upsert(tables.CUSTOMER_PART, "customer, entity, seq"),
+    parts=f"SELECT customer, entity FROM customer_part WHERE customer {_KEYS} AND seq > ?",
+    suppressed=f"SELECT key FROM suppressed WHERE key {_KEYS}",
+    put_suppressed=_upsert(tables.SUPPRESSED, "key, at"),
+    put_dead=_upsert(
+        tables.DEAD,
+        "id, connection, stage, reason, payload, at, state, times",
+        updates="""connection = excluded.connection, stage = excluded.stage, reason = excluded.reason,
+                   payload = excluded.payload, at = excluded.at, state = 'open', times = times + 1""",
+    ),
+    put_offset=_upsert(tables.BUS_OFFSET, "topic, partition, next"),
+    set_dead=f"UPDATE dead SET state = ?2 WHERE id {_KEYS.replace('?', '?1')} RETURNING id",
+    search=f"""SELECT {_CUSTOMER} FROM (
+            SELECT w.customer FROM customer_index CROSS JOIN customer_words w ON w.number = customer_index.rowid
+            WHERE customer_index MATCH ?1
+        ) w CROSS JOIN customer c ON c.id = w.customer WHERE c.seq < ?2 ORDER BY c.seq DESC LIMIT ?3""",
+    # bm25 is better the lower it is; rounding makes equals of what differs by a few words.
+    articles="""SELECT o.key, o.entity, o.parent, o.registers, o.card, o.text
+        FROM article_index CROSS JOIN article a ON a.number = article_index.rowid
+            CROSS JOIN object o ON o.key = a.object
+        WHERE article_index MATCH ?1 ORDER BY round(bm25(article_index), 3), a.verified DESC, o.key LIMIT ?2""",
+    full_objects=f"SELECT key, entity, parent, registers, card, text FROM object WHERE key {_KEYS}",
+)

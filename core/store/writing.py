@@ -1,0 +1,190 @@
+"""One transaction of the one writer: what is written together, and what follows from it (words, parties, offsets)."""
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
+
+import orjson
+
+from core.errors import OffsetsMoved
+from core.store import (
+    ActivityRow,
+    CustomerHead,
+    CustomerRow,
+    DeadRow,
+    EvidenceRow,
+    HubRow,
+    ObjectRow,
+    PartyRow,
+    PersonRow,
+)
+from core.store.database import Database, Session
+
+# Of several roles in one activity the first of these counts; the activity is one line in the timeline.
+ROLES = ("requester", "caller", "callee", "author", "recipient", "collaborator", "cc", "follower")
+_RANK = {role: rank for rank, role in enumerate(ROLES)}
+_NEWEST = itemgetter(4, 1)  # of an ActivityRow: at, object
+
+
+def to_persons(rows: Sequence[Sequence[Any]]) -> list[PersonRow]:
+    return [PersonRow._make(_flagged(row, 5, 6)) for row in rows]
+
+
+def to_activities(rows: Sequence[Sequence[Any]]) -> list[ActivityRow]:
+    """Newest first."""
+    return [ActivityRow._make(_flagged(row, 5)) for row in sorted(rows, key=_NEWEST, reverse=True)]
+
+
+def _flagged(row: Sequence[Any], *flags: int) -> list[Any]:
+    """SQLite's truth values are numbers; these columns become bool."""
+    values = list(row)
+    for flag in flags:
+        values[flag] = bool(values[flag])
+    return values
+
+
+class Transaction:
+    """A `Writing` over a session that holds the hub's lock."""
+
+    def __init__(self, database: Database, session: Session, hub: HubRow) -> None:
+        self.hub = hub
+        self._database = database
+        self._session = session
+        self._sql = database.statements
+
+    # -- offsets and the hub
+    async def move_offsets(self, moves: Sequence[tuple[str, int, int, int]]) -> None:
+        topics = sorted({topic for topic, *_ in moves})
+        rows: list[tuple[Any, ...]] = []
+        for topic in topics:
+            rows += await self._session.rows("SELECT topic, partition, next FROM bus_offset WHERE topic = ?", topic)
+        stored = {(topic, partition): at for topic, partition, at in rows}
+        if any(stored.get((topic, partition), begin) != begin for topic, partition, begin, _ in moves):
+            raise OffsetsMoved({key: at for key, at in stored.items() if key in {(t, p) for t, p, *_ in moves}})
+        await self._session.put(self._sql.put_offset, [(topic, partition, end) for topic, partition, _, end in moves])
+
+    async def set_seq(self, seq: int) -> None:
+        await self._session.rows("UPDATE hub SET seq = ?", seq)
+        self.hub = self.hub._replace(seq=seq)
+
+    async def new_generation(self, fold_revision: int) -> HubRow:
+        self.hub = self.hub._replace(generation=self.hub.generation + 1, fold_revision=fold_revision)
+        await self._session.rows(
+            "UPDATE hub SET generation = ?, fold_revision = ?", self.hub.generation, self.hub.fold_revision
+        )
+        # Everything is published again. The mark is one that no earlier generation had, so that a publisher that
+        # still carries the old one cannot move it.
+        await self._session.rows("UPDATE published SET seq = ?", -self.hub.generation)
+        return self.hub
+
+    async def suppressed(self, keys: Sequence[str]) -> set[str]:
+        return {key for (key,) in await self._session.among(self._sql.suppressed, keys)}
+
+    async def suppress(self, keys: Sequence[str], at: int) -> None:
+        await self._session.put(self._sql.put_suppressed, [(key, at) for key in keys])
+
+    # -- objects and their parties
+    async def objects(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return dict(await self._session.among(self._sql.objects, keys))
+
+    async def put_objects(self, rows: Sequence[ObjectRow]) -> None:
+        await self._session.put(
+            self._sql.put_object,
+            [
+                (row.key, "/".join(row.key.split("/", 2)[:2]), row.entity, row.parent, row.card is not None,
+                 row.registers, row.card, row.text)
+                for row in rows
+            ],
+        )  # fmt: skip
+        articles = [row for row in rows if row.entity == "article"]
+        found = [row for row in articles if row.text]
+        await self._session.put(
+            self._sql.put_article,
+            [(row.key, _is_verified(row.card), self._database.words(row.text or "")) for row in found],
+        )
+        await self._session.among(self._sql.drop_articles, {row.key for row in articles} - {row.key for row in found})
+
+    async def put_parties(self, objects: Sequence[str], rows: Sequence[PartyRow]) -> list[tuple[str, str]]:
+        wanted: dict[tuple[str, str], PartyRow] = {}
+        for row in rows:
+            known = wanted.setdefault((row.object, row.person), row)
+            if _RANK.get(row.role, len(ROLES)) < _RANK.get(known.role, len(ROLES)):
+                wanted[row.object, row.person] = row
+        stored = {
+            (row[0], row[1]): PartyRow._make(_flagged(row, 5))
+            for row in await self._session.among(self._sql.parties, objects)
+        }
+        gone = [pair for pair in stored if pair not in wanted]
+        await self._session.put(self._sql.drop_party, gone)
+        await self._session.put(self._sql.put_party, [row for pair, row in wanted.items() if stored.get(pair) != row])
+        return gone
+
+    async def activities(self, persons: Sequence[str], recent: int, open_: int) -> list[ActivityRow]:
+        return to_activities(await self._session.each(self._sql.activities, persons, recent, open_))
+
+    async def all_object_keys(self, after: str, limit: int) -> list[str]:
+        rows = await self._session.rows("SELECT key FROM object WHERE key > ? ORDER BY key LIMIT ?", after, limit)
+        return [key for (key,) in rows]
+
+    # -- persons and evidence
+    async def persons(self, keys: Sequence[str]) -> list[PersonRow]:
+        return to_persons(await self._session.among(self._sql.persons, keys))
+
+    async def persons_of(self, customers: Sequence[str]) -> list[PersonRow]:
+        return to_persons(await self._session.among(self._sql.persons_of, customers))
+
+    async def aliases_to(self, keys: Sequence[str]) -> list[PersonRow]:
+        return to_persons(await self._session.among(self._sql.aliases_to, keys))
+
+    async def put_persons(self, rows: Sequence[PersonRow]) -> None:
+        await self._session.put(self._sql.put_person, rows)
+
+    async def set_customers(self, pairs: Sequence[tuple[str, str]]) -> None:
+        await self._session.put(self._sql.set_customer, pairs)
+
+    async def evidence(self, persons: Sequence[str]) -> list[EvidenceRow]:
+        rows = await self._session.among(self._sql.evidence, persons)
+        return [EvidenceRow._make(_flagged(row, 3)) for row in rows]
+
+    async def put_evidence(self, persons: Sequence[str], rows: Sequence[EvidenceRow]) -> None:
+        self._sql.put_evidence.check(rows)
+        wanted = {(row.person, row.identifier): row for row in rows}
+        stored = {(row.person, row.identifier): row for row in await self.evidence(persons)}
+        await self._session.put(self._sql.drop_evidence, [pair for pair in stored if pair not in wanted])
+        await self._session.put(
+            self._sql.put_evidence, [row for pair, row in wanted.items() if stored.get(pair) != row]
+        )
+
+    async def holders(self, identifiers: Sequence[str], at_most: int) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {identifier: [] for identifier in identifiers}
+        for identifier, person in await self._session.each(self._sql.holders, identifiers, at_most + 1):
+            found[identifier].append(person)
+        return found
+
+    # -- customers
+    async def heads(self, ids: Sequence[str]) -> dict[str, CustomerHead]:
+        return {row[0]: CustomerHead._make(row) for row in await self._session.among(self._sql.heads, ids)}
+
+    async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str]] = ()) -> None:
+        known = {
+            id: (search, bool(live))
+            for id, search, live in await self._session.among(self._sql.searched, [row.id for row in rows])
+        }
+        await self._session.put(self._sql.put_customer, rows)
+        changed = [row for row in rows if known.get(row.id, ("", False)) != (row.search, row.status == "live")]
+        live = [row for row in changed if row.status == "live"]
+        await self._session.put(self._sql.put_words, [(row.id, self._database.words(row.search)) for row in live])
+        await self._session.among(self._sql.drop_words, [row.id for row in changed if row.status != "live"])
+        seqs = {row.id: row.seq for row in rows}
+        await self._session.put(self._sql.put_part, [(id, entity, seqs[id]) for id, entity in dict.fromkeys(parts)])
+
+    async def put_dead(self, rows: Sequence[DeadRow]) -> None:
+        letters: dict[str, DeadRow] = {}
+        for row in rows:
+            times = letters[row.id].times + 1 if row.id in letters else row.times
+            letters[row.id] = row._replace(times=times, state="open")
+        await self._session.put(self._sql.put_dead, list(letters.values()))
+
+
+def _is_verified(card: bytes | None) -> bool:
+    return card is not None and orjson.loads(card).get("verified") is True
