@@ -35,7 +35,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Protocol
 
 import aiohttp
@@ -91,7 +91,9 @@ class Simulator(Protocol):
         """The source's own JSON body for an error that the kit answers (401, 429, 500)."""
         ...
 
-    def rate_headers(self, limit: int, remaining: int, reset_seconds: int, now_ms: int) -> Mapping[str, str]: ...
+    def rate_headers(self, limit: int, remaining: int, reset_seconds: int, now_ms: int) -> Mapping[str, str]:
+        """`now_ms` is the machine's time, whatever the mock's clock says: who is limited really waits."""
+        ...
 
     def counts(self) -> Mapping[str, int]:
         """Live objects by kind."""
@@ -155,7 +157,7 @@ class Mock:
         if request.path.startswith("/_mock/"):
             return await handler(request)
         remaining, reset = self._spend()
-        headers = self.simulator.rate_headers(self.limit, max(remaining, 0), reset, self.player.clock.now())
+        headers = self.simulator.rate_headers(self.limit, max(remaining, 0), reset, int(time() * 1000))
         if self._faults:
             return await self._fail(request, handler, self._faults.pop(0), headers)
         if not self.simulator.authorized(request):
@@ -163,7 +165,8 @@ class Mock:
         if remaining < 0:
             return answer(self.simulator.failure(429), 429, {**headers, "Retry-After": str(reset)})
         response = await handler(request)
-        response.headers.update(headers)
+        if not response.get("unmetered"):  # set by handlers whose source tells no limits there
+            response.headers.update(headers)
         return response
 
     def _spend(self) -> tuple[int, int]:

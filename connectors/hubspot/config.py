@@ -1,0 +1,53 @@
+"""The settings of a HubSpot connection, and where each version of HubSpot's API has its endpoints."""
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from core.sdk import ConnectorConfig
+
+HOST = "https://api.hubapi.com"
+
+# HubSpot moves from /v3/ and /v4/ to dated versions, each supported for 18 months: a new one is a new column here.
+PATHS: dict[str, dict[str, str]] = {
+    "2026-03": {
+        "list": "/crm/objects/2026-03/{type}",
+        "search": "/crm/objects/2026-03/{type}/search",
+        "batch": "/crm/objects/2026-03/{type}/batch/read",
+        "associations": "/crm/associations/2026-03/{type}/{to}/batch/read",
+        "owners": "/crm/owners/2026-03",
+        "pipelines": "/crm/v3/pipelines/{type}",  # its dated path is UNVERIFIED
+        "account": "/account-info/2026-03/details",
+    },
+    "v3": {
+        "list": "/crm/v3/objects/{type}",
+        "search": "/crm/v3/objects/{type}/search",
+        "batch": "/crm/v3/objects/{type}/batch/read",
+        "associations": "/crm/v4/associations/{type}/{to}/batch/read",
+        "owners": "/crm/v3/owners",
+        "pipelines": "/crm/v3/pipelines/{type}",
+        "account": "/account-info/v3/details",
+    },
+}
+
+
+class Config(ConnectorConfig):
+    """An entry with `type: hubspot`."""
+
+    token: SecretStr = Field(description="Service key or private app token (`pat-...`).")
+    client_secret: SecretStr | None = Field(
+        None, description="The app's client secret, which signs its webhooks; left out: poll only."
+    )
+    api_version: Literal["2026-03", "v3"] = Field("2026-03", description="Which version of HubSpot's API to talk to.")
+    properties: list[str] = Field(
+        [], description="Further properties to fetch, shown as attributes, such as `vip_level`."
+    )
+    external_id_property: str = Field(
+        "customer_number", description="The contact property that holds your own customer number; empty: none."
+    )
+    external_id_namespace: str = Field(
+        "customer", description="Whose numbering that is; equal numbers of one namespace are one customer."
+    )
+
+    def path(self, what: str, **parts: str) -> str:
+        return PATHS[self.api_version][what].format(**parts)

@@ -1,0 +1,143 @@
+"""HubSpot's contract mock: its lists, search, batch reads, limits, errors and signed webhooks over the story's portal.
+
+It stands on the API's own terms and shares with the connector only the signature, which published vectors pin.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from connectors.hubspot import world as worlds
+from connectors.hubspot.api import SINGULAR, Api, Json, throttled
+from connectors.hubspot.webhook import signature
+from connectors.hubspot.world import World
+from core.sdk.cast import ORGANIZATIONS, STAFF
+from core.sdk.mock import Push
+from core.sdk.story import Beat, uuid
+
+DEMO: Mapping[str, str] = {"token": "pat-demo-hubspot", "client_secret": "demo-hubspot-client-secret"}
+
+
+def simulator(seed: int, secrets: Mapping[str, str]) -> "Portal":
+    return Portal(seed, {**DEMO, **secrets})
+
+
+class Portal:
+    """One HubSpot account: what changes it, and what it tells its webhook."""
+
+    name = "hubspot"
+    timeout = 5.0
+    retries = 10
+    limit = 1140  # 190 in 10 s
+
+    def __init__(self, seed: int, secrets: Mapping[str, str]) -> None:
+        self.seed = seed
+        self.world = World(seed)
+        self.api = Api(self.world)
+        self._token, self._secret = secrets["token"], secrets["client_secret"]
+
+    def apply(self, beat: Beat, now_ms: int) -> Sequence[Push]:
+        """Beats of the story, and for tests ticket.upsert, company.upsert, <type>.restore and person.erase."""
+        entity, _, action = beat.kind.partition(".")
+        world, data = self.world, beat.data
+        match entity, action:
+            case "person", "merge":
+                batches = [world.merge(beat.ref, data["into"], data["new"], now_ms)]
+            case "person", "erase":
+                batches = world.erase(beat.ref, now_ms)
+            case _, "delete" if entity in _TYPES:
+                batches = [world.archive(_TYPES[entity], beat.ref, now_ms)]
+            case _, "restore" if entity in _TYPES:
+                batches = [world.restore(_TYPES[entity], beat.ref, now_ms)]
+            case _, "upsert" if entity in _TYPES:
+                batches = [self._upserted(entity, beat.ref, data, now_ms)]
+            case _:
+                return []
+        return [
+            Push(str(batch[0].get("objectId", "")), batch, str(batch[0]["subscriptionType"]))
+            for batch in batches
+            if batch
+        ]
+
+    def _upserted(self, entity: str, ref: str, data: Mapping[str, Any], at: int) -> list[worlds.Event]:
+        world, type = self.world, _TYPES[entity]
+        slug = data.get("owner") or ""
+        owner = world.id("owners", slug) if slug in STAFF else None
+        fresh = world.id(type, ref) not in world.objects[type]
+        properties: dict[str, str | None] = {}
+        match entity:
+            case "person":
+                properties = {"lifecyclestage": "customer"} if fresh else {}
+                properties |= worlds.contact(data, owner)
+            case "deal":
+                properties = {"pipeline": "default"} if fresh else {}
+                properties |= worlds.deal(data, owner, at)
+            case "task":
+                properties = worlds.task(data, owner, at)
+        properties |= data.get("properties", {})
+        events = world.put(type, ref, properties, at)
+        organization = data.get("organization")
+        if entity == "person" and organization in ORGANIZATIONS:
+            events += world.put("companies", organization, worlds.company(organization), at)
+            company = world.id("companies", organization)
+            events += world.link("contacts", ref, "companies", organization, at, primary=True)
+            events += world.put("contacts", ref, {"associatedcompanyid": company}, at)
+        if entity != "person" and (person := data.get("person")) and self._contact(person):
+            events += world.link(type, ref, "contacts", person, at)
+        return events
+
+    def _contact(self, ref: str) -> bool:
+        id = self.world.id("contacts", ref)
+        return self.world.aliases.get(id, id) in self.world.objects["contacts"]
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        return self.api.routes()
+
+    def authorized(self, request: web.Request) -> bool:
+        return request.headers.get("Authorization") == f"Bearer {self._token}"
+
+    def sign(self, push: Push, target: str, now: datetime) -> tuple[str, dict[str, str], bytes]:
+        body, timestamp = orjson.dumps(push.body), str(int(now.timestamp() * 1000))
+        secret = "somebody-else" if push.forged else self._secret
+        return (
+            target,
+            {
+                "Content-Type": "application/json",
+                "X-HubSpot-Signature-v3": signature(secret, "POST", target, body, timestamp),
+                "X-HubSpot-Request-Timestamp": timestamp,
+            },
+            body,
+        )
+
+    def failure(self, status: int) -> Json:
+        if status == 429:
+            return throttled(self.seed, "TEN_SECONDLY_ROLLING")
+        category = "INVALID_AUTHENTICATION" if status == 401 else "INTERNAL_ERROR"
+        correlation = uuid(self.seed, f"failure {status}")
+        return {"status": "error", "message": f"refused ({status})", "correlationId": correlation, "category": category}
+
+    def rate_headers(self, limit: int, remaining: int, reset_seconds: int, now_ms: int) -> Mapping[str, str]:
+        return {
+            "X-HubSpot-RateLimit-Interval-Milliseconds": "60000",
+            "X-HubSpot-RateLimit-Max": str(limit),
+            "X-HubSpot-RateLimit-Remaining": str(remaining),
+        }
+
+    def counts(self) -> Mapping[str, int]:
+        return {kind: len(rows) for kind, rows in self.truth().items()}
+
+    def truth(self) -> Mapping[str, Any]:
+        return {
+            SINGULAR[type]: {
+                id: self.api.shown(type, record, record.properties)
+                for id, record in rows.items()
+                if record.archived is None
+            }
+            for type, rows in self.world.objects.items()
+        }
+
+
+_TYPES = {"person": "contacts", "company": "companies", "deal": "deals", "ticket": "tickets", "task": "tasks"}

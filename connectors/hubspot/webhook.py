@@ -1,0 +1,143 @@
+"""HubSpot's webhooks: signature v3, and arrays of hints of which deletions and merges alone say everything. Pure.
+
+https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from connectors.hubspot.config import Config
+from connectors.hubspot.kinds import BY_TYPE_ID, KINDS
+from core.sdk import AccountError, Delivery, Hint, NormalizeError, Payload, SignatureError, Split
+
+TOLERANCE = timedelta(minutes=5)
+# Only these escapes are decoded before signing; all others stay as they are.
+_DECODED = {
+    "%3A": ":", "%2F": "/", "%3F": "?", "%40": "@", "%21": "!", "%24": "$", "%27": "'", "%28": "(", "%29": ")",
+    "%2A": "*", "%2C": ",", "%3B": ";",
+}  # fmt: skip
+_ESCAPE = re.compile("|".join(_DECODED), re.IGNORECASE)
+
+INSTRUCTIONS = (
+    "In your HubSpot app: Webhooks > Target URL: paste the address. Subscribe contact, company, deal and ticket to "
+    "created, deleted, merged, restored, property changed and association changed, contact also to privacy deleted."
+)
+
+
+def signature(secret: str, method: str, url: str, body: bytes, timestamp: str) -> str:
+    """Signature v3: base64 of HMAC-SHA256 over method, URL as HubSpot calls it, raw body, timestamp (epoch ms)."""
+    signed = _ESCAPE.sub(lambda found: _DECODED[found[0].upper()], url)
+    source = method.encode() + signed.encode() + body + timestamp.encode()
+    return base64.b64encode(hmac.digest(secret.encode(), source, hashlib.sha256)).decode()
+
+
+def verify(delivery: Delivery, config: Config, now: datetime) -> None:
+    """SignatureError unless HubSpot signed exactly this within the last five minutes."""
+    given = delivery.headers.get("x-hubspot-signature-v3")
+    timestamp = delivery.headers.get("x-hubspot-request-timestamp", "")
+    if not given or config.client_secret is None:
+        raise SignatureError("unsigned")
+    if not re.fullmatch(r"\d{1,15}", timestamp, re.ASCII):
+        raise SignatureError("no timestamp")
+    age = now - datetime.fromtimestamp(int(timestamp) / 1000, tz=now.tzinfo)
+    if age > TOLERANCE:
+        raise SignatureError("stale")
+    if age < -TOLERANCE:  # SECURITY: HubSpot's own SDKs leave this side open to deliveries signed for later
+        raise SignatureError("from the future")
+    expected = signature(
+        config.client_secret.get_secret_value(), delivery.method, delivery.url, delivery.body, timestamp
+    )
+    if not hmac.compare_digest(expected.encode(), given.encode()):
+        raise SignatureError("wrong signature")
+
+
+def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:
+    """An array of events to one hint per object, and a payload for each deletion and merge.
+
+    AccountError where any event is another portal's. An event without what its kind must say becomes a payload that
+    `normalize` refuses, so that the others of its array go through.
+    """
+    if not isinstance(body, list):
+        raise NormalizeError("a delivery of HubSpot's is an array of events")
+    events = [event if isinstance(event, dict) else {} for event in body]
+    if any(str(event.get("portalId", account)) != account for event in events):
+        raise AccountError("an event of another portal")
+    payloads: dict[str, Payload] = {}
+    hints: dict[tuple[str, str], Hint] = {}
+    ignored: list[str] = []
+    for raw, event in zip(body, events, strict=True):
+        try:
+            kind, action = _type(event)
+            if kind not in KINDS or action not in _ACTIONS:
+                ignored.append(f"{kind}.{action}")
+                continue
+            at = int(event["occurredAt"])
+            if action in ("deletion", "privacyDeletion", "merge"):
+                payload = Payload(f"{kind}.{action}", event, account, pushed=True, received=received, at=at)
+                payloads.setdefault(f"{kind}.{action}.{event['objectId']}.{at}", payload)
+            for hint in _hints(kind, action, event, at):
+                hints[hint.kind, hint.id] = _later(hints.get((hint.kind, hint.id)), hint)
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
+            odd = Payload("malformed", raw, account, pushed=True, received=received)
+            payloads[f"malformed.{len(payloads)}"] = odd
+    return Split(tuple(payloads.values()), tuple(hints.values()), tuple(ignored))
+
+
+_ACTIONS = frozenset(
+    {"creation", "propertyChange", "restore", "associationChange", "deletion", "privacyDeletion", "merge"}
+)
+
+
+def _type(event: Mapping[str, Any]) -> tuple[str, str]:
+    """The kind and what happened to it: `contact.creation`, or `object.creation` with an object type id."""
+    name = event["subscriptionType"] if "subscriptionType" in event else event["eventType"]
+    kind, _, action = name.partition(".")
+    if kind == "object":
+        # An association change between generic objects may bring no type id of its own.
+        type_id = event.get("objectTypeId") or event.get("fromObjectTypeId")
+        kind = BY_TYPE_ID.get(str(type_id), f"object {type_id}")
+    return kind, action
+
+
+def _hints(kind: str, action: str, event: Mapping[str, Any], at: int) -> Iterable[Hint]:
+    match action:
+        case "deletion" | "privacyDeletion":
+            return
+        case "merge":
+            if into := merged_into(event):
+                yield Hint(kind, into, at)
+        case "associationChange":
+            # The modified date of neither side is sure to move, so both are fetched.
+            ends = _ends(kind, event)
+            for name, id in zip(ends, (event["fromObjectId"], event["toObjectId"]), strict=True):
+                if name in KINDS:
+                    yield Hint(name, str(int(id)), at)
+        case "restore":
+            yield Hint(kind, str(int(event["objectId"])), at, "restored")
+        case _:
+            yield Hint(kind, str(int(event["objectId"])), at)
+
+
+def _ends(kind: str, event: Mapping[str, Any]) -> tuple[str, str]:
+    if "fromObjectTypeId" in event:
+        return BY_TYPE_ID.get(event["fromObjectTypeId"], ""), BY_TYPE_ID.get(event["toObjectTypeId"], "")
+    first, _, second = event["associationType"].partition("_TO_")  # CONTACT_TO_COMPANY
+    return first.lower() or kind, second.lower()
+
+
+def merged_into(event: Mapping[str, Any]) -> str:
+    """The id of the record that remains: since January 2025 a new one, before that the primary one."""
+    return str(event.get("newObjectId") or event.get("primaryObjectId") or event["objectId"])
+
+
+def _later(known: Hint | None, new: Hint) -> Hint:
+    if known is None:
+        return new
+    latest = max(known, new, key=lambda hint: hint.at)
+    return replace(latest, action="restored") if "restored" in (known.action, new.action) else latest
