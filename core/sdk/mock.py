@@ -46,7 +46,7 @@ from core.sdk.courier import Courier
 from core.sdk.player import Clock, Player, Push, Queued
 from core.sdk.story import STRIDE
 
-__all__ = ["Clock", "Mock", "Push", "Simulator", "answer", "next_cycle", "now", "running", "serve"]
+__all__ = ["UNMETERED", "Clock", "Mock", "Push", "Simulator", "answer", "next_cycle", "now", "running", "serve"]
 
 IDLE = 900.0  # seconds without a request after which a mock ends, so that nothing is orphaned for ever
 TICK = 0.1
@@ -165,7 +165,7 @@ class Mock:
         if remaining < 0:
             return answer(self.simulator.failure(429), 429, {**headers, "Retry-After": str(reset)})
         response = await handler(request)
-        if not response.get("unmetered"):  # set by handlers whose source tells no limits there
+        if UNMETERED not in response:
             response.headers.update(headers)
         return response
 
@@ -273,6 +273,7 @@ class Mock:
 
 
 _MOCK: web.AppKey[Mock] = web.AppKey("mock", Mock)
+UNMETERED: web.ResponseKey[bool] = web.ResponseKey("unmetered", bool)  # an answer that tells no rate limits
 
 
 def now(request: web.Request) -> int:
