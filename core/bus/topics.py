@@ -1,7 +1,12 @@
 """Every topic with its settings, in one table. Both buses create and check topics from here."""
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+
+from core.bus import Message
+from core.errors import PermanentError
 
 RAW = "raw"
 EVENTS = "events"
@@ -33,3 +38,18 @@ TOPICS = {
         Topic(CUSTOMERS, 8, None, True, "the unified records; its partition count is fixed for life"),
     )
 }
+
+# The largest value of a message, in bytes; both buses refuse more.
+MAX_VALUE = 8 * 1024 * 1024
+
+
+def partition_of(message: Message, count: int) -> int:
+    """Where a message goes; the same on both buses, so that a log may move between them."""
+    return zlib.crc32((message.partition_by or message.key).encode()) % count
+
+
+def refuse_large(messages: Sequence[Message]) -> None:
+    """Raises PermanentError before anything is sent, so that one message does not stop a batch half-way."""
+    for message in messages:
+        if message.value is not None and len(message.value) > MAX_VALUE:
+            raise PermanentError(f"a message of {len(message.value):,} bytes is above the bus's {MAX_VALUE:,}")

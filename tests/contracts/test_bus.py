@@ -1,0 +1,412 @@
+"""What every bus promises; each sentence holds on the embedded bus and on Apache Kafka."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import pytest
+
+from core.bus import Batch, Bus, Message, Record, Subscription
+from core.bus.topics import MAX_VALUE
+from core.errors import PermanentError
+from tests.fixtures_bus import TOPICS, OpenBus
+
+SOON = 30.0  # seconds that something may take at most; nothing is asserted on speed
+
+
+def messages(count: int, topic: str = "plain", prefix: str = "k") -> list[Message]:
+    return [Message(topic, f"{prefix}{number}", str(number).encode()) for number in range(count)]
+
+
+async def collect(subscription: Subscription, count: int, *, commit: bool = False, limit: int = 500) -> list[Batch]:
+    """Batches until `count` records came."""
+    found: list[Batch] = []
+    deadline = time.monotonic() + SOON
+    while sum(len(batch.records) for batch in found) < count and time.monotonic() < deadline:
+        batches = await subscription.next(limit, 0.5)
+        found += batches
+        if commit:
+            await subscription.commit(batches)
+    return found
+
+
+def records(batches: Sequence[Batch]) -> list[Record]:
+    return [record for batch in batches for record in batch.records]
+
+
+def values(batches: Sequence[Batch]) -> list[bytes | None]:
+    return [record.value for record in records(batches)]
+
+
+async def everything(bus: Bus, topic: str) -> list[Record]:
+    """All records of a topic, partition by partition."""
+    found: list[Record] = []
+    for partition, (begin, end) in (await bus.range(topic)).items():
+        while begin < end:
+            batch = await bus.read(topic, partition, begin, 1000)
+            assert batch.end > begin
+            begin = batch.end
+            found += batch.records
+    return found
+
+
+async def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SOON
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        await asyncio.sleep(0.02)
+
+
+async def test_published_is_there_after_reopening(open_bus: OpenBus) -> None:
+    async with open_bus() as bus:
+        await bus.publish(messages(20))
+    async with open_bus() as bus:
+        assert {record.key for record in await everything(bus, "plain")} == {f"k{number}" for number in range(20)}
+
+
+async def test_a_record_brings_back_all_that_was_published(bus: Bus) -> None:
+    before = time.time_ns() // 1_000_000 - 1000
+    headers = [("ce_id", b"1"), ("binary", bytes(range(256))), ("ce_id", b"twice"), ("empty", b"")]
+    await bus.publish([Message("plain", "clé ✓", b"\x00\xff", headers=headers)])
+    (record,) = await everything(bus, "plain")
+    assert (record.topic, record.key, record.value) == ("plain", "clé ✓", b"\x00\xff")
+    assert list(record.headers) == headers
+    assert before <= record.timestamp <= time.time_ns() // 1_000_000 + 1000
+
+
+async def test_a_tombstone_is_read_as_none_and_an_empty_value_as_empty(bus: Bus) -> None:
+    await bus.publish([Message("state", "k", b""), Message("state", "k", None)])
+    assert [record.value for record in await everything(bus, "state")] == [b"", None]
+
+
+async def test_the_partition_follows_partition_by_and_stays_the_same(open_bus: OpenBus) -> None:
+    # crc32 of "someone" modulo 4 is 1, of "else" 3: a change here would tear the order of every object.
+    wanted = {("a", 1), ("b", 1), ("else", 3)}
+    for _ in range(2):
+        async with open_bus() as bus:
+            await bus.publish([Message("plain", key, b"", partition_by="someone") for key in ("a", "b")])
+            await bus.publish([Message("plain", "else", b"")])
+            assert {(record.key, record.partition) for record in await everything(bus, "plain")} == wanted
+
+
+async def test_a_partition_keeps_the_order_of_publishing(bus: Bus) -> None:
+    for number in range(30):
+        await bus.publish([Message("plain", "k", f"{number}.{part}".encode()) for part in range(3)])
+    read = await everything(bus, "plain")
+    assert [record.value for record in read] == [f"{n}.{p}".encode() for n in range(30) for p in range(3)]
+    assert [record.offset for record in read] == list(range(90))
+
+
+async def test_ten_thousand_go_in_one_call(bus: Bus) -> None:
+    await bus.publish(messages(10_000))
+    assert sum(end - begin for begin, end in (await bus.range("plain")).values()) == 10_000
+
+
+async def test_publishers_at_the_same_time_lose_nothing(bus: Bus) -> None:
+    await asyncio.gather(*(bus.publish(messages(5, prefix=f"p{number}-")) for number in range(200)))
+    assert len({record.key for record in await everything(bus, "plain")}) == 1000
+
+
+async def test_a_cancelled_publish_leaves_all_or_nothing_of_the_others_untouched(bus: Bus) -> None:
+    tasks = [asyncio.create_task(bus.publish(messages(3, prefix=f"p{number}-"))) for number in range(50)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await bus.publish(messages(1, prefix="after"))
+    keys = [record.key for record in await everything(bus, "plain")]
+    assert "after0" in keys
+    assert all(f"p{number}-{part}" in keys for number in range(1, 50, 2) for part in range(3))
+    assert len(keys) == len(set(keys))
+
+
+async def test_publishing_nothing_is_fine_and_to_an_unknown_topic_refused(bus: Bus) -> None:
+    await bus.publish([])
+    with pytest.raises(PermanentError, match="no topic 'nowhere'"):
+        await bus.publish([Message("nowhere", "k", b"")])
+
+
+async def test_a_message_that_is_too_large_is_refused_with_its_whole_batch(bus: Bus) -> None:
+    with pytest.raises(PermanentError, match="above"):
+        await bus.publish([Message("plain", "small", b""), Message("plain", "big", bytes(MAX_VALUE + 1))])
+    await bus.publish([Message("plain", "largest", bytes(MAX_VALUE))])
+    assert [record.key for record in await everything(bus, "plain")] == ["largest"]
+
+
+async def test_a_group_begins_at_the_earliest_and_sees_what_comes(bus: Bus) -> None:
+    await bus.publish(messages(10))
+    async with bus.subscribe(["plain"], "g") as subscription:
+        assert len(records(await collect(subscription, 10))) == 10
+        await bus.publish(messages(10, prefix="later"))
+        assert {key[:5] for key in (record.key for record in records(await collect(subscription, 10)))} == {"later"}
+        assert subscription.assigned() == {("plain", number) for number in range(4)}
+
+
+async def test_next_gives_no_more_than_the_limit_and_never_the_same_twice(bus: Bus) -> None:
+    await bus.publish(messages(100))
+    async with bus.subscribe(["plain"], "g") as subscription:
+        seen: list[tuple[int, int]] = []
+        while len(seen) < 100:
+            batches = await subscription.next(7, SOON)
+            assert 0 < sum(len(batch.records) for batch in batches) <= 7
+            seen += [(record.partition, record.offset) for record in records(batches)]
+        assert len(set(seen)) == 100
+
+
+async def test_next_is_empty_after_its_timeout(bus: Bus) -> None:
+    async with bus.subscribe(["plain"], "g") as subscription:
+        assert not await subscription.next(10, 0.2)
+
+
+async def test_batches_of_a_partition_follow_one_another(bus: Bus) -> None:
+    await bus.publish(messages(50))
+    async with bus.subscribe(["plain"], "g") as subscription:
+        ends: dict[int, int] = {}
+        for batch in await collect(subscription, 50, limit=9):
+            assert batch.begin == ends.get(batch.partition, 0)
+            assert all(batch.begin <= record.offset < batch.end for record in batch.records)
+            ends[batch.partition] = batch.end
+        assert ends == {number: end for number, (_, end) in (await bus.range("plain")).items()}
+
+
+async def test_what_was_not_committed_comes_again(open_bus: OpenBus) -> None:
+    async with open_bus() as bus:
+        await bus.publish(messages(10))
+        async with bus.subscribe(["plain"], "g") as subscription:
+            await collect(subscription, 10)
+    async with open_bus() as bus, bus.subscribe(["plain"], "g") as subscription:
+        assert len(values(await collect(subscription, 10))) == 10
+
+
+async def test_what_was_committed_does_not_come_again(open_bus: OpenBus) -> None:
+    async with open_bus() as bus:
+        await bus.publish(messages(10))
+        async with bus.subscribe(["plain"], "g") as subscription:
+            await collect(subscription, 10, commit=True)
+    async with open_bus() as bus:
+        ends = {number: end for number, (_, end) in (await bus.range("plain")).items()}
+        assert await bus.committed("g", "plain") == ends
+        assert await bus.committed("nobody", "plain") == {}
+        await bus.publish([Message("plain", "new", b"new")])
+        async with bus.subscribe(["plain"], "g") as subscription:
+            assert values(await collect(subscription, 1)) == [b"new"]
+
+
+async def test_groups_do_not_know_one_another(bus: Bus) -> None:
+    await bus.publish(messages(10))
+    for group in ("one", "two"):
+        async with bus.subscribe(["plain"], group) as subscription:
+            assert len(values(await collect(subscription, 10, commit=True))) == 10
+
+
+async def test_with_start_the_offsets_are_the_callers(bus: Bus) -> None:
+    await bus.publish([Message("other", "k", str(number).encode()) for number in range(10)])
+    ((partition, _),) = [(number, end) for number, (_, end) in (await bus.range("other")).items() if end]
+    asked: list[tuple[str, int]] = []
+
+    async def start(places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        asked.extend(places)
+        return {("other", partition): 7}
+
+    async with bus.subscribe(["other"], "g", start=start) as subscription:
+        batches = await collect(subscription, 3)
+        assert values(batches) == [b"7", b"8", b"9"]
+        assert batches[0].begin == 7
+    assert sorted(asked) == [("other", 0), ("other", 1)]
+
+
+async def test_the_brokers_offset_never_stands_in_for_the_callers(bus: Bus) -> None:
+    """Also where the group has offsets of its own, told by `forget`, or committed once."""
+    await bus.publish([Message("other", "k", str(number).encode()) for number in range(10)])
+    partition = next(number for number, (_, end) in (await bus.range("other")).items() if end)
+    await bus.forget("g", {("other", partition): 9})
+
+    async def start(places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        await asyncio.sleep(0.3)
+        return {("other", partition): 5}
+
+    async with bus.subscribe(["other"], "g", start=start) as subscription:
+        assert values(await collect(subscription, 5)) == [b"5", b"6", b"7", b"8", b"9"]
+
+
+async def test_a_start_that_fails_is_asked_again(bus: Bus) -> None:
+    await bus.publish(messages(3, "other"))
+    answers = iter([ValueError("the store is down")])
+
+    async def start(places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        if error := next(answers, None):
+            raise error
+        return {}
+
+    async with bus.subscribe(["other"], "g", start=start) as subscription:
+        with pytest.raises(ValueError, match="store is down"):
+            await subscription.next(10, SOON)
+        assert len(values(await collect(subscription, 3))) == 3
+
+
+async def test_a_start_outside_of_the_log_is_an_error_until_it_is_right(bus: Bus) -> None:
+    await bus.publish(messages(3, "other"))
+    wanted = 4711
+
+    async def start(places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        return dict.fromkeys(places, wanted)
+
+    async with bus.subscribe(["other"], "g", start=start) as subscription:
+        for _ in range(2):
+            with pytest.raises(PermanentError, match="4711"):
+                await subscription.next(10, SOON)
+    wanted = 0
+    async with bus.subscribe(["other"], "g", start=start) as subscription:
+        assert len(values(await collect(subscription, 3))) == 3
+
+
+async def test_seek_goes_back_and_forth(bus: Bus) -> None:
+    await bus.publish([Message("other", "k", str(number).encode()) for number in range(10)])
+    partition = next(number for number, (_, end) in (await bus.range("other")).items() if end)
+    async with bus.subscribe(["other"], "g") as subscription:
+        await collect(subscription, 10)
+        await subscription.seek({("other", partition): 8, ("plain", 0): 3})
+        assert values(await collect(subscription, 2)) == [b"8", b"9"]
+        await subscription.seek({("other", partition): 4711})
+        with pytest.raises(PermanentError, match="4711"):
+            await collect(subscription, 1)
+
+
+async def test_replay_from_a_moment(bus: Bus) -> None:
+    await bus.publish(messages(8, prefix="old"))
+    await asyncio.sleep(0.05)
+    moment = time.time_ns() // 1_000_000
+    await asyncio.sleep(0.05)
+    await bus.publish(messages(8, prefix="new"))
+    offsets = await bus.at_time("plain", moment)
+
+    async def start(places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        return {place: offsets[place[1]] for place in places}
+
+    async with bus.subscribe(["plain"], "g", start=start) as subscription:
+        assert sorted(record.key for record in records(await collect(subscription, 8))) == [f"new{n}" for n in range(8)]
+    ends = {number: end for number, (_, end) in (await bus.range("plain")).items()}
+    assert await bus.at_time("plain", moment + 3_600_000) == ends
+    assert await bus.at_time("plain", 0) == dict.fromkeys(ends, 0)
+
+
+async def test_reading_outside_of_a_group_moves_nothing(bus: Bus) -> None:
+    await bus.publish([Message("other", "k", str(number).encode()) for number in range(10)])
+    partition, (_, end) = next(item for item in (await bus.range("other")).items() if item[1][1])
+    batch = await bus.read("other", partition, 4, 3)
+    assert (batch.begin, batch.end, values([batch])) == (4, 7, [b"4", b"5", b"6"])
+    assert values([await bus.read("other", partition, 7, 100)]) == [b"7", b"8", b"9"]
+    assert values([await bus.read("other", partition, 2, 1)]) == [b"2"]
+    head = await bus.read("other", partition, end, 100)
+    assert (head.begin, head.end, head.records) == (end, end, [])
+    assert await bus.committed("g", "other") == {}
+
+
+@asynccontextmanager
+async def reading(bus: Bus, group: str, into: list[Record]) -> AsyncIterator[Subscription]:
+    """A member that reads and commits beside the test."""
+
+    async def run() -> None:
+        while True:
+            batches = await subscription.next(20, 0.2)
+            into.extend(records(batches))
+            await subscription.commit(batches)
+
+    async with bus.subscribe(["plain"], group) as subscription:
+        task = asyncio.create_task(run())
+        try:
+            yield subscription
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_members_share_partitions_and_hand_them_over_without_loss(open_bus: OpenBus) -> None:
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(open_bus())
+        first: list[Record] = []
+        second: list[Record] = []
+        one = await stack.enter_async_context(reading(bus, "g", first))
+        await bus.publish(messages(40, prefix="alone"))
+        await until(lambda: len({record.key for record in first}) == 40)
+        async with reading(bus, "g", second) as two:
+            await until(lambda: len(one.assigned()) == 2 and len(two.assigned()) == 2)
+            assert one.assigned().isdisjoint(two.assigned())
+            for number in range(10):
+                await bus.publish(messages(10, prefix=f"both{number}-"))
+            await until(lambda: len({record.key for record in first + second}) == 140)
+            assert {record.partition for record in second} <= {number for _, number in two.assigned()}
+        await until(lambda: len(one.assigned()) == 4)
+        await bus.publish(messages(40, prefix="again"))
+        await until(lambda: len({record.key for record in first + second}) == 180)
+
+
+async def test_commit_for_a_partition_that_has_moved_does_nothing(bus: Bus) -> None:
+    await bus.publish(messages(40))
+    async with bus.subscribe(["plain"], "g") as slow:
+        held = await collect(slow, 40)
+        async with bus.subscribe(["plain"], "g") as other:
+            deadline = time.monotonic() + SOON
+            while not (len(slow.assigned()) == len(other.assigned()) == 2) and time.monotonic() < deadline:
+                await slow.next(1, 0.1)
+                await other.next(1, 0.1)
+            await slow.commit(held)
+            committed = set(await bus.committed("g", "plain"))
+            assert committed <= {number for _, number in slow.assigned()}
+
+
+async def test_a_sender_fences_its_predecessor(bus: Bus) -> None:
+    async with bus.sender("publish") as old:
+        await old.send([Message("state", "k", b"1")])
+        async with bus.sender("publish") as new:
+            with pytest.raises(PermanentError):
+                await old.send([Message("state", "k", b"late")])
+            await new.send([Message("state", "k", b"2")])
+            with pytest.raises(PermanentError):
+                await old.send([Message("state", "k", b"later")])
+    assert [record.value for record in await everything(bus, "state")] == [b"1", b"2"]
+
+
+async def test_senders_of_different_ids_do_not_fence_one_another(bus: Bus) -> None:
+    async with bus.sender("one") as one, bus.sender("two") as two:
+        await one.send([Message("state", "a", b"")])
+        await two.send([Message("state", "b", b"")])
+        await one.send([Message("state", "c", b"")])
+    assert {record.key for record in await everything(bus, "state")} == {"a", "b", "c"}
+
+
+async def test_what_a_sender_sent_is_visible_on_return(bus: Bus) -> None:
+    async with bus.sender("publish") as sender:
+        for number in range(20):
+            await sender.send([Message("state", f"{number}.{part}", b"") for part in range(5)])
+            assert len(await everything(bus, "state")) == (number + 1) * 5
+        await sender.send([])
+
+
+async def test_a_reader_of_what_a_sender_sent_reaches_the_head(bus: Bus) -> None:
+    """Transactions leave holes: `end` passes them, and offsets stay in order."""
+    async with bus.subscribe(["state"], "g") as subscription, bus.sender("publish") as sender:
+        for number in range(5):
+            await sender.send([Message("state", f"{number}.{part}", b"") for part in range(10)])
+        batches = await collect(subscription, 50, limit=9)
+        ends: dict[int, int] = {}
+        for batch in batches:
+            assert batch.begin == ends.get(batch.partition, 0)
+            ends[batch.partition] = batch.end
+        assert len({record.key for record in records(batches)}) == 50
+        begins = await bus.range("state")
+        for partition, end in ends.items():
+            rest = await bus.read("state", partition, end, 10)
+            assert (rest.records, rest.end) == ([], begins[partition][1])
+
+
+async def test_check_is_about_what_stands_against_the_promises(bus: Bus, bus_kind: str) -> None:
+    said = await bus.check()
+    if bus_kind == "embedded":
+        assert said == []
+    else:  # one node holds one copy
+        assert said
+        assert all("replica" in sentence for sentence in said)
+    assert {topic.name for topic in TOPICS.values()} == {"plain", "other", "state"}
