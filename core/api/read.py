@@ -1,0 +1,147 @@
+"""What is joined to a record when it is read: signals, freshness, knowledge, labels. Never stored, each with its as_of.
+
+PRIVACY: nothing here is logged; a record leaves only as an answer.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from core.api.items import open_items
+from core.api.room import Room
+from core.api.sources import connection_states
+from core.sdk import from_ms, to_ms
+from core.store import CustomerRow, ObjectRow
+from schemas.customer import ArticleCard
+
+_ARTICLES = 3
+_WORDS = 24
+_EXCERPT = 280
+_WEEK_MS = 7 * 86_400_000
+_ARTICLE_FIELDS = frozenset(ArticleCard.model_fields)
+_WORD = re.compile(r"\w{3,}")
+# Words that stand in every second subject and say nothing about it.
+_EMPTY_WORDS = (
+    "about again also and any are because been but can cannot could customer did does for from fwd get had has have "
+    "hello help her him his how its just make more need new not now off one only our out please question regarding "
+    "still than thank thanks that the their them then there they this too very want was were what when where which "
+    "who why will with would you your"
+)
+_EMPTY = frozenset(_EMPTY_WORDS.split())
+
+
+async def joined(room: Room, row: CustomerRow, generation: int) -> dict[str, Any]:
+    """The record of a live customer as `schemas.customer.Customer`, JSON-ready."""
+    record: dict[str, Any] = orjson.loads(row.record)
+    record["version"] = f"{generation}-{row.seq}"
+    record["knowledge"] = await _knowledge(room, record)
+    await _name_candidates(room, record)
+    await label(room, record)
+    now = room.now()
+    record["signals"] = signals(record, now)
+    record["freshness"] = await _freshness(room, record, now)
+    return record
+
+
+def signals(record: Mapping[str, Any], now: int) -> dict[str, Any]:
+    """Out of the record alone, as of `now` (epoch ms)."""
+    as_of, since = from_ms(now), record.get("waiting_since")
+    waited = max(0, now - to_ms(since)) // 1000 if since else None
+    recent = sum(1 for at in record.get("contacts") or () if now - _WEEK_MS <= to_ms(at) <= now)
+    return {
+        "waiting_since": {"value": since, "since_seconds": waited, "as_of": as_of},
+        "contacts_7d": {"value": recent, "as_of": as_of},
+    }
+
+
+async def label(room: Room, shown: Any) -> None:
+    """Give every reference in `shown` that has a key and no name the name of what it points to, in place."""
+    nameless = [reference for reference in _references(shown) if not reference.get("name")]
+    if not nameless:
+        return
+    rows = await room.store.objects_by_key(sorted({reference["key"] for reference in nameless}))
+    names = {row.key: name for row in rows if (name := _name(row))}
+    for reference in nameless:
+        if reference["key"] in names:
+            reference["name"] = names[reference["key"]]
+
+
+def _references(shown: Any) -> Iterator[dict[str, Any]]:
+    match shown:
+        case dict() if "key" in shown and shown.keys() <= {"key", "name", "role", "primary"}:
+            yield shown
+        case dict():
+            for name, value in shown.items():
+                if name != "attributes":
+                    yield from _references(value)
+        case list():
+            for value in shown:
+                yield from _references(value)
+
+
+def _name(row: ObjectRow) -> str | None:
+    card = orjson.loads(row.card) if row.card else {}
+    return card.get("name") or card.get("display_name") or card.get("title")
+
+
+async def _name_candidates(room: Room, record: dict[str, Any]) -> None:
+    keys = sorted({key for candidate in record.get("candidates") or () for key in candidate["persons"]})
+    if not keys:
+        return
+    customer_of = {person.key: person.customer for person in await room.store.persons_by_key(keys)}
+    rows = await room.store.customers_by_id(sorted(set(customer_of.values())))
+    matches = {row.id: match(row) for row in rows if row.status == "live" and row.id != record["id"]}
+    await label(room, list(matches.values()))
+    for candidate in record["candidates"]:
+        ids = dict.fromkeys(customer_of[key] for key in candidate["persons"] if key in customer_of)
+        candidate["customers"] = [flat(matches[id]) for id in ids if id in matches]
+
+
+def match(row: CustomerRow) -> dict[str, Any]:
+    """A customer in short; `organization` is still a reference, so that `label` can name it; then `flat`."""
+    profile = orjson.loads(row.record).get("profile") or {}
+    organization = dict(value(profile, "organization") or {})
+    return {"id": row.id, "name": value(profile, "name"), "organization": organization or None}
+
+
+def flat(matched: Mapping[str, Any]) -> dict[str, Any]:
+    return {**matched, "organization": (matched["organization"] or {}).get("name")}
+
+
+def value(profile: Mapping[str, Any], fact: str) -> Any:
+    """A fact's shown value; None where nobody said it."""
+    return (profile.get(fact) or {}).get("value")
+
+
+async def _knowledge(room: Room, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    words = list(dict.fromkeys(_words(open_items(record))))[:_WORDS]
+    if not words:
+        return []
+    return [_article(row) for row in await room.store.articles(words, _ARTICLES) if row.card]
+
+
+def _words(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for item in items:
+        texts = [item.get("subject") or item.get("preview"), item.get("title"), *(item.get("tags") or ())]
+        for word in _WORD.findall(" ".join(filter(None, texts)).casefold()):
+            if word not in _EMPTY and not word.isdigit():
+                yield word
+
+
+def _article(row: ObjectRow) -> dict[str, Any]:
+    card = {name: value for name, value in orjson.loads(row.card or b"{}").items() if name in _ARTICLE_FIELDS}
+    body = card.get("body") or ""
+    if len(body) > _EXCERPT:
+        card["body"] = body[:_EXCERPT].rsplit(" ", 1)[0] + "…"
+    return card
+
+
+async def _freshness(room: Room, record: Mapping[str, Any], now: int) -> dict[str, Any]:
+    heard: dict[str, str | None] = dict.fromkeys(record.get("sources") or ())
+    for state in await connection_states(room.store):
+        if state.source in heard and state.heard:
+            heard[state.source] = max(heard[state.source] or "", state.heard)
+    as_of = from_ms(now)
+    return {source: {"heard": at, "as_of": as_of} for source, at in heard.items()}

@@ -1,0 +1,40 @@
+"""What the API is given: everything from outside comes in here, nothing is made inside."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from core.api.follower import Follower
+from core.identity import Rules
+from core.store import Store
+
+Check = Callable[[], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """`now` is epoch ms. `metrics` renders Prometheus' text. `ready` are named checks: None, or what is wrong.
+
+    `replay` puts a dead letter's input on its way again (raises PermanentError where that cannot work). `ring` lets a
+    mocked customer call: phone or None in, {phone, connection} out; LookupError where nobody has this phone; it is
+    None on a real hub. `titles` are the sources' own names by vendor: {"hubspot": "HubSpot"}. `hosts` are the names
+    (without port) under which browsers may reach us, beside localhost and plain addresses. `heartbeat` and `patience`
+    are seconds: between two comments on a silent feed, and how long a reader may take to read what was sent.
+    """
+
+    store: Store
+    rules: Rules
+    now: Callable[[], int]
+    metrics: Callable[[], bytes]
+    ready: Mapping[str, Check] = field(default_factory=dict)
+    replay: Callable[[str], Awaitable[None]] | None = None
+    ring: Callable[[str | None], Awaitable[Mapping[str, str]]] | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
+    hosts: frozenset[str] = frozenset()
+    heartbeat: float = 15.0
+    patience: float = 20.0
+
+
+ROOM: web.AppKey[Room] = web.AppKey("room", Room)
+FOLLOWER: web.AppKey[Follower] = web.AppKey("follower", Follower)

@@ -1,0 +1,31 @@
+// Puts the page together: the address says who is shown, a ring changes the address.
+
+import { get } from "/static/api.js";
+import { leave, show, shownId } from "/static/customer.js";
+import { watchRings } from "/static/rings.js";
+import { startSearch } from "/static/search.js";
+import { learn } from "/static/words.js";
+
+const addressed = () => decodeURIComponent(location.hash.replace(/^#\/?/, ""));
+
+function go() {
+  const id = addressed();
+  if (!id) leave();
+  else if (id !== shownId() && id !== "customer") show(id);
+}
+
+function pop(record, call) {
+  show(record.id, { record, call });
+  history.pushState(null, "", `#/${encodeURIComponent(record.id)}`);
+}
+
+const sources = await get("/v1/sources").catch(() => ({ sources: [] }));
+if (sources) {
+  learn(sources.sources);
+  if (sources.kind === "demo") document.body.classList.add("demo");
+  window.addEventListener("hashchange", go);
+  window.addEventListener("popstate", go);
+  watchRings(pop, new URLSearchParams(location.search).get("staff"));
+  go();
+  await startSearch();
+}

@@ -1,0 +1,55 @@
+// The bars of ringing calls, counting. The first ring pops its customer up; a second one waits for a click.
+
+import { follow } from "/static/feed.js";
+import { howSure } from "/static/sure.js";
+import { nameOf } from "/static/view.js";
+import { clock, dotted, el, said } from "/static/words.js";
+
+const place = document.getElementById("rings");
+const alert = document.getElementById("said");
+const FORGOTTEN = 15 * 60_000; // ms after which a ring whose end nobody told is over
+const rings = new Map(); // customer id: {call, since, bar, time}
+
+/** `pop(record, call)` shows a customer. `staff`: only calls for this member of staff. */
+export function watchRings(pop, staff) {
+  follow(staff ? { ringing: 1, staff } : { ringing: 1 }, (record) => {
+    const call = record.status === "live" && record.ringing[0];
+    const known = rings.get(record.id);
+    if (!call || Date.now() - Date.parse(call.at) > FORGOTTEN) end(record.id);
+    else if (known?.call.key !== call.key) begin(record, call, pop);
+    else fill(known, record, call, pop);
+  });
+  setInterval(count, 250);
+}
+
+function begin(record, call, pop) {
+  end(record.id);
+  const ring = { call, since: Math.min(Date.now(), Date.parse(call.at)), bar: el("div", { class: "ring" }), time: el("span", { class: "time" }) };
+  fill(ring, record, call, pop);
+  const first = rings.size === 0;
+  rings.set(record.id, ring);
+  place.append(ring.bar);
+  count();
+  if (first) pop(record, call);
+  const doubt = howSure(record, call);
+  alert.textContent = `Ringing: ${doubt.kind === "doubt" ? doubt.text : nameOf(record)}`;
+}
+
+function fill(ring, record, call, pop) {
+  ring.call = call;
+  const forWhom = call.assignee?.name ?? call.team?.name;
+  const line = call.line?.name ?? call.line?.number;
+  const words = dotted(el("span", {}, "Ringing ", ring.time), line && said(line), forWhom && el("span", {}, "for ", said(forWhom)));
+  ring.bar.replaceChildren(el("p", {}, ...words), el("button", { type: "button", onclick: () => pop(record, call) }, "Show"));
+}
+
+function end(id) {
+  rings.get(id)?.bar.remove();
+  rings.delete(id);
+  count();
+}
+
+function count() {
+  for (const ring of rings.values()) ring.time.textContent = clock(Date.now() - ring.since);
+  document.title = rings.size ? `Ringing ${clock(Date.now() - Math.min(...[...rings.values()].map((each) => each.since)))}` : "supporthub";
+}

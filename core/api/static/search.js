@@ -1,0 +1,57 @@
+// The list of customers, and finding one. Rows stay where they are while one looks at them.
+
+import { get } from "/static/api.js";
+import { reading, watch } from "/static/reading.js";
+import { dotted, el, said, span } from "/static/words.js";
+
+const PAUSE = 150; // ms without a key before a search
+const AGAIN = 15_000; // ms between two looks at the list while nothing is typed
+const found = document.getElementById("found");
+const count = document.getElementById("count");
+const more = document.getElementById("more");
+const words = document.getElementById("words");
+let asked = null, next = null, timer = null;
+
+/** Fill the list, and go on doing so. */
+export function startSearch() {
+  words.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(search, PAUSE);
+  });
+  words.form?.addEventListener("submit", (event) => event.preventDefault());
+  more.addEventListener("click", () => search({ page: next }));
+  watch(document.getElementById("list"));
+  setInterval(() => {
+    if (document.visibilityState === "visible" && !reading() && found.children.length <= 20) search();
+  }, AGAIN);
+  return search();
+}
+
+async function search({ page = "" } = {}) {
+  asked?.abort();
+  asked = new AbortController();
+  const query = new URLSearchParams({ q: words.value.trim(), limit: 20, ...(page && { after: page }) });
+  let answer;
+  try {
+    answer = await get(`/v1/customers?${query}`, asked.signal);
+  } catch {
+    return; // another search was begun, or the hub is away: the feed says so
+  }
+  if (!answer) return;
+  const rows = answer.customers.map(row);
+  if (page) found.append(...rows);
+  else found.replaceChildren(...rows);
+  next = answer.next;
+  more.hidden = !next;
+  count.textContent = found.children.length ? "" : words.value.trim() ? "Nobody found." : "No customers yet.";
+}
+
+function row(customer) {
+  const name = customer.name ?? customer.phone ?? customer.email ?? "No name";
+  const waits = customer.waiting_since && `waiting ${span(Date.now() - Date.parse(customer.waiting_since))}`;
+  const about = dotted(customer.organization && said(customer.organization), waits && el("span", { class: "due" }, waits),
+    !waits && customer.open && `${customer.open} open`);
+  return el("li", { class: customer.ringing ? "rings" : null },
+    el("a", { href: `#/${encodeURIComponent(customer.id)}` },
+      el("span", { class: "title" }, said(name)), el("span", { class: "about" }, ...about)));
+}

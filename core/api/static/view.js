@@ -1,0 +1,104 @@
+// What the customer's page shows of a record. Every row is of one height, so that a row can change where it is.
+
+import { ago, day, dotted, el, out, said, sourceName, span, tenure } from "/static/words.js";
+
+const KINDS = { call: "Call", conversation: "Conversation", message: "Message", task: "Promise", deal: "Deal" };
+const CONTACTS = new Set(["call", "conversation", "message"]);
+const OPEN = { tasks: ["open"], conversations: ["open", "pending", "snoozed"], calls: ["in_progress"], deals: ["open"] };
+
+/** The name to call them by; of somebody without one their number or address. */
+export function nameOf(record) {
+  const { name, phone, email } = record.profile;
+  return (name ?? phone ?? email)?.value ?? "Unknown caller";
+}
+
+/** The blocks of a customer's page, in order; what is empty has no heading. */
+export function blocks(record, sure, call) {
+  return [head(record, sure), waiting(record), open(record), last(record, call), answers(record), foot(record)].filter(Boolean);
+}
+
+/** Instead of the page, while it is not sure who calls. `people` null: still asking. */
+export function choice(sure, people, choose, newcomer) {
+  const names = (people ?? []).map((each) => each.name ?? "No name");
+  const buttons = (people ?? []).map((each, index) => {
+    const twice = names.filter((name) => name === names[index]).length > 1;
+    const label = dotted(said(names[index]), twice && each.organization && said(each.organization));
+    return el("li", {}, el("button", { type: "button", onclick: () => choose(each.id) }, ...label));
+  });
+  const other = el("li", {}, el("button", { type: "button", class: "quiet", onclick: newcomer }, "New caller"));
+  return [el("h1", {}, sure.text), people ? el("ul", { class: "choice" }, ...buttons, other) : el("p", { class: "none" }, "One moment …")];
+}
+
+function head(record, sure) {
+  const { organization, customer_since: since } = record.profile;
+  const about = dotted(organization?.value.name && said(organization.value.name), since && tenure(since.value));
+  return el("header", { class: "head" },
+    el("h1", { title: nameOf(record) }, said(nameOf(record))),
+    about.length ? el("p", { class: "about" }, ...about) : null,
+    sure.text ? el("p", { class: `sure ${sure.kind}` }, sure.text) : null);
+}
+
+function waiting(record) {
+  if (!record.waiting_since) return null;
+  const ms = Date.now() - Date.parse(record.waiting_since);
+  return el("p", { class: ms > 86_400_000 ? "waiting long" : "waiting", "data-row": "waiting" }, `Waiting ${span(ms)}`);
+}
+
+function open(record) {
+  const items = Object.entries(OPEN).flatMap(([part, states]) =>
+    record[part].filter((card) => states.includes(card.status ?? card.state)));
+  if (!items.length) return null;
+  const more = items.length - 3;
+  return block("Open", items.slice(0, 3).map(item), more > 0 ? el("p", { class: "none" }, `and ${more} more`) : null);
+}
+
+function item(card) {
+  const owner = (card.assignee ?? card.owner)?.name;
+  const late = card.due_at && Date.parse(card.due_at) < Date.now();
+  const due = card.due_at && el("span", { class: late ? "late" : "" }, `${late ? "was due" : "due"} ${day(card.due_at)}`);
+  const age = card.at && span(Math.max(0, Date.now() - Date.parse(card.at)));
+  const title = card.subject ?? card.title ?? card.preview ?? KINDS[card.entity] ?? "Item";
+  return row(card.key, out(card.url, said(title)), dotted(owner ? said(owner) : "nobody yet", due || age, sourceName(card.source)));
+}
+
+function last(record, call) {
+  const contacts = record.timeline.filter((each) => CONTACTS.has(each.entity) && each.key !== call?.key).slice(0, 5);
+  return contacts.length ? block("Last contacts", contacts.map(contact)) : null;
+}
+
+function contact(moment) {
+  const kind = KINDS[moment.entity];
+  const status = moment.status?.replaceAll("_", " ");
+  return row(moment.key, said(moment.title || kind), dotted(kind, status, ago(moment.at), sourceName(moment.key)));
+}
+
+function answers(record) {
+  const articles = record.knowledge ?? [];
+  return articles.length ? block("Answers", articles.map(article)) : null;
+}
+
+function article(card) {
+  const over = card.verified_until && Date.parse(card.verified_until) < Date.now();
+  const when = card.verified_at ? ` ${day(card.verified_at)}` : "";
+  const state = over ? `verification ended ${day(card.verified_until)}` : card.verified ? `verified${when}` : "not verified";
+  const class_ = card.verified && !over ? "good" : "stale";
+  return row(card.key, out(card.url, said(card.title ?? "Untitled")), [el("span", { class: class_ }, state)]);
+}
+
+function foot(record) {
+  const links = new Map(record.people.filter((each) => each.url).map((each) => [each.source, each.url]));
+  const lines = record.sources.map((source) => {
+    const heard = record.freshness?.[source]?.heard;
+    const old = heard && Date.now() - Date.parse(heard) > 3_600_000;
+    const text = heard ? `heard ${ago(heard)}` : record.freshness ? "not heard yet" : "…";
+    return el("li", { "data-row": `source ${source}`, class: old ? "stale" : null }, out(links.get(source), sourceName(source)), " ", text);
+  });
+  return lines.length ? el("footer", { class: "foot" }, el("ul", {}, ...lines)) : null;
+}
+
+function block(title, rows, after = null) {
+  return el("section", { "aria-label": title }, el("h2", {}, title), el("ul", { class: "rows" }, ...rows), after);
+}
+
+const row = (key, title, about) =>
+  el("li", { "data-row": key }, el("span", { class: "title" }, title), el("span", { class: "about" }, ...about));

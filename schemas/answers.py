@@ -1,0 +1,157 @@
+"""What the API answers beside the record itself. Published as OpenAPI; every error is a `Problem`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from schemas.customer import Customer, Match, Moment
+from schemas.entities import Shape, Timestamp
+from schemas.personal import CONTENT, IDENTIFYING, NONE, SENSITIVE
+
+
+class Lookup(Shape):
+    """Who is behind an identifier: never a guess. `customer` only with `one`, `candidates` (at most five) only with
+    `candidates`; `reason` says why it is not `one`."""
+
+    result: Annotated[Literal["one", "candidates", "none"], NONE]
+    customer: Annotated[Customer | None, SENSITIVE] = None
+    candidates: Annotated[list[Match], IDENTIFYING] = Field([])
+    reason: Annotated[str | None, NONE] = None
+
+
+class Listed(Match):
+    """A customer in a list."""
+
+    email: Annotated[str | None, IDENTIFYING] = None
+    phone: Annotated[str | None, IDENTIFYING] = None
+    waiting_since: Annotated[Timestamp | None, NONE] = None
+    open: Annotated[int, NONE] = Field(0, description="open conversations, calls, tasks and deals on the record")
+    ringing: Annotated[bool, NONE] = False
+    sources: Annotated[list[str], NONE] = Field([])
+    version: Annotated[str, NONE]
+
+
+class Found(Shape):
+    """One page of a search; `next` goes into `after`, null on the last page."""
+
+    customers: Annotated[list[Listed], IDENTIFYING]
+    next: Annotated[str | None, NONE] = None
+
+
+class Entry(Moment):
+    """A moment of the timeline with its whole card (its entity's fields, see the cards of a Customer)."""
+
+    card: Annotated[dict[str, Any], SENSITIVE]
+
+
+class Timeline(Shape):
+    """One page of a customer's timeline, newest first; `next` goes into `cursor`, null on the last page."""
+
+    customer: Annotated[str, NONE] = Field(description="the id that the asked one is now")
+    entries: Annotated[list[Entry], CONTENT]
+    next: Annotated[str | None, NONE] = None
+
+
+class SourceState(Shape):
+    """One connection: when it was last heard, what was refused and why, how many dead letters wait, what to do."""
+
+    connection: Annotated[str, NONE]
+    source: Annotated[str | None, NONE] = Field(None, description="vendor/account, once it is known")
+    title: Annotated[str | None, NONE] = Field(None, description="the source's own name")
+    state: Annotated[str, NONE] = Field("unknown", description="ok, or what is wrong in one word")
+    last_delivery: Annotated[Timestamp | None, NONE] = None
+    last_poll: Annotated[Timestamp | None, NONE] = None
+    heard: Annotated[Timestamp | None, NONE] = Field(None, description="the later of the two")
+    refused: Annotated[dict[str, int], NONE] = Field({}, description="deliveries refused, by reason")
+    dead: Annotated[int, NONE] = Field(0, description="open dead letters")
+    objects: Annotated[dict[str, int], NONE] = Field({}, description="live objects by entity")
+    problem: Annotated[str | None, NONE] = None
+    remedy: Annotated[str | None, NONE] = None
+
+
+class Sources(Shape):
+    """All connections, and the hub's own position."""
+
+    sources: Annotated[list[SourceState], NONE]
+    customers: Annotated[int, NONE]
+    version: Annotated[str, NONE] = Field(description="<generation>-<seq>: the head of the feed")
+    kind: Annotated[Literal["demo", "real"], NONE]
+    as_of: Annotated[Timestamp, NONE]
+
+
+class DeadLetter(Shape):
+    """An input that could not be handled. `payload` is cut at 4,000 characters."""
+
+    id: Annotated[str, NONE]
+    connection: Annotated[str, NONE]
+    stage: Annotated[str, NONE]
+    reason: Annotated[str, CONTENT]
+    payload: Annotated[str, SENSITIVE]
+    at: Annotated[Timestamp, NONE]
+    state: Annotated[Literal["open", "replayed", "discarded"], NONE]
+    times: Annotated[int, NONE]
+
+
+class DeadLetters(Shape):
+    """One page of dead letters; `next` goes into `after`, null on the last page."""
+
+    letters: Annotated[list[DeadLetter], SENSITIVE]
+    next: Annotated[str | None, NONE] = None
+
+
+class Handled(Shape):
+    """What became of a dead letter."""
+
+    id: Annotated[str, NONE]
+    state: Annotated[Literal["replayed", "discarded"], NONE]
+
+
+class LoginLink(Shape):
+    """A link that logs a browser in, once."""
+
+    url: Annotated[str, SENSITIVE]
+    expires: Annotated[Timestamp, NONE]
+
+
+class RingOrder(Shape):
+    """Whom to let ring. Left out: somebody out of the story."""
+
+    phone: Annotated[str | None, IDENTIFYING] = None
+
+
+class Ringing(Shape):
+    """A mocked customer is calling."""
+
+    phone: Annotated[str, IDENTIFYING]
+    connection: Annotated[str, NONE]
+
+
+class Alive(Shape):
+    """The process answers."""
+
+    status: Annotated[Literal["ok"], NONE] = "ok"
+
+
+class Ready(Shape):
+    """Whether requests should be sent here; per check null or what is wrong."""
+
+    ready: Annotated[bool, NONE]
+    checks: Annotated[dict[str, str | None], NONE] = Field({})
+
+
+class Problem(Shape):
+    """What went wrong and what to do about it (RFC 9457)."""
+
+    type: Annotated[str, NONE] = "about:blank"
+    title: Annotated[str, NONE] = Field(description="the status in words")
+    status: Annotated[int, NONE]
+    detail: Annotated[str, NONE]
+    remedy: Annotated[str | None, NONE] = Field(None, description="what to do")
+    errors: Annotated[dict[str, str], NONE] = Field({}, description="per parameter what is wrong with it")
+    instance: Annotated[str | None, NONE] = Field(None, description="finds the line in the hub's log")
+
+
+__all__ = [
+    "Alive", "DeadLetter", "DeadLetters", "Entry", "Found", "Handled", "Listed", "LoginLink", "Lookup",
+    "Problem", "Ready", "RingOrder", "Ringing", "SourceState", "Sources", "Timeline",
+]  # fmt: skip
