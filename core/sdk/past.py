@@ -24,7 +24,7 @@ def entries(random: Random) -> Iterator[Entry]:
 def _people() -> Iterator[Entry]:
     for index, actor in enumerate(CAST.values()):
         for step, (vendor, facts) in enumerate(actor.known.items()):
-            yield -30 * DAY + index * 600.0 + step * 60, "person.upsert", vendor, actor.slug, dict(facts)
+            yield -29.5 * DAY + index * 600.0 + step * 60, "person.upsert", vendor, actor.slug, dict(facts)
 
 
 def _conversations(random: Random) -> Iterator[Entry]:

@@ -13,7 +13,7 @@ from core.sdk import Response
 
 
 class PlainHttp:
-    """`now_ms` gives the time of day; `requests` are the paths asked for, in order."""
+    """`now_ms` gives the time of day; `asked` are the paths and parameters asked for, in order."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class PlainHttp:
     ) -> None:
         self._session, self._base, self._headers, self._now = session, base_url.rstrip("/"), headers, now_ms
         self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self.requests: list[str] = []
+        self.asked: list[tuple[str, dict[str, str | int]]] = []
 
     async def request(
         self,
@@ -41,7 +41,7 @@ class PlainHttp:
             raise PermanentError(f"another host: {url}")
         started = self._now()
         sent = {**self._headers, **(headers or {})}
-        self.requests.append(url.removeprefix(self._base))
+        self.asked.append((url.removeprefix(self._base), dict(params or {})))
         with translated({aiohttp.ClientError: TransientError, TimeoutError: TransientError, OSError: TransientError}):
             async with self._session.request(
                 method, url, params=params, json=json, headers=sent, timeout=self._timeout
@@ -74,7 +74,7 @@ def _raise_for(status: int, method: str, path: str, headers: Mapping[str, str]) 
         raise RateLimitedError(what, retry_after=timedelta(seconds=float(wait)) if wait else None)
     if status >= 500:
         raise TransientError(what)
-    raise PermanentError(what, status=status)
+    raise PermanentError(what, status=status, headers=headers)
 
 
 @asynccontextmanager

@@ -1,0 +1,30 @@
+"""Aircall: calls and contacts; a webhook brings a snapshot, proved by the token in its body."""
+
+from connectors.aircall.config import Config, account, auth
+from connectors.aircall.normalize import normalize
+from connectors.aircall.poll import STREAMS
+from connectors.aircall.webhook import INSTRUCTIONS, cut, split, verify
+from core.sdk import Connector, Webhook
+
+CONNECTOR = Connector(
+    name="aircall",
+    title="Aircall",
+    category="telephony",
+    config=Config,
+    normalize=normalize,
+    # Staff write the shared contacts. A caller's number alone is no person: it stays an implied one.
+    evidence={("customer", "phone"): "recorded", ("customer", "email"): "recorded"},
+    base_url=lambda config: config.base_url or "https://api.aircall.io",
+    auth=auth,
+    account=account,
+    webhook=Webhook(
+        enabled=lambda config: config.webhook_token is not None,
+        verify=verify,
+        split=split,
+        cut=cut,
+        instructions=INSTRUCTIONS,
+    ),
+    streams=STREAMS,
+    rate_headers=("x-aircallapi-remaining", "x-aircallapi-reset"),
+    mock="connectors.aircall.mock",
+)

@@ -1,0 +1,158 @@
+"""Aircall's contract mock: Basic authentication, windows and pages, the 10,000-row end, rate headers, webhooks."""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from hmac import compare_digest
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from connectors.aircall.world import Company, Object
+from core.sdk.mock import Push, Simulator, answer
+from core.sdk.story import Beat
+
+DEMO: Mapping[str, str] = {
+    "account": "example",
+    "api_id": "demo-aircall-id",
+    "api_token": "demo-aircall-token",
+    "webhook_token": "demo-aircall-webhook-token",
+}
+REACHABLE = 10_000  # rows of one query; past them pages are empty, without an error
+
+
+def simulator(seed: int, secrets: Mapping[str, str]) -> Simulator:
+    return Aircall(seed, {**DEMO, **secrets})
+
+
+class Aircall:
+    """The API over one invented company. Timeout, attempts and the limit are the source's own."""
+
+    name = "aircall"
+    timeout = 5.0
+    retries = 50
+    limit = 120
+
+    def __init__(self, seed: int, secrets: Mapping[str, str]) -> None:
+        self.seed = seed
+        self.company = Company(seed)
+        self._token = secrets["webhook_token"]
+        pair = f"{secrets['api_id']}:{secrets['api_token']}"
+        self._authorization = "Basic " + base64.b64encode(pair.encode()).decode()
+
+    def apply(self, beat: Beat, now_ms: int) -> Sequence[Push]:
+        return self.company.apply(beat, now_ms // 1000)
+
+    def sign(self, push: Push, target: str, now: datetime) -> tuple[str, dict[str, str], bytes]:
+        body = {**push.body, "token": "not-the-token" if push.forged else self._token}
+        return target, {"Content-Type": "application/json", "aircall-origin": "webhooks"}, orjson.dumps(body)
+
+    def counts(self) -> Mapping[str, int]:
+        return {"people": len(self.company.contacts), "calls": len(self.company.calls)}
+
+    def truth(self) -> Mapping[str, Any]:
+        company = self.company
+        return {
+            "contact": {str(id): contact for id, contact in company.contacts.items()},
+            "call": {str(id): company.shown(call, contact=True) for id, call in company.calls.items()},
+            "user": {str(user["id"]): user for user in company.users.values()},
+            "team": {str(team["id"]): team for team in company.teams.values()},
+        }
+
+    def authorized(self, request: web.Request) -> bool:
+        return compare_digest(request.headers.get("Authorization", "").encode(), self._authorization.encode())
+
+    def failure(self, status: int) -> Any:
+        words = {401: "Forbidden", 429: "Rate limit exceeded", 500: "Internal server error"}
+        return {"error": words.get(status, "Error"), "troubleshoot": "Please check the request."}
+
+    def rate_headers(self, limit: int, remaining: int, reset_seconds: int, now_ms: int) -> Mapping[str, str]:
+        return {
+            "X-AircallApi-Limit": str(limit),
+            "X-AircallApi-Remaining": str(remaining),
+            "X-AircallApi-Reset": str(now_ms // 1000 + reset_seconds),
+        }
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        return [
+            web.get("/v1/ping", self._ping),
+            web.get("/v1/company", self._company),
+            web.get("/v1/calls", self._list_calls),
+            web.get(r"/v1/calls/{id:\d+}", self._one_call),
+            web.get("/v1/contacts", self._list_contacts),
+            web.get(r"/v1/contacts/{id:\d+}", self._one_contact),
+            web.get("/v2/users", self._list_users),
+            web.get("/v1/teams", self._list_teams),
+            web.get("/v1/numbers", self._list_numbers),
+        ]
+
+    async def _ping(self, request: web.Request) -> web.Response:
+        return answer({"ping": "pong"})
+
+    async def _company(self, request: web.Request) -> web.Response:
+        return answer({"company": {"name": "Example", "users_count": len(self.company.users), "numbers_count": 1}})
+
+    async def _list_calls(self, request: web.Request) -> web.Response:
+        contact, company = request.query.get("fetch_contact") == "true", self.company
+        found = company.between(*_window(request))
+        return _listed(request, "calls", found, lambda id: company.shown(company.calls[id], contact=contact))
+
+    async def _one_call(self, request: web.Request) -> web.Response:
+        call = self.company.calls.get(int(request.match_info["id"]))
+        contact = request.query.get("fetch_contact") == "true"
+        return answer({"call": self.company.shown(call, contact=contact)}) if call else _absent()
+
+    async def _list_contacts(self, request: web.Request) -> web.Response:
+        begin, end = _window(request)
+        by = "updated_at" if request.query.get("order_by") == "updated_at" else "created_at"
+        found = [item for item in self.company.contacts.values() if begin <= item[by] <= end]
+        found.sort(key=lambda item: (item[by], item["id"]))
+        return _listed(request, "contacts", found, lambda item: item)
+
+    async def _one_contact(self, request: web.Request) -> web.Response:
+        contact = self.company.contacts.get(int(request.match_info["id"]))
+        return answer({"contact": contact}) if contact else _absent()
+
+    async def _list_users(self, request: web.Request) -> web.Response:
+        return _listed(request, "users", list(self.company.users.values()), lambda item: item)
+
+    async def _list_teams(self, request: web.Request) -> web.Response:
+        return _listed(request, "teams", list(self.company.teams.values()), lambda item: item)
+
+    async def _list_numbers(self, request: web.Request) -> web.Response:
+        return _listed(request, "numbers", [self.company.line], lambda item: item)
+
+
+def _window(request: web.Request) -> tuple[int, int]:
+    try:
+        return int(request.query.get("from", 0)), int(request.query.get("to", 1 << 40))
+    except ValueError:
+        raise _bad_request("from and to are UNIX seconds") from None
+
+
+def _listed(request: web.Request, plural: str, found: Sequence[Any], show: Callable[[Any], Object]) -> web.Response:
+    """One page of `found`, only whose rows are shown."""
+    try:
+        page, size = int(request.query.get("page", 1)), int(request.query.get("per_page", 20))
+    except ValueError:
+        raise _bad_request("page and per_page are numbers") from None
+    if page < 1 or not 1 <= size <= 50:
+        raise _bad_request("per_page is 1 to 50")
+    rows = found[:REACHABLE] if request.query.get("order", "asc") == "asc" else found[::-1][:REACHABLE]
+    begin, end = (page - 1) * size, page * size
+    meta = {
+        "count": len(rows[begin:end]), "total": len(found), "current_page": page, "per_page": size,
+        "next_page_link": str(request.url.update_query(page=page + 1)) if end < len(rows) else None,
+        "previous_page_link": str(request.url.update_query(page=page - 1)) if page > 1 else None,
+    }  # fmt: skip
+    return answer({"meta": meta, plural: [show(item) for item in rows[begin:end]]})
+
+
+def _bad_request(why: str) -> web.HTTPBadRequest:
+    body = orjson.dumps({"error": "Bad Request", "troubleshoot": why})
+    return web.HTTPBadRequest(body=body, content_type="application/json")
+
+
+def _absent() -> web.Response:
+    return answer({"error": "Not Found", "troubleshoot": "No such object."}, 404)

@@ -1,0 +1,68 @@
+"""Aircall's deliveries: `{resource, event, timestamp, token, data}`, without a signature. Pure.
+
+The token in the JSON body is the whole proof, so a body that is not JSON proves nothing. There is no protection against
+replays, and none is possible: retries come up to twelve hours late with their old timestamp.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from hmac import compare_digest
+from typing import Any
+
+import orjson
+
+from connectors.aircall.config import Config
+from core.sdk import Delivery, NormalizeError, Payload, SignatureError, Split
+
+INSTRUCTIONS = """\
+Make a webhook with this URL and read its token, which the dashboard does not show:
+  curl -u API_ID:API_TOKEN -H 'Content-Type: application/json' https://api.aircall.io/v1/webhooks \\
+    -d '{"custom_name": "supporthub", "url": "<the URL above>"}'
+The answer's `token` is the setting `webhook_token`. Without `events` in the request it sends all of them."""
+
+RESOURCES = frozenset({"call", "contact", "user"})
+# PRIVACY: these links open a recording without a login. They expire; what counts is that there is one.
+LINKS = ("recording", "voicemail", "recording_short_url", "voicemail_short_url")
+LINK_CUT = "(link removed)"
+
+
+def verify(delivery: Delivery, config: Config, now: datetime) -> None:
+    """Raises SignatureError unless the body is JSON with the webhook's token in it."""
+    try:
+        body = orjson.loads(delivery.body)
+    except orjson.JSONDecodeError:
+        raise SignatureError("the body is not JSON, and so without token") from None
+    token = body.get("token") if isinstance(body, dict) else None
+    if not isinstance(token, str) or not token:
+        raise SignatureError("no token in the body")
+    expected = config.webhook_token.get_secret_value() if config.webhook_token else ""
+    if not expected or not compare_digest(token.encode(), expected.encode()):
+        raise SignatureError("wrong token")
+
+
+def cut(body: Any) -> Any:
+    """The body without its token and without links that would open a recording."""
+    if not isinstance(body, dict):
+        return body
+    kept = {name: value for name, value in body.items() if name != "token"}
+    if isinstance(kept.get("data"), dict):
+        kept["data"] = without_links(kept["data"])
+    return kept
+
+
+def without_links(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: LINK_CUT if name in LINKS and value else value for name, value in data.items()}
+
+
+def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:
+    """One payload per delivery, its kind the event's name; events that we do not use are ignored, not mistakes."""
+    if not isinstance(body, dict) or not isinstance(body.get("event"), str):
+        raise NormalizeError("not an Aircall delivery: no event")
+    event, data, timestamp = body["event"], body.get("data"), body.get("timestamp")
+    # Aircall says: route on `event`, not on `resource`.
+    if event.partition(".")[0] not in RESOURCES:
+        return Split(ignored=(event,))
+    if not isinstance(data, dict):
+        raise NormalizeError(f"{event}: no data")
+    at = int(timestamp * 1000) if isinstance(timestamp, int | float) and not isinstance(timestamp, bool) else None
+    return Split(payloads=(Payload(kind=event, data=data, account=account, pushed=True, received=received, at=at),))

@@ -1,0 +1,357 @@
+"""The Aircall connector through its front door: samples, proof of deliveries, polls of the running mock."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+from connectors.aircall import CONNECTOR
+from connectors.aircall.config import Config
+from connectors.aircall.mock import DEMO, simulator
+from core.projection.registers import Registers
+from core.sdk import Delivery, NormalizeError, Page, Payload, SignatureError, UnauthorizedError
+from core.sdk.mock import Clock, Mock, Push, running
+from core.sdk.story import Beat, beats
+from schemas.event import Event
+from tests.connectors.http import PlainHttp, plain_http
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = sorted((ROOT / "connectors/aircall/samples").glob("*.payload.json"))
+VENDOR = Path(os.environ.get("HUB_VENDOR_DATA", ROOT.parent / "shared/vendor-data")) / "telephony/aircall"
+needs_vendor_data = pytest.mark.skipif(not VENDOR.exists(), reason=f"no vendor data at {VENDOR}; set HUB_VENDOR_DATA")
+CONFIG = Config(type="aircall", **DEMO)  # type: ignore[arg-type]
+NOW = datetime(2026, 1, 12, 7, tzinfo=UTC)
+MS = int(NOW.timestamp() * 1000)
+
+
+def normalized(payload: Payload) -> list[Event]:
+    return list(CONNECTOR.normalize(payload))
+
+
+def sample(path: Path) -> Payload:
+    return Payload(**json.loads(path.read_text()))
+
+
+def named(name: str) -> Payload:
+    return sample(ROOT / f"connectors/aircall/samples/{name}.payload.json")
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_samples_normalize_to_the_recorded_events(path: Path) -> None:
+    recorded = json.loads(path.with_name(path.name.replace(".payload.", ".events.")).read_text())
+    assert [event.model_dump(mode="json") for event in normalized(sample(path))] == recorded
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_unknown_fields_change_nothing(path: Path) -> None:
+    payload = sample(path)
+    grown = {**payload.data, "added_by_aircall_next_year": {"deep": [1, None]}}
+    again = Payload(payload.kind, grown, payload.account, payload.pushed, payload.received, payload.at)
+    assert normalized(again) == normalized(payload)
+
+
+def test_an_unknown_kind_gives_nothing() -> None:
+    assert normalized(Payload("fax.sent", {"id": 1}, "example", True, MS)) == []
+
+
+@pytest.mark.parametrize("data", [None, [], "text", {}, {"id": None}])
+def test_what_is_not_an_object_with_an_id_is_refused(data: Any) -> None:
+    with pytest.raises(NormalizeError):
+        normalized(Payload("call.ended", data, "example", True, MS))
+
+
+def test_the_life_of_a_call_ends_alike_in_any_order() -> None:
+    events = [event for path in SAMPLES if path.name.startswith("call.") for event in normalized(sample(path))]
+    events = [event for event in events if event.subject == "aircall/example/call/6190000001"]
+    assert len(events) >= 7
+    forward, backward = Registers("call"), Registers("call")
+    for event in events:
+        forward.apply(event)
+    for event in reversed(events):
+        backward.apply(event)
+    assert forward.dump() == backward.dump()
+    shown = forward.visible()
+    assert shown.get("status") == "answered"
+    assert shown.get("talk_seconds") == 192
+    assert shown.get("recording")["id"] == "recording/6190000001"
+
+
+def test_who_passed_a_call_on_is_not_forgotten() -> None:
+    registers = Registers("call")
+    for name in ("call.transferred", "call.ended"):
+        for event in normalized(named(name))[:1]:
+            registers.apply(event)
+    assert registers.visible().get("transfers")[0]["by"]["name"] == "Maya Lindqvist"
+
+
+def test_a_call_that_was_read_only_fills_gaps() -> None:
+    pushed, read = (named(name) for name in ("call.ringing", "call.read"))
+    registers = Registers("call")
+    for payload in (pushed, read):
+        registers.apply(normalized(payload)[0])
+    shown = registers.visible()
+    assert (shown.get("source_state"), shown.get("talk_seconds"), shown.get("status")) == ("initial", 192, "answered")
+
+
+def test_a_call_read_again_is_the_same_event() -> None:
+    first = named("call.read")
+    later = Payload(first.kind, first.data, first.account, False, first.received + 300_000)
+    assert [event.id for event in normalized(first)] == [event.id for event in normalized(later)]
+
+
+def test_an_anonymous_caller_is_nobody() -> None:
+    (event,) = normalized(named("call.anonymous"))
+    assert "parties" not in event.data
+
+
+@pytest.mark.parametrize("digits", ["anonymous", "", "sip:desk@example.com", "client:12"])
+def test_what_is_not_a_number_identifies_nobody(digits: str) -> None:
+    data = {"id": 1, "direction": "inbound", "started_at": 1, "raw_digits": digits}
+    (event,) = normalized(Payload("call.created", data, "example", True, MS, MS))
+    assert "parties" not in event.data
+
+
+def test_links_to_recordings_are_nowhere_in_events() -> None:
+    link = "https://media.example.com/1.mp3?signature=x"
+    data = {"id": 1, "direction": "inbound", "started_at": 1, "ended_at": 9, "recording": link, "voicemail": link}
+    events = normalized(Payload("call.ended", data, "example", True, MS))
+    assert events and link not in json.dumps([event.model_dump() for event in events])
+
+
+# --- webhooks
+
+WEBHOOK = CONNECTOR.webhook
+assert WEBHOOK is not None
+
+
+def delivery(body: bytes) -> Delivery:
+    return Delivery("POST", "https://hooks.example.com/hooks/aircall", {"content-type": "application/json"}, body)
+
+
+def body(token: Any = DEMO["webhook_token"], **rest: Any) -> dict[str, Any]:
+    data = {"id": 6190000001, "recording": "https://media.example.com/1.mp3?s=1"}
+    return {"resource": "call", "event": "call.ended", "timestamp": 1768200231, "token": token, "data": data, **rest}
+
+
+def test_a_delivery_with_the_token_is_taken() -> None:
+    raw = body()
+    taken = delivery(orjson.dumps(raw))
+    WEBHOOK.verify(taken, CONFIG, NOW)
+    split = WEBHOOK.split(WEBHOOK.cut(raw), taken, CONFIG, "example", MS)
+    assert [(each.kind, each.at) for each in split.payloads] == [("call.ended", 1768200231000)]
+    assert DEMO["webhook_token"] not in repr(split)
+    assert "media.example.com" not in repr(split)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"no json", b"[]", b'"text"', orjson.dumps(body("wrong")), orjson.dumps(body(None)), orjson.dumps(body("")),
+     orjson.dumps(body(["demo-aircall-webhook-token"])), orjson.dumps(body())[:-9]],
+)  # fmt: skip
+def test_a_delivery_without_the_right_token_is_refused(raw: bytes) -> None:
+    with pytest.raises(SignatureError):
+        WEBHOOK.verify(delivery(raw), CONFIG, NOW)
+
+
+def test_without_a_token_in_the_settings_nothing_is_proved() -> None:
+    poll_only = CONFIG.model_copy(update={"webhook_token": None})
+    assert not WEBHOOK.enabled(poll_only)
+    with pytest.raises(SignatureError):
+        WEBHOOK.verify(delivery(orjson.dumps(body(""))), poll_only, NOW)
+
+
+def test_events_that_are_not_used_are_counted_and_no_mistake() -> None:
+    split = WEBHOOK.split({"event": "message.received", "data": {}}, delivery(b""), CONFIG, "example", MS)
+    assert (split.ignored, split.payloads) == (("message.received",), ())
+
+
+@pytest.mark.parametrize("raw", [[], {}, {"event": 7}, {"event": "call.ended"}, {"event": "call.ended", "data": []}])
+def test_a_genuine_delivery_of_the_wrong_shape_is_said_so(raw: Any) -> None:
+    with pytest.raises(NormalizeError):
+        WEBHOOK.split(WEBHOOK.cut(raw), delivery(b""), CONFIG, "example", MS)
+
+
+# --- against the running mock
+
+
+@asynccontextmanager
+async def aircall(mock: Mock, **secrets: str) -> AsyncIterator[PlainHttp]:
+    config = CONFIG.model_copy(update={"base_url": mock.url, **secrets})
+    async with plain_http(CONNECTOR.base_url(config), CONNECTOR.auth(config), now_ms=mock.player.clock.now) as http:
+        yield http
+
+
+def stream(name: str) -> Any:
+    return next(each.poll for each in CONNECTOR.streams if each.name == name)
+
+
+async def pages(http: PlainHttp, name: str, cursor: dict[str, Any] | None = None, stop: int = 10_000) -> list[Page]:
+    found: list[Page] = []
+    async for page in stream(name)(http, CONFIG, "example", cursor):
+        found.append(page)
+        if len(found) == stop:
+            break
+    return found
+
+
+def ids(read: list[Page]) -> list[int]:
+    return [payload.data["id"] for page in read for payload in page.payloads]
+
+
+async def test_a_backfill_finds_the_whole_opening() -> None:
+    async with running(simulator(7, {}), pace=0) as mock, aircall(mock) as http:
+        assert await CONNECTOR.account(http, CONFIG) == "example"
+        found = {each.name: await pages(http, each.name) for each in CONNECTOR.streams}
+        truth = mock.simulator.truth()
+    assert {name: len(ids(read)) for name, read in found.items()} == {
+        "users": 4,
+        "teams": 2,
+        "contacts": 9,
+        "calls": 18,
+    }
+    assert {str(id) for id in ids(found["calls"])} == set(truth["call"])
+    events = [event for read in found.values() for page in read for item in page.payloads for event in normalized(item)]
+    assert sum(event.type == "person.upserted" for event in events) == 9
+
+
+async def test_wrong_credentials_are_refused() -> None:
+    async with running(simulator(7, {"api_token": "another"}), pace=0) as mock, aircall(mock) as http:
+        with pytest.raises(UnauthorizedError):
+            await CONNECTOR.account(http, CONFIG)
+
+
+@pytest.mark.parametrize("name", ["calls", "contacts", "users", "teams"])
+async def test_a_poll_that_was_stopped_after_any_page_finds_the_same(name: str) -> None:
+    clock = Clock(MS, rate=0)
+    async with running(simulator(7, {}), pace=0, clock=clock, limit=10_000) as mock, aircall(mock) as http:
+        crowd(mock, cycles=60)
+        whole = await pages(http, name)
+        cursors = [json.dumps(page.cursor) for page in whole]
+        assert len(set(cursors)) == len(cursors)
+        for stop in range(1, len(whole)):
+            head = await pages(http, name, stop=stop)
+            # The engine keeps cursors as JSON.
+            rest = await pages(http, name, json.loads(json.dumps(head[-1].cursor)))
+            assert set(ids(head)) | set(ids(rest)) == set(ids(whole))
+
+
+async def test_more_rows_than_one_query_shows_are_all_found() -> None:
+    clock = Clock(MS, rate=0)
+    async with running(simulator(7, {}), pace=0, clock=clock, limit=100_000) as mock, aircall(mock) as http:
+        crowd(mock, cycles=3_700)
+        found = set(ids(await pages(http, "calls")))
+        truth = mock.simulator.truth()["call"]
+        whole = await http.get("/v1/calls", page=201, per_page=50)
+    assert len(truth) > 11_000
+    assert found == {int(id) for id in truth}
+    assert whole.data["calls"] == []  # the end that a plain listing would have hit
+
+
+async def test_later_polls_read_little_and_once_an_hour_two_days() -> None:
+    clock = Clock(MS, rate=0)
+    async with running(simulator(7, {}), pace=0, clock=clock) as mock, aircall(mock) as http:
+        cursor = (await pages(http, "calls"))[-1].cursor
+        clock.set(MS + 300_000)
+        soon = (await pages(http, "calls", cursor))[-1].cursor
+        clock.set(MS + 4_000_000)
+        await pages(http, "calls", soon)
+        asked = list(windows(http))
+    assert [to - begin for begin, to in asked[-2:]] == [3_600 + 300, 48 * 3_600 + 3_700]
+
+
+async def test_a_changed_contact_is_found_by_the_next_poll() -> None:
+    clock = Clock(MS, rate=0)
+    async with running(simulator(7, {}), pace=0, clock=clock) as mock, aircall(mock) as http:
+        cursor = (await pages(http, "contacts"))[-1].cursor
+        assert len(ids(await pages(http, "contacts", cursor))) < 9
+        clock.set(MS + 300_000)
+        mock.player.insert("person.upsert", "zoe", {"family": "Berg"})
+        changed = await pages(http, "contacts", cursor)
+    assert "Berg" in [payload.data["last_name"] for page in changed for payload in page.payloads]
+
+
+def crowd(mock: Mock, cycles: int) -> None:
+    """Plays cycles of the story straight into the world, all of it in the 20 days before the clock's time."""
+    begin, share = MS - 20 * 86_400_000, 20 * 86_400_000 / (cycles * 75.0)
+    for beat in beats(7):
+        if beat.cycle >= cycles:
+            return
+        if beat.vendor == "aircall":
+            mock.simulator.apply(beat, begin + int(beat.at * share))
+
+
+def windows(http: PlainHttp) -> Iterator[tuple[int, int]]:
+    for path, params in http.asked:
+        if path == "/v1/calls" and params["page"] == 1:
+            yield int(params["from"]), int(params["to"])
+
+
+# --- the mock keeps the contract
+
+
+def pushes() -> list[Push]:
+    world = simulator(7, {})
+    return [push for beat in first(3) for push in world.apply(beat, MS + int(beat.at * 1000))]
+
+
+def first(cycles: int) -> Iterator[Beat]:
+    for beat in beats(7):
+        if beat.cycle >= cycles:
+            return
+        if beat.vendor == "aircall":
+            yield beat
+
+
+def test_its_webhooks_prove_themselves_unless_they_are_forged() -> None:
+    world = simulator(7, {})
+    forged = 0
+    for push in pushes():
+        url, headers, raw = world.sign(push, "http://127.0.0.1/hooks/aircall", NOW)
+        if push.forged:
+            forged += 1
+            with pytest.raises(SignatureError):
+                WEBHOOK.verify(Delivery("POST", url, headers, raw), CONFIG, NOW)
+        else:
+            WEBHOOK.verify(Delivery("POST", url, headers, raw), CONFIG, NOW)
+            split = WEBHOOK.split(WEBHOOK.cut(orjson.loads(raw)), delivery(raw), CONFIG, "example", MS)
+            assert all(normalized(payload) for payload in split.payloads)
+    assert forged == 3
+
+
+@needs_vendor_data
+def test_its_payloads_keep_to_the_vendors_schemas() -> None:
+    world = simulator(7, {})
+    call, contact, user, team = (
+        Draft202012Validator(json.loads((VENDOR / f"jsonschema/{name}.schema.json").read_text()))
+        for name in ("Call", "Contact", "UserV2", "Team")
+    )
+    for beat in first(3):
+        world.apply(beat, MS + int(beat.at * 1000))
+    truth = json.loads(json.dumps(world.truth()))
+    for validator, kind in ((call, "call"), (contact, "contact"), (user, "user"), (team, "team")):
+        for item in truth[kind].values():
+            validator.validate(item)
+    for push in pushes():
+        if push.kind.startswith("call.") and not push.forged:
+            call.validate(json.loads(json.dumps(push.body["data"])))
+
+
+@needs_vendor_data
+def test_the_vendors_own_samples_are_understood() -> None:
+    kinds = []
+    for path in sorted((VENDOR / "samples").glob("*.json")):
+        raw = json.loads(path.read_text())
+        if "event" not in raw:
+            continue
+        split = WEBHOOK.split(WEBHOOK.cut(raw), delivery(b""), CONFIG, "example", MS)
+        assert raw["token"] not in repr(split)
+        for payload in split.payloads:
+            kinds += [event.type for event in normalized(payload)]
+    assert set(kinds) == {"call.upserted", "person.upserted", "note.upserted"}
