@@ -1,0 +1,51 @@
+"""Intercom: helpdesk conversations, tickets, and the people and companies behind them."""
+
+from connectors.intercom.config import Config, auth, base_url
+from connectors.intercom.hydrate import hydrate
+from connectors.intercom.normalize import normalize
+from connectors.intercom.poll import STREAMS
+from connectors.intercom.webhook import WEBHOOK
+from core.sdk import Connector, Http, PermanentError
+
+
+async def _account(http: Http, config: Config) -> str:
+    """The workspace's own code, as webhooks name it (`app_id`)."""
+    me = (await http.get("/me")).data
+    code = (me.get("app") or {}).get("id_code") if isinstance(me, dict) else None
+    if not code:
+        raise PermanentError("GET /me names no workspace: the token belongs to no app")
+    return str(code)
+
+
+CONNECTOR: Connector[Config] = Connector(
+    name="intercom",
+    title="Intercom",
+    category="helpdesk",
+    config=Config,
+    normalize=normalize,
+    # Users are told to Intercom by the company's own systems; leads type their addresses themselves.
+    evidence={
+        ("customer", "email"): "recorded",
+        ("customer", "phone"): "recorded",
+        ("customer", "external_id"): "recorded",
+        ("lead", "email"): "claimed",
+        ("lead", "phone"): "claimed",
+    },
+    base_url=base_url,
+    auth=auth,
+    account=_account,
+    webhook=WEBHOOK,
+    streams=STREAMS,
+    hydrate=hydrate,
+    batch=20,
+    rate_headers=("x-ratelimit-remaining", "x-ratelimit-reset"),
+    scopes=(
+        "Read and list users and companies",
+        "Read conversations",
+        "Read tickets",
+        "Read admins",
+        "Read one admin",
+        "Read and list articles",
+    ),
+    mock="connectors.intercom.mock",
+)

@@ -1,0 +1,66 @@
+"""Reads what a webhook only named: contacts, conversations, tickets, and whom a merged contact absorbed."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from connectors.intercom.config import Config, context
+from connectors.intercom.shapes import listed, present
+from core.sdk import Hint, Http, Payload, PermanentError
+
+_CANONICAL = re.compile(r'<\s*/?contacts/([^>\s/]+)\s*>\s*;\s*rel="?canonical"?')
+_GONE = (404, 410)
+_PATHS = {
+    "contact": ("/contacts/{}", {}),
+    "conversation": ("/conversations/{}", {"display_as": "plaintext"}),
+    "ticket": ("/tickets/{}", {}),
+}
+
+
+async def hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint]) -> AsyncIterator[Payload]:
+    """One request per object, however often it was named: Intercom has no batch read."""
+    latest: dict[tuple[str, str, str], Hint] = {}
+    for hint in hints:
+        key = (hint.kind, hint.id, hint.action)
+        latest[key] = max(latest.get(key, hint), hint, key=lambda each: each.at)
+    for hint in latest.values():
+        found = _merges(http, hint) if hint.action == "merged" else _object(http, hint)
+        async for kind, data, started in found:
+            yield Payload(kind, data, account, False, started, hint.at, context(config))
+
+
+async def _object(http: Http, hint: Hint) -> AsyncIterator[tuple[str, Any, int]]:
+    path, params = _PATHS[hint.kind]
+    started = int(http.now().timestamp() * 1000)
+    try:
+        response = await http.get(path.format(quote(hint.id, safe="")), **params)
+    except PermanentError as error:
+        if error.status not in _GONE:
+            raise
+        canonical = _CANONICAL.search(error.headers.get("link", ""))
+        if error.status == 410 and canonical:
+            yield "contact.merged", {"id": hint.id, "into": canonical[1]}, started
+        else:
+            yield f"{hint.kind}.missing", {"id": hint.id}, started
+        return
+    yield hint.kind, response.data, response.started
+
+
+async def _merges(http: Http, hint: Hint) -> AsyncIterator[tuple[str, Any, int]]:
+    """The survivor's history, all pages. There is none for leads and before API version 2.16 (404)."""
+    cursor: dict[str, str | int] = {}
+    while True:
+        try:
+            response = await http.get(f"/contacts/{quote(hint.id, safe='')}/merge_history", per_page=150, **cursor)
+        except PermanentError as error:
+            if error.status not in _GONE:
+                raise
+            return
+        for row in listed(response.data, "data"):
+            merge = {"id": row.get("source_contact_id"), "into": hint.id, "merged_at": row.get("merged_at")}
+            yield "contact.merged", merge, response.started
+        token = present(response.data.get("next_cursor"))
+        if not response.data.get("has_more") or token is None or cursor.get("cursor") == token:
+            return
+        cursor = {"cursor": token}

@@ -1,0 +1,135 @@
+"""Contacts, companies, admins and teams. Pure."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from connectors.intercom.shapes import MAKER, Item, clock, listed, moment, part, present, reference, sequence, stamp
+from core.sdk import Payload
+from schemas.entities import Consent, Identifier, Membership, Organization, Person, Staff, Team
+from schemas.event import Event
+
+_ROLES = {"user": "customer", "lead": "lead", "contact": "customer", "visitor": "lead"}
+
+
+def contact(payload: Payload) -> Iterator[Event]:
+    item: Item = payload.data
+    yield _contact(payload, item, clock(payload, item))
+    for merge in listed(item, "merge_history", "data"):
+        yield _merge(payload, merge.get("source_contact_id"), item.get("id"), moment(merge.get("merged_at")))
+
+
+def unarchived(payload: Payload) -> Iterator[Event]:
+    """Back from the archive. Its `updated_at` may be older than the archiving, so the later of the two times counts."""
+    item: Item = payload.data
+    yield _contact(payload, item, max(clock(payload, item) or 0, payload.at or 0) or None)
+
+
+def merged(payload: Payload) -> Iterator[Event]:
+    """`id` was absorbed by `into`; from the survivor's merge history, or from an answer 410."""
+    item: Item = payload.data
+    yield _merge(payload, item.get("id"), item.get("into"), moment(item.get("merged_at")) or payload.at)
+
+
+def _merge(payload: Payload, id: object, into: object, at: int | None) -> Event:
+    return MAKER.merged(payload, "contact", present(id) or "", Person, into=present(into) or "", clock=at)
+
+
+def _contact(payload: Payload, item: Item, at: int | None) -> Event:
+    id = item.get("id") or ""
+    location = part(item, "location")
+    app = payload.headers.get("app")
+    person = Person(
+        role=_ROLES.get(item.get("role") or ""),
+        display_name=item.get("name") or None,
+        identifiers=_identifiers(payload, item),
+        organizations=[
+            Membership(key=MAKER.key(payload, "company", company["id"]), name=company.get("name"))
+            for company in listed(item, "companies", "data", "companies")
+            if company.get("id")
+        ],
+        language=item.get("language_override") or item.get("browser_language") or None,
+        country=location.get("country_code") or location.get("country") or None,
+        owner=reference(payload, "admin", item.get("owner_id")),
+        customer_since=stamp(item.get("signed_up_at")),
+        consent=_consent(item),
+        attributes=dict(part(item, "custom_attributes")),
+        created_at=stamp(item.get("created_at")),
+        updated_at=stamp(item.get("updated_at")),
+        source_state=item.get("role") or None,
+        url=f"{app}/a/apps/{payload.account}/users/{id}/all-conversations" if app else None,
+    )
+    return MAKER.upserted(payload, "contact", id, person, clock=at, sequence=sequence(payload, item))
+
+
+def _identifiers(payload: Payload, item: Item) -> list[Identifier]:
+    """Addresses of leads are not unique. A lead's external id is made up by Intercom and says nothing."""
+    found = [
+        Identifier(kind=kind, value=value, primary=True)
+        for kind, value in (("email", present(item.get("email"))), ("phone", present(item.get("phone"))))
+        if value
+    ]
+    own = present(item.get("external_id"))
+    if own and item.get("role") != "lead":
+        namespace = payload.headers.get("namespace", "customer")
+        found.append(Identifier(kind="external_id", value=own, namespace=namespace))
+    return found
+
+
+def _consent(item: Item) -> list[Consent]:
+    """Who did not unsubscribe has not thereby agreed: that is `unknown`."""
+    found = []
+    for channel, field in (("email", "unsubscribed_from_emails"), ("sms", "unsubscribed_from_sms")):
+        value = item.get(field)
+        if isinstance(value, bool):
+            agreed = channel == "sms" and item.get("sms_consent") is True
+            state = "denied" if value else "granted" if agreed else "unknown"
+            found.append(Consent(channel=channel, purpose="marketing", state=state))
+    return found
+
+
+def company(payload: Payload) -> Iterator[Event]:
+    item: Item = payload.data
+    website = present(item.get("website"))
+    host = urlsplit(website if website and "//" in website else f"//{website or ''}").hostname
+    organization = Organization(
+        name=item.get("name") or None,
+        domains=[host.removeprefix("www.")] if host else [],
+        tier=part(item, "plan").get("name") or None,
+        tags=[tag["name"] for tag in listed(item, "tags", "tags") if tag.get("name")],
+        attributes=dict(part(item, "custom_attributes")),
+        created_at=stamp(item.get("created_at")),
+        updated_at=stamp(item.get("updated_at")),
+    )
+    yield MAKER.upserted(
+        payload,
+        "company",
+        item.get("id") or "",
+        organization,
+        clock=clock(payload, item),
+        sequence=sequence(payload, item),
+    )
+
+
+def admin(payload: Payload) -> Iterator[Event]:
+    """Admins and teams carry no clock: the time of the look orders them."""
+    item: Item = payload.data
+    away = item.get("away_mode_enabled")
+    teams = item.get("team_ids")
+    staff = Staff(
+        name=item.get("name") or None,
+        email=item.get("email") or None,
+        teams=[
+            found
+            for id in (teams if isinstance(teams, list) else [])
+            if (found := reference(payload, "team", id)) is not None
+        ],
+        availability=None if away is None else "away" if away else "available",
+    )
+    yield MAKER.upserted(payload, "admin", present(item.get("id")) or "", staff, clock=None)
+
+
+def team(payload: Payload) -> Iterator[Event]:
+    item: Item = payload.data
+    yield MAKER.upserted(
+        payload, "team", present(item.get("id")) or "", Team(name=item.get("name") or None), clock=None
+    )

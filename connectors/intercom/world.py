@@ -1,0 +1,227 @@
+"""The workspace that the mock of Intercom plays: contacts, companies, conversations. Pure: no I/O, no clock."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from connectors.intercom import views
+from core.sdk.cast import ORGANIZATIONS
+from core.sdk.player import Push
+from core.sdk.story import Beat, number, uuid
+
+Object = dict[str, Any]
+_FACTS = ("email", "phone", "external_id", "language", "country", "role")
+
+
+class Workspace:
+    """All that exists, by id. Times are kept in epoch ms and shown as each surface shows them."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.code = f"w{number(seed, 'workspace', 7)}"
+        self.contacts: dict[str, Object] = {}
+        self.archived: dict[str, Object] = {}
+        self.companies: dict[str, Object] = {}
+        self.conversations: dict[str, Object] = {}
+        self.deleted: list[Object] = []  # conversations, oldest first
+        self.merged: dict[str, str] = {}  # absorbed contact -> survivor
+        self.history: dict[str, list[Object]] = {}  # survivor -> whom it absorbed, oldest first
+        self._told = 0
+
+    def contact_id(self, ref: str) -> str:
+        return uuid(self.seed, f"contact:{ref}").replace("-", "")[:24]
+
+    def conversation_id(self, ref: str) -> str:
+        return str(number(self.seed, f"conversation:{ref}", 15))
+
+    def admin_id(self, slug: str) -> int:
+        return number(self.seed, f"admin:{slug}", 7)
+
+    def team_id(self, slug: str) -> int:
+        return number(self.seed, f"team:{slug}", 7)
+
+    def apply(self, beat: Beat, now: int) -> Sequence[Push]:
+        """One beat of the story at `now` (epoch ms). What is unknown or gone changes nothing."""
+        act = ACTS.get(beat.kind)
+        return act(self, beat, now) if act else ()
+
+    def push(self, topic: str, item: Object, now: int, subject: str) -> Push:
+        self._told += 1
+        return Push(
+            subject=subject,
+            kind=topic,
+            body={
+                "type": "notification_event",
+                "app_id": self.code,
+                "data": {"type": "notification_event_data", "item": item},
+                "links": {},
+                "id": f"notif_{uuid(self.seed, f'notification:{self._told}')}",
+                "topic": topic,
+                "delivery_status": "pending",
+                "delivery_attempts": 1,
+                "delivered_at": 0,
+                "first_sent_at": now // 1000,
+                "created_at": now // 1000,
+                "self": None,
+            },
+        )
+
+    # Contacts
+
+    def upsert(self, beat: Beat, now: int) -> Sequence[Push]:
+        id, data = self.contact_id(beat.ref), beat.data
+        pushes: list[Push] = []
+        known = self.contacts.get(id)
+        person = known or {"id": id, "role": "user", "created": now, "given": "", "family": "", "company": None}
+        person |= {name: data[name] for name in (*_FACTS, "given", "family") if name in data}
+        person["updated"] = now
+        self.contacts[id] = person
+        if slug := data.get("organization"):
+            pushes += self._found(slug, now)
+            person["company"] = self.company_id(slug)
+        topic = f"contact.{person['role']}.{'updated' if known else 'created'}"
+        return [*pushes, self.push(topic, views.contact(self, person, pushed=True), now, id)]
+
+    def company_id(self, slug: str) -> str:
+        return uuid(self.seed, f"company:{slug}").replace("-", "")[:24]
+
+    def _found(self, slug: str, now: int) -> Sequence[Push]:
+        id = self.company_id(slug)
+        if id in self.companies:
+            return ()
+        made = ORGANIZATIONS[slug]
+        self.companies[id] = {"id": id, "slug": slug, "name": made.name, "domain": made.domain, "created": now}
+        return [self.push("company.created", views.company(self, self.companies[id], pushed=True), now, id)]
+
+    def delete(self, beat: Beat, now: int) -> Sequence[Push]:
+        person = self.contacts.pop(self.contact_id(beat.ref), None)
+        if person is None:
+            return ()
+        gone = {"id": person["id"], "external_id": person.get("external_id"), "type": "contact", "deleted": True}
+        return [self.push("contact.deleted", gone, now, person["id"])]
+
+    def archive(self, beat: Beat, now: int) -> Sequence[Push]:
+        person = self.contacts.pop(self.contact_id(beat.ref), None)
+        if person is None:
+            return ()
+        self.archived[person["id"]] = person
+        gone = {"id": person["id"], "external_id": person.get("external_id"), "type": "contact", "archived": True}
+        return [self.push("contact.archived", gone, now, person["id"])]
+
+    def unarchive(self, beat: Beat, now: int) -> Sequence[Push]:
+        person = self.archived.pop(self.contact_id(beat.ref), None)
+        if person is None:
+            return ()
+        self.contacts[person["id"]] = person
+        return [self.push("contact.unarchive", views.contact(self, person, pushed=True), now, person["id"])]
+
+    def merge(self, beat: Beat, now: int) -> Sequence[Push]:
+        """The absorbed contact is named nowhere but in the survivor's history; its conversations move."""
+        old, into = self.contact_id(beat.ref), self.contact_id(beat.data["into"])
+        survivor = self.contacts.get(into)
+        if survivor is None or self.contacts.pop(old, None) is None:
+            return ()
+        self.merged[old] = into
+        entry = {"type": "merge_history", "source_contact_id": old, "source_contact_role": "lead"}
+        self.history.setdefault(into, []).append({**entry, "merged_at": now // 1000})
+        for thread in self.conversations.values():
+            if thread["person"] == old:
+                thread["person"] = into
+        survivor["updated"] = now
+        return [self.push("contact.merged", views.contact(self, survivor, pushed=True), now, into)]
+
+    def canonical(self, id: str) -> str | None:
+        """Who stands for a contact that was merged, over at most three steps."""
+        found = self.merged.get(id)
+        for _ in range(2):
+            found = self.merged.get(found, found) if found else None
+        return found
+
+    # Conversations
+
+    def open(self, beat: Beat, now: int) -> Sequence[Push]:
+        data, person = beat.data, self.contacts.get(self.contact_id(beat.data["person"]))
+        if person is None:
+            return ()
+        id = self.conversation_id(beat.ref)
+        self.conversations[id] = {
+            "id": id, "person": person["id"], "subject": data["subject"], "text": data["text"],
+            "channel": data.get("channel", "chat"), "assignee": data.get("assignee"), "team": data.get("team"),
+            "created": now, "updated": now, "waiting": now, "state": "open", "snoozed": None, "parts": [], "tags": [],
+            "rating": None, "answered": None, "closed": None, "reopens": 0, "assigned": 0,
+        }  # fmt: skip
+        if beat.n < 0:  # What a contact does moves their `updated_at`, so that a backfill finds whom it is about.
+            person["updated"] = max(person["updated"], now)
+        person["replied"] = now
+        return [self.push("conversation.user.created", views.conversation(self, id, pushed=True, parts=[]), now, id)]
+
+    def happen(self, beat: Beat, now: int) -> Sequence[Push]:
+        """A part is added to a conversation, and what it means for the conversation's state."""
+        id = self.conversation_id(beat.ref)
+        thread = self.conversations.get(id)
+        if thread is None:
+            return ()
+        customer = beat.data.get("by") == "customer"
+        kind, topic = self._change(thread, beat.kind.partition(".")[2], beat.data, now, customer)
+        thread["updated"] = now
+        part = {
+            "id": str(number(self.seed, f"part:{beat.ref}:{len(thread['parts'])}", 11)), "kind": kind, "at": now,
+            "by": None if customer else beat.data.get("by"), "text": beat.data.get("text") or None,
+            "to": beat.data.get("to"),
+        }  # fmt: skip
+        if kind:
+            thread["parts"].append(part)
+        shown = views.conversation(self, id, pushed=True, parts=[part] if kind else [])
+        return [self.push(topic, shown, now, id)]
+
+    def _change(self, thread: Object, what: str, data: Mapping[str, Any], now: int, customer: bool) -> tuple[str, str]:
+        """(part type, topic) of what happened."""
+        match what:
+            case "reply" | "reopen" if customer:
+                thread["reopens"] += thread["state"] == "closed"
+                thread |= {"state": "open", "waiting": thread["waiting"] or now}
+                return "comment", "conversation.user.replied"
+            case "reply":
+                thread |= {"waiting": None, "answered": thread["answered"] or now}
+                return "comment", "conversation.admin.replied"
+            case "reopen":
+                thread |= {"state": "open", "reopens": thread["reopens"] + 1}
+                return "open", "conversation.admin.opened"
+            case "note":
+                return "note", "conversation.admin.noted"
+            case "assign":
+                thread |= {"assignee": data["to"], "assigned": thread["assigned"] + 1}
+                return "assignment", "conversation.admin.assigned"
+            case "close":
+                thread |= {"state": "closed", "waiting": None, "closed": now}
+                return "close", "conversation.admin.closed"
+            case "snooze":
+                thread |= {"state": "snoozed", "snoozed": now + int(data["seconds"]) * 1000}
+                return "snoozed", "conversation.admin.snoozed"
+            case "rate":
+                thread["rating"] = {"score": data["score"], "text": data.get("text", ""), "at": now}
+                return "", "conversation.rating.added"
+            case _:
+                thread["tags"].append(data["tag"])
+                return "", "conversation_part.tag.created"
+
+    def remove(self, beat: Beat, now: int) -> Sequence[Push]:
+        id = self.conversation_id(beat.ref)
+        if self.conversations.pop(id, None) is None:
+            return ()
+        self.deleted.append({"type": "conversation", "id": id, "metrics_retained": True, "deleted_at": now // 1000})
+        return [self.push("conversation.deleted", {"type": "conversation", "conversation_id": id}, now, id)]
+
+
+ACTS: dict[str, Callable[[Workspace, Beat, int], Sequence[Push]]] = {
+    "person.upsert": Workspace.upsert,
+    "person.delete": Workspace.delete,
+    "person.merge": Workspace.merge,
+    "person.archive": Workspace.archive,
+    "person.unarchive": Workspace.unarchive,
+    "conversation.open": Workspace.open,
+    **{
+        f"conversation.{what}": Workspace.happen
+        for what in ("reply", "note", "assign", "close", "reopen", "snooze", "rate", "tag")
+    },
+    "conversation.delete": Workspace.remove,
+}
