@@ -1,0 +1,78 @@
+"""Ingest: everything that comes from sources, through one door onto the bus. Needs the bus, never the store."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from core.bus import Bus
+from core.config.model import Connection, Server
+from core.errors import TransientError
+from core.ingest.accounts import learn
+from core.ingest.http import Client, Patience, sessions
+from core.ingest.hydrate import Hydrator
+from core.ingest.intake import Intake, Outcome
+from core.ingest.pace import Lag, Pace
+from core.ingest.poll import Poller, Tools
+from core.ingest.status import Board, Clock
+from core.ingest.webhooks import Listener, listening
+from core.metrics import Metrics
+
+__all__ = ["Board", "Client", "Intake", "Outcome", "Pace", "Patience", "Report", "run", "sessions"]
+
+Report = Callable[[str, dict[str, Any]], Awaitable[None]]
+
+REPORT_EVERY = 2.0  # seconds between two looks at what has changed
+REPORT_ANYWAY = 15  # looks after which a document is reported again, so that one sees who is alive
+
+
+async def run(
+    bus: Bus,
+    connections: Mapping[str, Connection],
+    server: Server,
+    *,
+    metrics: Metrics,
+    clock: Clock,
+    lag: Lag,
+    report: Report,
+    started: Callable[[str], None] = lambda _: None,
+    pace: Pace | None = None,
+    patience: Patience | None = None,
+) -> None:
+    """Take webhooks, poll and fetch until cancelled; then stop within seconds, the listener first.
+
+    `clock` gives the time of day in UTC; `lag` how many events process has still to take; `report` gets each
+    connection's document (see Board.document) when it has changed, and may raise TransientError; `started` gets the
+    listener's address. Raises OSError where the address is taken.
+    """
+    board = Board(connections.values(), metrics, clock)
+    intake = Intake(bus, connections, board, clock)
+    async with sessions() as session:
+        https = {name: Client(it, session, clock, patience=patience) for name, it in connections.items()}
+        tools = Tools(bus, intake, connections, https, board, clock, lag, pace or Pace())
+        listener = Listener(intake, connections, board, clock, public_url=server.public_url)
+        async with asyncio.TaskGroup() as rooms:
+            rooms.create_task(learn(tools), name="accounts")
+            rooms.create_task(Hydrator(tools).run(), name="hydrate")
+            rooms.create_task(Poller(tools).run(), name="poll")
+            rooms.create_task(_report(board, connections, report), name="report")
+            async with listening(listener, server) as address:
+                started(address)
+                await asyncio.Event().wait()
+
+
+async def _report(board: Board, connections: Mapping[str, Connection], report: Report) -> None:
+    last: dict[str, tuple[dict[str, Any], int]] = {}
+    look = 0
+    while True:
+        for name in connections:
+            document = board.document(name)
+            before, when = last.get(name, (None, 0))
+            if document == before and look - when < REPORT_ANYWAY:
+                continue
+            try:
+                await report(name, document)
+            except TransientError:
+                continue  # who keeps the documents says for himself that he is down
+            last[name] = (document, look)
+        look += 1
+        await asyncio.sleep(REPORT_EVERY)

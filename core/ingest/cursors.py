@@ -1,0 +1,91 @@
+"""Where every stream's poll goes on, and which account a connection has: kept on a compacted topic of the bus."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import orjson
+
+from core.bus import Batch, Bus, Message
+from core.bus.topics import CURSORS, partition_of
+from core.errors import PermanentError
+from core.ingest.pace import patiently
+from core.sdk.connector import Cursor
+
+_ACCOUNT = "_account"
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """`at`: when it was saved; `complete_up_to`: when the last poll that ended by itself began. Epoch ms."""
+
+    cursor: Cursor | None = None
+    at: int | None = None
+    complete_up_to: int | None = None
+
+
+class Cursors:
+    """All methods wait while the bus is down."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def partition(self, connection: str) -> int:
+        """Of the cursors' topic: whoever is assigned it polls this connection."""
+        return partition_of(Message(CURSORS, connection, None), len(await patiently(lambda: self._bus.range(CURSORS))))
+
+    async def streams(self, connection: str) -> dict[str, bytes]:
+        """What is saved now, by stream; see `decode`."""
+        found = await self._read([await self.partition(connection)])
+        return {stream: value for (name, stream), value in found.items() if name == connection and stream != _ACCOUNT}
+
+    async def accounts(self) -> dict[str, str]:
+        """Of every connection that has learnt its own."""
+        found = await self._read(await patiently(lambda: self._bus.range(CURSORS)))
+        return {name: orjson.loads(value)["account"] for (name, stream), value in found.items() if stream == _ACCOUNT}
+
+    async def save(self, connection: str, stream: str, saved: Saved) -> None:
+        """Durable on return. Raises PermanentError where the cursor is no JSON."""
+        try:
+            value = orjson.dumps(saved)
+        except TypeError as error:
+            raise PermanentError(f"stream {stream} gave a cursor that is no JSON") from error
+        await self._put(connection, stream, value)
+
+    async def save_account(self, connection: str, account: str) -> None:
+        await self._put(connection, _ACCOUNT, orjson.dumps({"account": account}))
+
+    async def _put(self, connection: str, stream: str, value: bytes) -> None:
+        message = Message(CURSORS, f"{connection}/{stream}", value, partition_by=connection)
+        await patiently(lambda: self._bus.publish([message]))
+
+    async def _read(self, partitions: Iterable[int]) -> dict[tuple[str, str], bytes]:
+        """The last value of each key of these partitions."""
+        found: dict[tuple[str, str], bytes] = {}
+        for partition in partitions:
+            position, head = (await patiently(lambda: self._bus.range(CURSORS)))[partition]
+            while position < head:
+                batch = await self._page(partition, position)
+                for record in batch.records:
+                    name, _, stream = record.key.rpartition("/")
+                    found[name, stream] = record.value or b""
+                if batch.end <= position:
+                    break
+                position = batch.end
+        return {key: value for key, value in found.items() if value}
+
+    async def _page(self, partition: int, position: int) -> Batch:
+        return await patiently(lambda: self._bus.read(CURSORS, partition, position, _PAGE))
+
+
+def decode(value: bytes | None) -> Saved:
+    """Raises PermanentError where it is not what `save` writes."""
+    if value is None:
+        return Saved()
+    try:
+        saved = Saved(**orjson.loads(value))
+    except (TypeError, ValueError) as error:
+        raise PermanentError("the saved cursor cannot be read") from error
+    if saved.cursor is not None and not isinstance(saved.cursor, dict):
+        raise PermanentError("the saved cursor is not an object")
+    return saved

@@ -1,0 +1,142 @@
+"""What never enters the hub: NUL and lone surrogates, secrets, dropped paths. Pure: no I/O, no clock."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from pydantic import BaseModel, SecretStr
+
+from core.sdk import ConnectorConfig
+from schemas.event import Event
+
+Drops = Mapping[str, Sequence[tuple[str, ...]]]
+
+BLANK = b"[secret]"
+_SHORTEST_SECRET = 4  # blanking shorter ones would tear texts apart and protect nothing
+_MARGIN = 6  # levels that our own envelopes put around a source's JSON
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL takes no NUL, UTF-8 no lone surrogate
+_ESCAPED = re.compile(rb"(?i)\\u(0000|d[89a-f])")
+
+# PRIVACY: what connectors derive from a field goes with it.
+_DERIVED = {"message.body": ("conversation.preview",)}
+
+
+def loads(body: bytes) -> Any:
+    """Parsed JSON without NUL and lone surrogates. Raises ValueError where it is no JSON or nested too deep."""
+    escaped = _ESCAPED.search(body) is not None
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        if not escaped:
+            raise
+        data = _loads_surrogates(body)
+    if escaped:
+        data = clean(data)
+    if body.count(b"[") + body.count(b"{") > 100:
+        _check_depth(data)
+    return data
+
+
+def clean(value: Any) -> Any:
+    """JSON without NUL and lone surrogates in texts and names; what is no JSON becomes text."""
+    match value:
+        case str():
+            return _UNSTORABLE.sub("", value)
+        case Mapping():
+            return {clean(name): clean(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [clean(item) for item in value]
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return str(value)
+
+
+def secrets_of(settings: ConnectorConfig) -> tuple[bytes, ...]:
+    """Every SecretStr of a connection in the forms in which a body or a URL may carry it, the longest first."""
+    found: set[bytes] = set()
+    for value in _secrets(settings):
+        if len(value) >= _SHORTEST_SECRET:
+            found |= {value.encode(), json.dumps(value)[1:-1].encode(), orjson.dumps(value)[1:-1]}
+            found |= {quote(value, safe="").encode(), quote(value).encode()}
+    return tuple(sorted(found, key=lambda form: (-len(form), form)))
+
+
+def blank(body: bytes, secrets: Sequence[bytes]) -> bytes:
+    """The bytes with every known secret made unreadable; JSON stays JSON."""
+    for secret in secrets:
+        if secret in body:
+            body = body.replace(secret, BLANK)
+    return body
+
+
+def drops_of(paths: Sequence[str]) -> Drops:
+    """`drop:` of a connection by entity: `person.attributes.salary` is ("attributes", "salary") of person."""
+    by_entity: dict[str, list[tuple[str, ...]]] = {}
+    for path in [*paths, *(derived for named in paths for derived in _DERIVED.get(named, ()))]:
+        entity, *rest = path.split(".")
+        by_entity.setdefault(entity, []).append(tuple(rest))
+    return by_entity
+
+
+def without(event: Event, drops: Drops) -> Event:
+    """The event without the dropped paths: not empty but unset. In lists a path counts for every element."""
+    paths = drops.get(event.entity)
+    if not paths or not event.data:
+        return event
+    data = orjson.loads(orjson.dumps(event.data))
+    for path in paths:
+        _remove(data, path)
+    return event.model_copy(update={"data": data})
+
+
+def _remove(data: Any, path: tuple[str, ...]) -> None:
+    match data:
+        case list():
+            for item in data:
+                _remove(item, path)
+        case dict() if not path:
+            data.clear()
+        case dict() if len(path) == 1:
+            data.pop(path[0], None)
+        case dict():
+            _remove(data.get(path[0]), path[1:])
+
+
+def _secrets(value: Any) -> list[str]:
+    match value:
+        case SecretStr():
+            return [value.get_secret_value()]
+        case BaseModel():
+            return [secret for name in type(value).model_fields for secret in _secrets(getattr(value, name))]
+        case Mapping():
+            return [secret for inner in value.values() for secret in _secrets(inner)]
+        case list() | tuple():
+            return [secret for item in value for secret in _secrets(item)]
+        case _:
+            return []
+
+
+def _loads_surrogates(body: bytes) -> Any:
+    """orjson refuses lone surrogates, which sources do send; the standard library takes them."""
+    try:
+        return json.loads(body.decode(), parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _check_depth(data: Any) -> None:
+    """What orjson reads it may refuse to write, so that it could not be kept."""
+    for _ in range(_MARGIN):
+        data = [data]
+    try:
+        orjson.dumps(data)
+    except TypeError:
+        raise ValueError("nested too deep") from None

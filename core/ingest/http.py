@@ -1,0 +1,256 @@
+"""The engine's HTTP client for connectors: paced, retried, bounded; credentials go to the source's own host only.
+
+Messages name method, host and path, never the query, headers or bodies: those may hold secrets and people.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+import tenacity
+from yarl import URL
+
+from core.config.model import Connection
+from core.errors import PermanentError, RateLimitedError, TransientError, UnauthorizedError
+from core.ingest.cuts import loads
+from core.ingest.status import Clock, ms
+from core.sdk import Response
+
+Sleep = Callable[[float], Awaitable[None]]
+
+MOST_BYTES = 64_000_000
+MOST_REDIRECTS = 3
+LONGEST_RESET = 3600.0  # seconds; a reset further away is rather a clock that is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a request is tried: waits in seconds. A source that wants a longer pause than `longest` gets it, but
+    the caller is told instead of kept waiting."""
+
+    tries: int = 5
+    first: float = 0.5
+    longest: float = 60.0
+    timeout: float = 30.0
+
+
+class Client:
+    """An sdk.Http for one connection."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        session: aiohttp.ClientSession,
+        clock: Clock,
+        *,
+        patience: Patience | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._connection = connection
+        self._session = session
+        self._clock = clock
+        self._patience = patience or Patience()
+        self._sleep = sleep
+        self._base = URL(connection.connector.base_url(connection.settings))
+        self._not_before: datetime | None = None  # the source asked all our requests to wait until then
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    async def get(self, path: str, **params: str | int) -> Response:
+        return await self.request("GET", path, params=params)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        url = self._url(path)
+        if params:
+            url = url.update_query({name: str(value) for name, value in params.items()})
+        patient = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(self._worth_repeating),
+            wait=self._wait,
+            stop=tenacity.stop_after_attempt(self._patience.tries),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return await patient(self._once, method, url, json, dict(headers or {}))
+
+    def _url(self, path: str) -> URL:
+        if "://" not in path and not path.startswith("//"):
+            return URL(str(self._base).rstrip("/") + "/" + path.lstrip("/"))
+        url = URL(path)
+        if url.origin() != self._base.origin():
+            # SECURITY: a page's link must not carry the credentials elsewhere.
+            raise PermanentError(f"{self._base.host} names an address on another host")
+        return url
+
+    async def _once(self, method: str, url: URL, json: Any, headers: dict[str, str]) -> Response:
+        await self._paced()
+        for _ in range(MOST_REDIRECTS):
+            answer = await self._sent(method, url, json, headers)
+            if isinstance(answer, Response):
+                return answer
+            url = answer
+        raise PermanentError(f"{_shown(method, url)}: too many redirects")
+
+    async def _sent(self, method: str, url: URL, json: Any, headers: dict[str, str]) -> Response | URL:
+        """The answer, or where it redirects to. Every failure is raised as one of ours."""
+        shown = _shown(method, url)
+        connector, settings = self._connection.connector, self._connection.settings
+        started = ms(self._clock())
+        with _translated(shown):
+            async with self._session.request(
+                method,
+                url,
+                json=json,
+                headers={"Accept": "application/json", **connector.auth(settings), **headers},
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=self._patience.timeout, connect=self._patience.timeout / 2),
+            ) as answer:
+                names = {name.lower(): value for name, value in answer.headers.items()}
+                self._note_pace(names)
+                if 300 <= answer.status < 400:
+                    return self._redirected(method, url, answer.status, names)
+                if answer.status >= 400:
+                    raise self._error(shown, answer.status, names)
+                body = await _bounded(answer, shown)
+        return Response(answer.status, names, _parsed(shown, body), started)
+
+    def _redirected(self, method: str, url: URL, status: int, headers: Mapping[str, str]) -> URL:
+        to = url.join(URL(headers.get("location", "")))
+        if to == url or status == 304:
+            raise PermanentError(f"{_shown(method, url)}: answered {status}", status=status, headers=headers)
+        if to.origin() != self._base.origin():
+            # SECURITY: the credentials stay with the host that they are for.
+            raise PermanentError(f"{_shown(method, url)}: redirected to another host", status=status, headers=headers)
+        if method != "GET" and status not in (307, 308):
+            raise PermanentError(f"{_shown(method, url)}: redirected ({status})", status=status, headers=headers)
+        return to
+
+    def _error(self, shown: str, status: int, headers: Mapping[str, str]) -> Exception:
+        match status:
+            case 429:
+                wait = self._asked(headers)
+                if wait:
+                    self._hold(wait)
+                return RateLimitedError(f"{shown}: too many requests (429)", retry_after=wait)
+            case 401 | 403:
+                return UnauthorizedError(f"{shown}: the credentials are refused ({status})")
+            case 408 | 425:
+                return TransientError(f"{shown}: answered {status}", retry_after=self._asked(headers))
+            case _ if status >= 500:
+                return TransientError(f"{shown}: answered {status}", retry_after=self._asked(headers))
+            case _:
+                return PermanentError(f"{shown}: answered {status}", status=status, headers=headers)
+
+    def _worth_repeating(self, error: BaseException) -> bool:
+        """Not what a person must repair, and not what the source wants to hear of much later."""
+        if not isinstance(error, TransientError) or isinstance(error, UnauthorizedError):
+            return False
+        return error.retry_after is None or error.retry_after.total_seconds() <= self._patience.longest
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after.total_seconds() if isinstance(error, TransientError) and error.retry_after else 0.0
+        first, longest = self._patience.first, self._patience.longest
+        return asked + tenacity.wait_exponential_jitter(first, longest, jitter=first)(state)
+
+    async def _paced(self) -> None:
+        """Wait as the source asked; longer than our patience is the caller's to know."""
+        if self._not_before is None:
+            return
+        wait = (self._not_before - self._clock()).total_seconds()
+        if wait > self._patience.longest:
+            raise RateLimitedError(f"{self._base.host} wants a pause", retry_after=timedelta(seconds=wait))
+        if wait > 0:
+            await self._sleep(wait)
+
+    def _note_pace(self, headers: Mapping[str, str]) -> None:
+        """Stop before the limit rather than at it, where the source counts down."""
+        remaining = headers.get(self._connection.connector.rate_headers[0].lower(), "").strip()
+        if remaining.isdigit() and int(remaining) == 0:
+            self._hold(self._reset(headers) or timedelta(seconds=1))
+
+    def _hold(self, wait: timedelta) -> None:
+        until = self._clock() + wait
+        self._not_before = max(self._not_before or until, until)
+
+    def _asked(self, headers: Mapping[str, str]) -> timedelta | None:
+        """Retry-After (RFC 9110: seconds or a date), else the connector's own reset header."""
+        asked = _until(headers.get("retry-after", ""), self._clock())
+        return self._reset(headers) if asked is None else asked
+
+    def _reset(self, headers: Mapping[str, str]) -> timedelta | None:
+        name = self._connection.connector.rate_headers[1].lower()
+        unit = 0.001 if name.endswith("milliseconds") else 1.0
+        wait = _until(headers.get(name, ""), self._clock(), unit)
+        return None if wait is None else min(wait, timedelta(seconds=LONGEST_RESET))
+
+
+@asynccontextmanager
+async def sessions() -> AsyncIterator[aiohttp.ClientSession]:
+    """One pool of connections for all sources; no cookies, no proxies from the environment."""
+    connector = aiohttp.TCPConnector(limit=100, limit_per_host=8)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield session
+
+
+@contextmanager
+def _translated(shown: str) -> Iterator[None]:
+    """The library's errors as ours; by their class only, because their texts may quote the address."""
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        what = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+        raise TransientError(f"{shown}: {what}") from error
+
+
+async def _bounded(answer: aiohttp.ClientResponse, shown: str) -> bytes:
+    chunks, size = [], 0
+    async for chunk in answer.content.iter_any():
+        size += len(chunk)
+        if size > MOST_BYTES:
+            raise PermanentError(f"{shown}: the answer is larger than {MOST_BYTES} bytes", status=answer.status)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _parsed(shown: str, body: bytes) -> Any:
+    """A page of a proxy or a cut answer may come with status 200: it passes, so it is tried again."""
+    if not body.strip():
+        return None
+    try:
+        return loads(body)
+    except ValueError as error:
+        raise TransientError(f"{shown}: the answer is not JSON") from error
+
+
+def _shown(method: str, url: URL) -> str:
+    return f"{method} {url.host}{url.path}"
+
+
+def _until(text: str, now: datetime, unit: float = 1.0) -> timedelta | None:
+    """From now until a header's time: seconds (or milliseconds) from now, an epoch in s or ms, or an HTTP date."""
+    try:
+        number = float(text)
+    except ValueError:
+        try:
+            return max(timedelta(0), parsedate_to_datetime(text) - now)
+        except (ValueError, TypeError):
+            return None
+    if number > 1e11:
+        number, unit = number - now.timestamp() * 1000, 0.001
+    elif number > 1e9:
+        number, unit = number - now.timestamp(), 1.0
+    return timedelta(seconds=max(0.0, number * unit)) if number < 1e9 else None

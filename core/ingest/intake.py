@@ -1,0 +1,325 @@
+"""The one door: whatever a source says is proved, cut, normalized and published here, at once or not at all.
+
+Webhooks, polls, hydration and replays all pass through it. Nothing is acknowledged before the bus has it.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from core import deadletter
+from core.bus import Bus, Message
+from core.bus.codec import connection_headers, encode
+from core.bus.topics import HINTS, RAW
+from core.config.model import Connection
+from core.deadletter import Letter, Stage
+from core.errors import AccountError, PermanentError, SignatureError, TransientError
+from core.ingest.cuts import Drops, blank, clean, drops_of, loads, secrets_of, without
+from core.ingest.status import BUS, Board, Clock, ms
+from core.sdk import Delivery, Hint, Payload, Split, Webhook, classify
+from core.store import DeadRow
+
+# SECURITY: of a delivery that is kept whole these headers are not.
+_PRIVATE_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The HTTP status to answer with, and for people why; how many of what were published."""
+
+    status: int
+    detail: str = ""
+    events: int = 0
+    hints: int = 0
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """A connection with what is derived from its settings once."""
+
+    connection: Connection
+    secrets: tuple[bytes, ...]
+    drops: Drops
+
+    @property
+    def name(self) -> str:
+        return self.connection.name
+
+    @property
+    def webhook(self) -> Webhook[Any]:
+        assert self.connection.connector.webhook is not None
+        return self.connection.connector.webhook
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What becomes of one input: published together, and where the bus cannot take it, replaced by one letter."""
+
+    messages: Sequence[Message]
+    events: int = 0
+    hints: int = 0
+    dead: Stage | None = None
+
+
+class Intake:
+    """`accounts` maps connections to their source's own accounts, as far as they are known; whoever learns one writes
+    it there. `clock` gives the time of day in UTC."""
+
+    def __init__(self, bus: Bus, connections: Mapping[str, Connection], board: Board, clock: Clock) -> None:
+        self.accounts: dict[str, str] = {}
+        self._bus = bus
+        self._board = board
+        self._clock = clock
+        self._doors = {name: _door(connection) for name, connection in connections.items()}
+        self._known = {name: asyncio.Event() for name in connections}
+        for name, connection in connections.items():
+            if connection.settings.account:
+                self.know(name, connection.settings.account)
+
+    def know(self, name: str, account: str) -> None:
+        """The account of a connection has been learnt."""
+        self.accounts[name] = self._board[name].account = account
+        self._known[name].set()
+
+    async def known(self, name: str) -> str:
+        """The account, once it is known."""
+        await self._known[name].wait()
+        return self.accounts[name]
+
+    def account(self, name: str) -> str:
+        """Raises TransientError as long as it is not known."""
+        if name not in self.accounts:
+            raise TransientError("the source has not told its account yet", retry_after=timedelta(seconds=10))
+        return self.accounts[name]
+
+    async def delivery(self, name: str, delivery: Delivery, received: int) -> Outcome:
+        """Take one webhook request (`received`: epoch ms). Returns what to answer: 202 once it is durable on the bus,
+        also where it became a dead letter; 401 and 403 keep nothing. Raises TransientError where it cannot be kept
+        now: the source must send it again."""
+        door = self._doors[name]
+        self._board.received(name, received)
+        try:
+            self._verify(door, delivery)
+            groups = self._taken(door, delivery, self.account(name), received)
+        except SignatureError as error:
+            return Outcome(401, self._board.refused(name, error))
+        except AccountError as error:
+            return Outcome(403, self._board.refused(name, error))
+        published = await self._publish(door, groups)
+        self._board.metrics.ingest.labels(name).observe(max(0, ms(self._clock()) - received) / 1000)
+        return published
+
+    async def payloads(self, name: str, payloads: Sequence[Payload]) -> Outcome:
+        """Take what a poll or a fetch brought. On return it is durable; raises TransientError where it is not."""
+        door = self._doors[name]
+        groups = []
+        for payload in payloads:
+            groups.append(self._normalized(door, payload))
+            await asyncio.sleep(0)  # a long page must not hold up live deliveries
+        return await self._publish(door, groups)
+
+    async def unhydrated(self, name: str, hint: Hint, error: Exception) -> None:
+        """An object that a webhook named cannot be fetched, however often: a dead letter."""
+        door = self._doors[name]
+        await self._publish(door, [self._letter(door, "hydrate", error, {"form": "hint", **asdict(hint)})])
+
+    async def replay(self, row: DeadRow) -> Outcome:
+        """Handle a dead letter's input once more; where that fails again it is the same letter again, open.
+
+        Raises PermanentError where it cannot be replayed, TransientError where the bus is down.
+        """
+        content = orjson.loads(row.payload)
+        if content["form"] == "record":
+            await self._send([deadletter.to_message(content)])
+            return Outcome(202, events=1)
+        door = self._doors.get(row.connection)
+        if door is None:
+            raise PermanentError(f"hub.yaml has no connection {row.connection!r} any more: discard the letter")
+        return await self._publish(door, self._again(door, content, row.at))
+
+    def _again(self, door: _Door, content: dict[str, Any], at: int) -> list[_Group]:
+        form = content.pop("form")
+        match form:
+            case "payload":
+                return [self._normalized(door, Payload(**content))]
+            case "hint":
+                return [self._hinted(door, Hint(**content), self.account(door.name))]
+            case "body":
+                body, received = content.pop("body"), content.pop("received")
+                delivery = Delivery(**content, body=b"")
+                return self._split(door, body, delivery, self.account(door.name), received)
+            case "bytes":
+                delivery = Delivery("POST", "", {}, deadletter.to_bytes(content["body"]))
+                return self._taken(door, delivery, self.account(door.name), at)
+            case _:
+                raise PermanentError(
+                    f"connections.{door.name} has `drop:`, so only size and hash were kept: "
+                    "fetch it from the source again, or discard the letter"
+                )
+
+    def _verify(self, door: _Door, delivery: Delivery) -> None:
+        try:
+            door.webhook.verify(delivery, door.connection.settings, self._clock())
+        except SignatureError:
+            raise
+        except Exception as error:
+            # SECURITY: what makes the check stumble has not been proved.
+            raise SignatureError(f"the check failed: {type(error).__name__}") from error
+
+    def _taken(self, door: _Door, delivery: Delivery, account: str, received: int) -> list[_Group]:
+        try:
+            body = door.webhook.cut(loads(delivery.body))
+        except Exception as error:
+            # SECURITY: what could not be cut is kept as bytes, known secrets blanked, and never as it came.
+            kept = deadletter.of_bytes(blank(delivery.body, door.secrets))
+            return [self._letter(door, "normalize", error, kept, shown=kept["body"])]
+        return self._split(door, body, delivery, account, received)
+
+    def _split(self, door: _Door, body: Any, delivery: Delivery, account: str, received: int) -> list[_Group]:
+        try:
+            split = door.webhook.split(body, delivery, door.connection.settings, account, received)
+        except (SignatureError, AccountError):
+            raise
+        except Exception as error:
+            kept = {
+                "form": "body",
+                "body": body,
+                "method": delivery.method,
+                "url": delivery.url,
+                "headers": {n: v for n, v in delivery.headers.items() if n not in _PRIVATE_HEADERS},
+                "query": dict(delivery.query),
+                "received": received,
+            }
+            return [self._letter(door, "normalize", error, kept, shown=body)]
+        return [
+            *(self._normalized(door, payload) for payload in split.payloads),
+            *(self._hinted(door, hint, account) for hint in split.hints),
+            *self._ignored(door, split, body, account),
+        ]
+
+    def _normalized(self, door: _Door, payload: Payload) -> _Group:
+        """One poison payload stops nobody else: whatever the normalizer raises makes it a dead letter."""
+        connector = door.connection.connector
+        try:
+            events = [
+                without(classify(event, connector.evidence), door.drops).model_copy(update={"connection": door.name})
+                for event in connector.normalize(payload)
+            ]
+            messages = [encode(event) for event in events]
+            if not door.drops:
+                subjects = dict.fromkeys(event.subject for event in events)
+                messages.append(_raw(door, payload.kind, payload.account, _fields(payload), subjects))
+        except Exception as error:
+            return self._letter(door, "normalize", error, {"form": "payload", **_fields(payload)}, shown=payload.data)
+        return _Group(messages, events=len(events))
+
+    def _hinted(self, door: _Door, hint: Hint, account: str) -> _Group:
+        # One connection's hints stay in one partition, so that one process paces all requests to a source.
+        return _Group(
+            [
+                Message(
+                    HINTS,
+                    f"{door.name}/{hint.kind}/{hint.id}",
+                    _dumps(asdict(hint)),
+                    partition_by=door.name,
+                    headers=connection_headers(door.name, account, hint.kind),
+                )
+            ],
+            hints=1,
+        )
+
+    def _ignored(self, door: _Door, split: Split, body: Any, account: str) -> list[_Group]:
+        if not split.ignored:
+            return []
+        self._board.ignored(door.name, split.ignored)
+        return [] if door.drops else [_Group([_raw(door, "ignored", account, {"data": body}, {})])]
+
+    def _letter(
+        self, door: _Door, stage: Stage, error: Exception, content: dict[str, Any], *, shown: Any = None
+    ) -> _Group:
+        reason = deadletter.reason_of(error, shown)
+        if door.drops and stage == "normalize":
+            content = deadletter.withheld(_dumps({n: content.get(n) for n in ("kind", "data", "body")}))
+        message = deadletter.encode(Letter(door.name, stage, reason, clean(content), ms(self._clock())))
+        return _Group([replace(message, value=blank(message.value or b"", door.secrets))], dead=stage)
+
+    async def _publish(self, door: _Door, groups: Sequence[_Group]) -> Outcome:
+        try:
+            await self._send([message for group in groups for message in group.messages])
+        except PermanentError as error:
+            if len(groups) > 1:
+                return _sum([await self._publish(door, [group]) for group in groups])
+            groups = [self._refused_by_bus(door, groups[0], error)]
+            await self._send(groups[0].messages)
+        published = _sum([Outcome(202, "", group.events, group.hints, group.dead is not None) for group in groups])
+        self._board.published(door.name, published.events)
+        for group in groups:
+            if group.dead:
+                self._board.dead(door.name, group.dead)
+        return published
+
+    def _refused_by_bus(self, door: _Door, group: _Group, error: PermanentError) -> _Group:
+        """The bus will never take it (too large): what can be said of it is said."""
+        kept = deadletter.withheld(b"".join(message.value or b"" for message in group.messages))
+        message = deadletter.encode(Letter(door.name, "normalize", str(error), kept, ms(self._clock())))
+        return _Group([message], dead="normalize")
+
+    async def _send(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        try:
+            await self._bus.publish(messages)
+        except TransientError as error:
+            self._board.broke(BUS, "publish", error)
+            raise
+        self._board.healed(BUS, "publish")
+
+
+def _door(connection: Connection) -> _Door:
+    settings = connection.settings
+    return _Door(connection, secrets_of(settings), drops_of(settings.drop))
+
+
+def _fields(payload: Payload) -> dict[str, Any]:
+    """What a raw message and a dead letter keep of a payload."""
+    return {
+        "kind": payload.kind,
+        "data": payload.data,
+        "account": payload.account,
+        "pushed": payload.pushed,
+        "received": payload.received,
+        "at": payload.at,
+        "headers": dict(payload.headers),
+    }
+
+
+def _raw(door: _Door, kind: str, account: str, value: dict[str, Any], subjects: Mapping[str, None]) -> Message:
+    """A payload as it came. The header names the subjects, so that erasure finds the message."""
+    body = blank(_dumps(value), door.secrets)
+    digest = hashlib.sha256(_dumps([door.name, kind, value["data"]])).hexdigest()[:32]
+    headers = [*connection_headers(door.name, account, kind), ("subjects", "\n".join(subjects).encode())]
+    return Message(RAW, digest, body, partition_by=next(iter(subjects), door.name), headers=headers)
+
+
+def _dumps(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        # Headers and queries may carry lone surrogates, which JSON bodies have lost already.
+        return orjson.dumps(clean(value))
+
+
+def _sum(outcomes: Sequence[Outcome]) -> Outcome:
+    return Outcome(
+        202,
+        "",
+        sum(outcome.events for outcome in outcomes),
+        sum(outcome.hints for outcome in outcomes),
+        sum(outcome.dead for outcome in outcomes),
+    )

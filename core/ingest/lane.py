@@ -1,0 +1,87 @@
+"""The hints of one connection that wait to be fetched: doubles collapsed, bounded, and none forgotten. Pure.
+
+A read made within `settle` of a change may be older than the change, so what is fetched so soon is fetched once more.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from core.sdk import Hint
+
+MOST_WAITING = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object to fetch. `offset`: the first message on the bus that this fetch makes done; `taken`: when the bus took
+    the newest; `due`: not before (epoch ms); `again`: it was fetched once, too early to be sure. `tries`: failures of
+    this object alone."""
+
+    hint: Hint
+    offset: int
+    taken: int
+    due: int = 0
+    again: bool = False
+    tries: int = 0
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.hint.kind, self.hint.id
+
+
+@dataclass(slots=True)
+class Lane:
+    """`behind`: from this offset on hints are left on the bus, because too many wait here already."""
+
+    waiting: dict[tuple[str, str], Wanted] = field(default_factory=dict)
+    flying: dict[tuple[str, str], Wanted] = field(default_factory=dict)
+    behind: int | None = None
+    most: int = MOST_WAITING
+
+    @property
+    def full(self) -> bool:
+        return len(self.waiting) >= self.most
+
+    def add(self, new: Wanted) -> None:
+        """One more; of the same object's hints the newest counts, and the oldest message is not done before."""
+        old = self.waiting.get(new.name)
+        if old is not None:
+            hint = max(old.hint, new.hint, key=lambda hint: hint.at)
+            new = replace(new, hint=hint, offset=min(old.offset, new.offset), taken=max(old.taken, new.taken))
+        self.waiting[new.name] = new
+
+    def take(self, now: int, limit: int) -> list[Wanted]:
+        """At most `limit` that are due, the first come first; they fly until `done` or `back`."""
+        due = [wanted for wanted in self.waiting.values() if wanted.due <= now and wanted.name not in self.flying]
+        for wanted in due[:limit]:
+            self.flying[wanted.name] = self.waiting.pop(wanted.name)
+        return due[:limit]
+
+    def done(self, fetched: list[Wanted], started: int, settle: int) -> None:
+        """They were read from `started` on (epoch ms)."""
+        for wanted in fetched:
+            del self.flying[wanted.name]
+            if not wanted.again and started < wanted.taken + settle and wanted.name not in self.waiting:
+                self.waiting[wanted.name] = replace(
+                    wanted, due=min(started, wanted.taken) + settle, again=True, tries=0
+                )
+
+    def back(self, failed: list[Wanted], tries: int = 0) -> None:
+        """They were not read."""
+        for wanted in failed:
+            del self.flying[wanted.name]
+            self.add(replace(wanted, due=0, tries=wanted.tries + tries))
+
+    def drop(self, given_up: Wanted) -> None:
+        """It became a dead letter."""
+        del self.flying[given_up.name]
+
+    def next_due(self) -> int | None:
+        """Epoch ms; None where nothing waits."""
+        return min((wanted.due for name, wanted in self.waiting.items() if name not in self.flying), default=None)
+
+    def undone(self) -> int | None:
+        """The lowest offset that must not be committed; None where all is done."""
+        offsets = [wanted.offset for wanted in (*self.waiting.values(), *self.flying.values())]
+        if self.behind is not None:
+            offsets.append(self.behind)
+        return min(offsets, default=None)

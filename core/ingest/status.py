@@ -1,0 +1,195 @@
+"""What every connection can say of itself: when it was heard, what was refused and why, what is broken and what to do.
+
+Says once in the log that a source broke, and once that it is back.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from core.config.model import Connection
+from core.errors import PermanentError, RateLimitedError, UnauthorizedError
+from core.log import scrub
+from core.metrics import Metrics
+
+Clock = Callable[[], datetime]
+
+BUS = ""  # stands where a connection's name would stand
+_MOST_WORDS = 20  # different reasons or kinds per connection; more are counted as "other"
+_NOT_A_WORD = re.compile(r"'[^']*'|\"[^\"]*\"|[^A-Za-z\s-]+")
+
+log = structlog.get_logger()
+
+
+def ms(moment: datetime) -> int:
+    """Epoch milliseconds."""
+    return int(moment.timestamp() * 1000)
+
+
+@dataclass(slots=True)
+class Stream:
+    """`at`: the last save of the cursor; `complete_up_to`: when the last complete poll began (epoch ms)."""
+
+    at: int | None = None
+    complete_up_to: int | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class State:
+    """One connection, since this process started. Times are epoch ms."""
+
+    account: str | None = None
+    polls_here: bool = False
+    last_delivery: int | None = None
+    last_poll: int | None = None
+    last_refusal: str | None = None
+    received: int = 0
+    published: int = 0
+    hydrated: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    ignored: dict[str, int] = field(default_factory=dict)
+    dead: dict[str, int] = field(default_factory=dict)
+    streams: dict[str, Stream] = field(default_factory=dict)
+    broken: dict[str, Exception] = field(default_factory=dict)
+    broken_since: int | None = None
+
+
+class Board:
+    """Counts for Prometheus and keeps the documents that `hub status` shows."""
+
+    def __init__(self, connections: Iterable[Connection], metrics: Metrics, clock: Clock) -> None:
+        self.metrics = metrics
+        self._clock = clock
+        self._connections = {connection.name: connection for connection in connections}
+        self._states = {name: State() for name in (*self._connections, BUS)}
+
+    def __getitem__(self, name: str) -> State:
+        return self._states[name]
+
+    def received(self, name: str, at: int) -> None:
+        state = self._states[name]
+        state.received += 1
+        state.last_delivery = at
+        self.metrics.received.labels(name).inc()
+        self.metrics.heard.labels(name, "webhook").set(at / 1000)
+
+    def refused(self, name: str, error: Exception | str) -> str:
+        """Counted under a few words of ours, which are returned; the log hears of each reason's first refusal and then
+        of every thousandth, because anybody can send refused deliveries."""
+        state = self._states[name]
+        said = scrub(str(error))
+        word = _count(state.refused, _word(said))
+        state.last_refusal = said
+        self.metrics.refused.labels(name, word).inc()
+        if state.refused[word] % 1000 == 1:
+            log.warning("delivery refused", connection=name, reason=said, times=state.refused[word])
+        return word
+
+    def ignored(self, name: str, kinds: Iterable[str]) -> None:
+        for kind in kinds:
+            _count(self._states[name].ignored, kind[:80])
+            self.metrics.ignored.labels(name).inc()
+
+    def published(self, name: str, events: int) -> None:
+        self._states[name].published += events
+        self.metrics.published.labels(name).inc(events)
+
+    def dead(self, name: str, stage: str) -> None:
+        _count(self._states[name].dead, stage)
+        self.metrics.dead.labels(name, stage).inc()
+
+    def hydrated(self, name: str, objects: int) -> None:
+        self._states[name].hydrated += objects
+        self.metrics.hydrated.labels(name).inc(objects)
+
+    def polled(self, name: str, stream: str, payloads: int) -> None:
+        at = ms(self._clock())
+        self._states[name].last_poll = at
+        self.metrics.polled.labels(name, stream).inc(payloads)
+        self.metrics.heard.labels(name, "poll").set(at / 1000)
+
+    def broke(self, name: str, part: str, error: Exception) -> None:
+        """`part` of the connection (a stream, hydrate, account) does not work now; said once until all parts heal."""
+        state = self._states[name]
+        if not state.broken:
+            state.broken_since = ms(self._clock())
+            what = "bus unavailable" if name == BUS else "source unavailable"
+            log.warning(what, **_named(name), part=part, reason=str(error), remedy=remedy(name, error))
+        state.broken[part] = error
+        if name != BUS:
+            self.metrics.failed.labels(name).inc()
+            self.metrics.healthy.labels(name).set(0)
+
+    def healed(self, name: str, part: str) -> None:
+        state = self._states[name]
+        if state.broken.pop(part, None) is None:
+            return
+        if not state.broken:
+            state.broken_since = None
+            log.info("bus is back" if name == BUS else "source is back", **_named(name))
+            if name != BUS:
+                self.metrics.healthy.labels(name).set(1)
+
+    def document(self, name: str) -> dict[str, Any]:
+        """JSON-ready; what is not known yet is None. Holds no secrets and nobody's data."""
+        state, connection = self._states[name], self._connections[name]
+        webhook = connection.connector.webhook
+        error = next(iter(state.broken.values()), None)
+        return {
+            "connector": connection.connector.name,
+            "account": state.account,
+            "webhook": webhook is not None and webhook.enabled(connection.settings),
+            "polls_here": state.polls_here,
+            "last_delivery": state.last_delivery,
+            "last_poll": state.last_poll,
+            "last_refusal": state.last_refusal,
+            "error": scrub(str(error)) if error else None,
+            "error_parts": sorted(state.broken),
+            "broken_since": state.broken_since,
+            "remedy": remedy(name, error) if error else None,
+            "received": state.received,
+            "published": state.published,
+            "hydrated": state.hydrated,
+            "refused": dict(state.refused),
+            "ignored": dict(state.ignored),
+            "dead": dict(state.dead),
+            "streams": {
+                stream: {"at": it.at, "complete_up_to": it.complete_up_to, "error": it.error}
+                for stream, it in state.streams.items()
+            },
+        }
+
+
+def remedy(name: str, error: Exception) -> str:
+    """What a person can do about it."""
+    match error:
+        case _ if name == BUS:
+            return "look after the bus; deliveries are answered 503 and sent again by their sources"
+        case UnauthorizedError():
+            return f"check the credentials and scopes of connections.{name}: hub check --live"
+        case RateLimitedError():
+            return "nothing to do: the hub waits as long as the source asks"
+        case PermanentError():
+            return f"compare connections.{name} and its connector's README with the source's settings"
+        case _:
+            return "nothing to do: it is tried again until the source answers"
+
+
+def _named(name: str) -> dict[str, str]:
+    return {} if name == BUS else {"connection": name}
+
+
+def _word(text: str) -> str:
+    return " ".join(_NOT_A_WORD.sub(" ", text).lower().split())[:60] or "other"
+
+
+def _count(counts: dict[str, int], word: str) -> str:
+    if word not in counts and len(counts) >= _MOST_WORDS:
+        word = "other"
+    counts[word] = counts.get(word, 0) + 1
+    return word

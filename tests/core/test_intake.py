@@ -1,0 +1,458 @@
+"""The one door: what becomes of every input, good and bad. Through HTTP, on the real embedded bus."""
+
+import gzip
+import io
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from core import deadletter
+from core.bus import Bus, Record
+from core.bus.codec import Incoming, decode
+from core.bus.embedded import open_embedded
+from core.bus.topics import DEAD, EVENTS, HINTS, RAW, TOPICS
+from core.config.model import Connection, Server
+from core.errors import PermanentError, TransientError
+from core.ingest import Board, Intake
+from core.ingest.webhooks import Listener, listening
+from core.metrics import Metrics
+from core.store import DeadRow
+from tests.source import SECRET, TOKEN, connection, signed
+
+PERSON = {
+    "kind": "person", "id": 1, "name": "Dana Reyes", "email": "dana@example.com", "updated": 1_700_000_000_000,
+}  # fmt: skip
+TICKET = {"kind": "ticket", "id": 7, "subject": "Bag never arrived", "updated": 1_700_000_000_001}
+
+
+async def messages(bus: Bus, topic: str) -> list[Record]:
+    found: list[Record] = []
+    for partition, (begin, _) in (await bus.range(topic)).items():
+        found += (await bus.read(topic, partition, begin, 10_000)).records
+    return found
+
+
+async def everything(bus: Bus) -> bytes:
+    """All bytes of all messages of all topics."""
+    found = []
+    for topic in TOPICS:
+        for record in await messages(bus, topic):
+            found += [record.key.encode(), record.value or b"", *(value for _, value in record.headers)]
+    return b"\n".join(found)
+
+
+@dataclass
+class Door:
+    bus: Bus
+    intake: Intake
+    board: Board
+    metrics: Metrics
+    session: aiohttp.ClientSession
+    address: str
+
+    async def post(self, body: Any, path: str = "/hooks/desk", **more: Any) -> aiohttp.ClientResponse:
+        given = signed(body)
+        return await self.send("POST", path, data=given["data"], headers={**given["headers"], **more})
+
+    async def send(self, method: str, path: str, **rest: Any) -> aiohttp.ClientResponse:
+        async with self.session.request(method, self.address + path, **rest) as answer:
+            await answer.read()
+            return answer
+
+    async def events(self) -> list[Incoming]:
+        return [decode(record) for record in await messages(self.bus, EVENTS)]
+
+    async def letters(self) -> list[DeadRow]:
+        return [deadletter.decode(record) for record in await messages(self.bus, DEAD)]
+
+
+@asynccontextmanager
+async def open_door(bus: Bus, *connections: Connection, **rest: Any) -> AsyncIterator[Door]:
+    named = {it.name: it for it in connections}
+    metrics = Metrics()
+    board = Board(connections, metrics, now)
+    intake = Intake(bus, named, board, now)
+    listener = Listener(intake, named, board, now, **rest)
+    async with listening(listener, Server(webhooks="127.0.0.1:0")) as address:
+        async with aiohttp.ClientSession() as session:
+            yield Door(bus, intake, board, metrics, session, address)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
+    async with open_embedded(tmp_path / "bus.db", disk_cap=1_000_000_000) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def door(bus: Bus) -> AsyncIterator[Door]:
+    async with open_door(bus, connection(account="acme")) as opened:
+        yield opened
+
+
+async def test_a_delivery_is_answered_202_once_its_events_and_payloads_are_on_the_bus(door: Door) -> None:
+    answer = await door.post({"items": [PERSON, TICKET]})
+    assert answer.status == 202
+    events = {event.subject: event for event in await door.events()}
+    assert events.keys() == {"desk/acme/person/1", "desk/acme/ticket/7"}
+    assert {event.connection for event in events.values()} == {"desk"}
+    raw = {
+        dict(record.headers)["subjects"]: orjson.loads(record.value or b"") for record in await messages(door.bus, RAW)
+    }
+    assert raw[b"desk/acme/person/1"]["data"] == PERSON and raw[b"desk/acme/ticket/7"]["pushed"] is True
+    assert door.metrics.value("received", connection="desk") == 1
+    assert door.metrics.value("published", connection="desk") == 2
+
+
+async def test_identifiers_get_their_class_from_the_evidence_table(door: Door) -> None:
+    await door.post({"items": [PERSON]})
+    [event] = await door.events()
+    [identifier] = event.data["identifiers"]
+    assert (identifier["value"], identifier["class_"]) == ("dana@example.com", "recorded")
+
+
+async def test_a_redelivery_has_the_same_event_ids(door: Door) -> None:
+    await door.post({"items": [PERSON]})
+    await door.post({"items": [PERSON]})
+    assert len({event.id for event in await door.events()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("why", "change"),
+    [
+        ("unsigned", {"x-signature": None}),
+        ("tampered", {"body": b'{"items": []}'}),
+        ("wrongly keyed", {"secret": "another secret"}),
+        ("stale", {"x-sent": "1600000000"}),
+        ("not to be checked", {"x-sent": "yesterday"}),
+    ],
+)
+async def test_what_is_not_proved_is_401_counted_and_not_kept(door: Door, why: str, change: Mapping[str, Any]) -> None:
+    given = signed({"items": [PERSON]}, change.get("secret", SECRET))
+    headers = {name: value for name, value in {**given["headers"], **change}.items() if value and name[:2] == "x-"}
+    answer = await door.send("POST", "/hooks/desk", data=change.get("body", given["data"]), headers=headers)
+    assert answer.status == 401 and answer.content_type == "application/problem+json"
+    assert door.metrics.value("refused", connection="desk") == 1
+    assert not await everything(door.bus)
+
+
+async def test_refusals_are_counted_by_reason_and_said_once(door: Door) -> None:
+    with capture_logs() as lines:
+        for _ in range(3):
+            await door.send("POST", "/hooks/desk", data=b"{}")
+        await door.send("POST", "/hooks/desk", data=b"{}", headers={"x-signature": "wrong"})
+    assert door.metrics.by("refused", "reason", connection="desk") == {
+        "x-signature is missing": 3, "x-signature does not match the body": 1
+    }  # fmt: skip
+    assert [line["event"] for line in lines] == ["delivery refused"] * 2
+    assert door.board.document("desk")["refused"] == door.metrics.by("refused", "reason")
+
+
+async def test_a_refused_sender_cannot_fill_our_memory_with_reasons(door: Door) -> None:
+    for number in range(60):
+        letters = "".join(chr(ord("a") + int(digit)) for digit in str(number))
+        door.board.refused("desk", f"never seen {letters}")
+    assert len(door.board.document("desk")["refused"]) <= 21
+
+
+async def test_a_delivery_for_another_account_is_refused_and_not_kept(door: Door) -> None:
+    answer = await door.post({"account": "rival", "items": [PERSON]})
+    assert answer.status == 403
+    assert not await everything(door.bus)
+    assert door.metrics.value("refused", connection="desk") == 1
+
+
+async def test_the_account_must_be_known_before_a_delivery_can_be_taken(bus: Bus) -> None:
+    async with open_door(bus, connection()) as door:
+        answer = await door.post({"items": [PERSON]})
+        assert answer.status == 503 and int(answer.headers["Retry-After"]) >= 1
+        door.intake.know("desk", "acme")
+        assert (await door.post({"items": [PERSON]})).status == 202
+
+
+@pytest.mark.parametrize("path", ["/hooks/nobody", "/hooks", "/", "/hooks/desk/a/b", "/hooks/desk/secret"])
+async def test_an_unknown_address_is_404(door: Door, path: str) -> None:
+    assert (await door.post({}, path)).status == 404
+
+
+async def test_a_connection_without_webhook_secret_polls_only(bus: Bus) -> None:
+    async with open_door(bus, connection(account="acme", webhook_secret=None)) as door:
+        answer = await door.post({})
+        assert answer.status == 404
+        assert door.board.document("desk")["webhook"] is False
+
+
+async def test_methods_are_those_of_the_connector(door: Door) -> None:
+    assert (await door.send("HEAD", "/hooks/desk")).status == 200
+    answer = await door.send("GET", "/hooks/desk")
+    assert answer.status == 405 and answer.headers["Allow"] == "HEAD, POST"
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate"])
+async def test_compressed_bodies_are_taken(door: Door, encoding: str) -> None:
+    given = signed({"items": [PERSON]})
+    pack = {"identity": bytes, "gzip": gzip.compress, "deflate": zlib.compress}[encoding]
+    headers = {**given["headers"], "Content-Encoding": encoding}
+    assert (await door.send("POST", "/hooks/desk", data=pack(given["data"]), headers=headers)).status == 202
+    assert len(await door.events()) == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_compressed_bomb_is_413(bus: Bus, encoding: str) -> None:
+    async with open_door(bus, connection(account="acme", max_body=100_000)) as door:
+        bomb = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding](b" " * 50_000_000)
+        assert len(bomb) < 100_000
+        answer = await door.send("POST", "/hooks/desk", data=bomb, headers={"Content-Encoding": encoding})
+        assert answer.status == 413
+        assert door.metrics.by("refused", "reason") == {"the body is too large": 1}
+        assert (await door.post({"items": [PERSON]})).status == 202
+
+
+async def test_a_body_over_the_limit_is_413_with_and_without_its_length(bus: Bus) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 1000
+
+    async with open_door(bus, connection(account="acme", max_body=10_000)) as door:
+        assert (await door.send("POST", "/hooks/desk", data=b"x" * 10_001)).status == 413
+        assert (await door.send("POST", "/hooks/desk", data=chunks())).status == 413
+        assert not await everything(bus)
+
+
+async def test_an_unknown_or_broken_encoding_is_refused_without_a_word(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await door.post({}, **{"Content-Encoding": "compress"})).status == 415
+    for encoding in ("gzip", "br"):
+        answer = await door.send("POST", "/hooks/desk", data=b"zz", headers={"Content-Encoding": encoding})
+        assert answer.status == 400
+    assert not caplog.records
+
+
+async def test_many_bodies_at_once_are_asked_to_come_again(bus: Bus) -> None:
+    async with open_door(bus, connection(account="acme"), most_bytes=5_000) as door:
+        assert (await door.post({"items": [], "pad": "x" * 6_000})).status == 503
+        assert (await door.post({"items": [PERSON]})).status == 202
+
+
+NOT_JSON = [b"", b"not json", b'{"items": [', b"\xff\xfe\x00", b"NaN", b"[" * 100_000, b"[" * 600 + b"]" * 600]
+
+
+@pytest.mark.parametrize("body", NOT_JSON, ids=range(len(NOT_JSON)))
+async def test_what_is_not_json_is_202_and_a_dead_letter_with_its_bytes(door: Door, body: bytes) -> None:
+    assert (await door.post(body)).status == 202
+    [letter] = await door.letters()
+    assert (letter.connection, letter.stage) == ("desk", "normalize")
+    content = orjson.loads(letter.payload)
+    assert content["form"] == "bytes" and deadletter.to_bytes(content["body"]) == body
+
+
+async def test_known_secrets_are_blanked_in_bytes_that_cannot_be_parsed(door: Door) -> None:
+    await door.post(f"token={TOKEN}&secret={SECRET}&name=Dana".encode())
+    assert b"canary" not in await everything(door.bus)
+    [letter] = await door.letters()
+    assert deadletter.to_bytes(orjson.loads(letter.payload)["body"]) == b"token=[secret]&secret=[secret]&name=Dana"
+
+
+@pytest.mark.parametrize("body", [[], 7, "text", None, {"items": {"no": "list"}}, {"items": ["no object"]}])
+async def test_a_wrong_shape_is_202_and_a_dead_letter(door: Door, body: Any) -> None:
+    assert (await door.post(body)).status == 202
+    [letter] = await door.letters()
+    assert orjson.loads(letter.payload)["body"] == body
+    assert not await door.events()
+
+
+async def test_one_poison_payload_spares_the_others_and_comes_back_by_replay(door: Door) -> None:
+    poison = {"kind": "person", "id": 2, "nom": "Ben Ode", "updated": 1_700_000_000_000}
+    assert (await door.post({"items": [PERSON, poison, TICKET]})).status == 202
+    assert {event.subject for event in await door.events()} == {"desk/acme/person/1", "desk/acme/ticket/7"}
+    [letter] = await door.letters()
+    assert letter.reason.startswith("KeyError: 'name' (tests/source.py:")
+    content = orjson.loads(letter.payload)
+    assert content["data"] == poison and content["headers"]["x-sent"]
+
+    again = await door.intake.replay(letter)
+    assert (again.dead, [row.id for row in await door.letters()]) == (1, [letter.id] * 2)
+
+    content["data"]["name"] = content["data"].pop("nom")  # as a corrected normalizer would read it
+    assert (await door.intake.replay(letter._replace(payload=orjson.dumps(content)))).events == 1
+    assert "desk/acme/person/2" in {event.subject for event in await door.events()}
+
+
+async def test_a_reason_holds_no_personal_data(door: Door) -> None:
+    await door.post({"items": [{**PERSON, "updated": "Dana Reyes"}]})
+    [letter] = await door.letters()
+    assert "Dana" not in letter.reason and letter.reason
+
+
+async def test_letters_of_every_form_can_be_replayed(door: Door) -> None:
+    await door.post(b"\xff")
+    await door.post(["wrong"])
+    shape = next(row for row in await door.letters() if b'"form":"body"' in row.payload)
+    content = {**orjson.loads(shape.payload), "body": {"items": [PERSON]}}
+    assert (await door.intake.replay(shape._replace(payload=orjson.dumps(content)))).events == 1
+    data = next(row for row in await door.letters() if b'"form":"bytes"' in row.payload)
+    content = deadletter.of_bytes(orjson.dumps({"items": [TICKET]}))
+    assert (await door.intake.replay(data._replace(payload=orjson.dumps(content)))).events == 1
+    hint = data._replace(stage="hydrate", payload=b'{"form":"hint","kind":"person","id":"9","at":1,"action":"changed"}')
+    assert (await door.intake.replay(hint)).hints == 1
+    [record] = [it for it in await messages(door.bus, EVENTS) if it.key == (await door.events())[0].id][:1]
+    fold = deadletter.of_record(record, "cannot be folded", 1)
+    before = len(await door.events())
+    assert (await door.intake.replay(fold)).events == 1
+    assert len(await door.events()) == before + 1
+
+
+async def test_a_letter_of_a_removed_connection_says_so(door: Door) -> None:
+    await door.post(b"\xff")
+    [letter] = await door.letters()
+    with pytest.raises(PermanentError, match="no connection 'gone'"):
+        await door.intake.replay(letter._replace(connection="gone"))
+
+
+async def test_an_unknown_kind_is_202_counted_and_kept_raw(door: Door) -> None:
+    assert (await door.post({"items": [{"kind": "satellite", "id": 4}, PERSON]})).status == 202
+    assert door.metrics.value("ignored", connection="desk") == 1
+    assert door.board.document("desk")["ignored"] == {"satellite": 1}
+    kept = [orjson.loads(record.value or b"") for record in await messages(door.bus, RAW)]
+    assert any(raw["data"].get("items", [{}])[0].get("kind") == "satellite" for raw in kept)
+    assert len(await door.events()) == 1 and not await door.letters()
+
+
+async def test_what_is_only_named_becomes_a_hint(door: Door) -> None:
+    assert (await door.post({"items": [{"kind": "named", "id": 5, "at": 17}]})).status == 202
+    [hint] = await messages(door.bus, HINTS)
+    assert orjson.loads(hint.value or b"") == {"kind": "person", "id": "5", "at": 17, "action": "changed"}
+
+
+async def test_nul_and_lone_surrogates_are_stripped(door: Door) -> None:
+    body = orjson.dumps({"items": [{**PERSON, "name": "NAME"}]}).replace(b"NAME", rb"A\u0000B\ud800C\ud83d\ude00")
+    assert (await door.post(body)).status == 202
+    [event] = await door.events()
+    assert event.data["display_name"] == "ABC😀"
+    kept = await everything(door.bus)
+    assert rb"\u0000" not in kept and b"\0" not in kept
+
+
+async def test_header_bytes_that_are_no_text_do_no_harm(door: Door) -> None:
+    given = signed({"items": [PERSON]})
+    async with aiohttp.ClientSession() as session:
+        headers = {**given["headers"], "x-odd": "\udcff\udcfe"}
+        async with session.post(door.address + "/hooks/desk?a=%ff%00", data=given["data"], headers=headers) as answer:
+            assert answer.status == 202
+    assert len(await door.events()) == 1
+
+
+async def test_secrets_in_a_payload_never_reach_the_bus_nor_the_log(door: Door) -> None:
+    with capture_logs() as lines:
+        await door.post({"token": TOKEN, "items": [PERSON]})
+        await door.post(
+            {"token": TOKEN, "items": [{**PERSON, "note": f"pasted {SECRET}"}, {"kind": "person", "x": TOKEN}]}
+        )
+        await door.post({"token": TOKEN, "items": {"shape": SECRET}})
+        await door.post(f"{TOKEN} {SECRET}".encode())
+        await door.post({"token": TOKEN, "items": [{"kind": "odd", "x": SECRET}]})
+        await door.send("POST", "/hooks/desk", data=TOKEN.encode(), headers={"x-signature": SECRET})
+    assert len(await door.events()) == 2 and len(await door.letters()) == 3
+    assert b"canary" not in await everything(door.bus)
+    assert "canary" not in str(lines) + str(door.board.document("desk"))
+
+
+async def test_dropped_values_appear_nowhere(bus: Bus) -> None:
+    drop = ["message.body", "person.attributes.salary", "person.identifiers"]
+    async with open_door(bus, connection(account="acme", drop=drop)) as door:
+        person = {**PERSON, "email": "canary@example.com", "attributes": {"salary": "canary", "tier": "gold"}}
+        message = {"kind": "message", "id": 3, "body": "canary", "updated": 1_700_000_000_000}
+        with capture_logs() as lines:
+            await door.post({"items": [person, message]})
+            await door.post({"items": [{"kind": "message", "id": 4, "text": "canary"}]})  # cannot be normalized
+            await door.post({"items": {"canary": "canary"}})
+            await door.post(b"canary is no json")
+            await door.post({"items": [{"kind": "odd", "x": "canary"}]})
+        events = {event.entity: event for event in await door.events()}
+        assert events["person"].data["attributes"] == {"tier": "gold"}
+        assert "identifiers" not in events["person"].data and "body" not in events["message"].data
+        letters = await door.letters()
+        assert len(letters) == 3
+        for letter in letters:
+            content = orjson.loads(letter.payload)
+            assert content.keys() == {"form", "size", "sha256"} and content["form"] == "withheld"
+        assert len({letter.id for letter in letters}) == 3
+        assert not await messages(bus, RAW)
+        assert b"canary" not in await everything(bus) and "canary" not in str(lines)
+        with pytest.raises(PermanentError, match="only size and hash"):
+            await door.intake.replay(letters[0])
+
+
+async def test_a_bus_that_is_down_is_503_and_said_once(tmp_path: Path) -> None:
+    async with open_embedded(tmp_path / "full.db", disk_cap=1) as full:
+        async with open_door(full, connection(account="acme")) as door:
+            with capture_logs() as lines:
+                for _ in range(3):
+                    answer = await door.post({"items": [PERSON]})
+                    assert answer.status == 503 and int(answer.headers["Retry-After"]) >= 1
+            assert [line["event"] for line in lines if line["log_level"] == "warning"].count("bus unavailable") == 1
+            assert door.metrics.value("published") == 0
+
+
+async def test_what_the_bus_will_never_take_becomes_a_letter_and_spares_the_others(bus: Bus) -> None:
+    async with open_door(bus, connection(account="acme", max_body=40_000_000)) as door:
+        huge = {**TICKET, "id": 8, "subject": "x" * 20_000_000}
+        given = signed({"items": [PERSON, huge]})
+        answer = await door.send("POST", "/hooks/desk", data=io.BytesIO(given["data"]), headers=given["headers"])
+        assert answer.status == 202
+        assert [event.subject for event in await door.events()] == ["desk/acme/person/1"]
+        [letter] = await door.letters()
+        assert orjson.loads(letter.payload)["size"] > 20_000_000
+
+
+async def test_a_source_sees_the_address_that_it_called(bus: Bus) -> None:
+    seen = []
+
+    class Looking(Intake):
+        async def delivery(self, name: str, delivery: Any, received: int) -> Any:
+            seen.append(delivery)
+            return await super().delivery(name, delivery, received)
+
+    desk = connection("my desk", account="acme")
+    board = Board([desk], Metrics(), now)
+    intake = Looking(bus, {"my desk": desk}, board, now)
+    for public, expected in (("", "http://127.0.0.1"), ("https://hooks.example.com/", "https://hooks.example.com/")):
+        listener = Listener(intake, {"my desk": desk}, board, now, public_url=public)
+        async with listening(listener, Server(webhooks="127.0.0.1:0")) as address:
+            async with aiohttp.ClientSession() as session:
+                from yarl import URL
+
+                url = URL(address + "/hooks/my%20desk?q=a%2Fb+c%7e&x=%C3%BC", encoded=True)
+                async with session.post(url, **signed({"items": []})) as answer:
+                    assert answer.status == 202
+        assert seen[-1].url.startswith(expected)
+        assert seen[-1].url.endswith("/hooks/my%20desk?q=a%2Fb+c%7e&x=%C3%BC")
+        assert seen[-1].query == {"q": "a/b c~", "x": "ü"}
+
+
+async def test_a_delivery_is_not_acknowledged_before_the_bus_has_it(bus: Bus) -> None:
+    class Failing:
+        async def publish(self, messages: Any) -> None:
+            raise TransientError("the disk is full")
+
+    desk = connection(account="acme")
+    board = Board([desk], Metrics(), now)
+    intake = Intake(Failing(), {"desk": desk}, board, now)  # type: ignore[arg-type]
+    async with listening(Listener(intake, {"desk": desk}, board, now), Server(webhooks="127.0.0.1:0")) as address:
+        async with aiohttp.ClientSession() as session:
+            async with session.post(address + "/hooks/desk", **signed({"items": [PERSON]})) as answer:
+                assert answer.status == 503
