@@ -41,6 +41,7 @@ class Changed:
     state: dict[str, bytes] = field(default_factory=dict)
     parties: dict[str, list[PartyRow]] = field(default_factory=dict)
     implied: dict[str, str] = field(default_factory=dict)  # person key -> identifier
+    doubtful: set[str] = field(default_factory=set)  # whom an activity names no more, or a deleted one names
     touched: dict[str, set[str]] = field(default_factory=dict)
     received: dict[str, int] = field(default_factory=dict)  # person key -> epoch ms of the newest event's arrival
     failed: list[tuple[Incoming, Exception]] = field(default_factory=list)
@@ -147,6 +148,7 @@ def _parties(
     if rows != old:
         changed.parties[subject] = rows
     people = sorted({row.person for row in (*rows, *old)})
+    changed.doubtful.update(people if now.card is None else {row.person for row in old} - {row.person for row in rows})
     for person in people:
         changed.touched.setdefault(person, set()).add(entity)
     return people

@@ -32,50 +32,63 @@ class Moved:
     causes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-async def put_people(writing: Writing, changed: Changed) -> tuple[dict[str, PersonRow], set[str], set[str]]:
-    """Write persons and evidence. Returns all touched persons, those for whom identity must look again, and the
-    identifiers whose holders changed."""
-    keys = set(changed.touched) | set(changed.after)
-    rows = {row.key: row for row in await writing.persons(sorted(keys))}
-    again: set[str] = set()
-    edges: set[str] = set()
-    written: dict[str, PersonRow] = {}
+@dataclass(slots=True)
+class Written:
+    """`people` are all touched persons that there are; `again` those for whom identity must look again; `edges` the
+    identifiers whose holders changed; `left` the customers of persons who are nobody any more."""
+
+    people: set[str] = field(default_factory=set)
+    again: set[str] = field(default_factory=set)
+    edges: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+
+
+async def put_people(writing: Writing, changed: Changed) -> Written:
+    """Write persons and evidence, and take out those whom only activities named that are gone."""
+    result = Written(people=set(changed.touched) | set(changed.after))
+    rows = {row.key: row for row in await writing.persons(sorted(result.people))}
+    ghosts = {key for key in result.people - set(changed.after) if key not in rows or rows[key].state is None}
+    gone = await writing.unnamed(sorted(ghosts & changed.doubtful)) if ghosts & changed.doubtful else set()
+    if gone:
+        await _take_out(writing, gone, rows, result)
+    written: list[PersonRow] = []
     evidence: dict[str, list[EvidenceRow]] = {}
-    for key in sorted(keys):
+    for key in sorted(result.people):
         old = rows.get(key)
+        id = old.birth_id if old else birth_id(writing.hub.secret, key)
         person = changed.after.get(key)
         if person is None:
             if old is None:  # only named so far: a number, or a contact that will be told later
-                id = birth_id(writing.hub.secret, key)
                 implied = changed.implied.get(key)
-                written[key] = PersonRow(key, id, id, implied, UNHEARD, False, False, None, "", None)
-                again.add(key)
-                edges.update([implied] if implied else [])
+                written.append(PersonRow(key, id, id, implied, UNHEARD, False, False, None, "", None))
+                result.again.add(key)
+                result.edges.update([implied] if implied else [])
             continue
+        names, state = "\n".join(person.names), changed.state[key]
+        customer = old.customer if old else id
+        flags = person.staff, person.departed, person.alias_of
+        written.append(PersonRow(key, id, customer, None, person.first, *flags, names, state))
         before = changed.before.get(key)
-        id = old.birth_id if old else birth_id(writing.hub.secret, key)
-        written[key] = PersonRow(
-            key,
-            id,
-            old.customer if old else id,
-            None,
-            person.first,
-            person.staff,
-            person.departed,
-            person.alias_of,
-            "\n".join(person.names),
-            changed.state[key],
-        )
         if old is None or before != person:
-            again.add(key)
+            result.again.add(key)
         if before is None or before.carried != person.carried:
             evidence[key] = _evidence(key, changed)
             was = {each.identifier for each in before.carried} if before else set()
-            edges |= was ^ {each.identifier for each in person.carried}
-    await writing.put_persons(list(written.values()))
+            result.edges |= was ^ {each.identifier for each in person.carried}
+    await writing.put_persons(written)
     if evidence:
         await writing.put_evidence(sorted(evidence), [row for key in sorted(evidence) for row in evidence[key]])
-    return {**rows, **written}, again, edges
+    return result
+
+
+async def _take_out(writing: Writing, gone: set[str], rows: dict[str, PersonRow], result: Written) -> None:
+    """A number that no call shows any more leaves no trace: neither in its customer nor among candidates."""
+    known = [rows.pop(key) for key in sorted(gone) if key in rows]
+    result.people -= gone
+    result.left |= {row.customer for row in known}
+    result.edges |= {row.implied for row in known if row.implied}
+    await writing.drop_persons([row.key for row in known])
+    result.again |= {row.key for row in await writing.persons_of(sorted(result.left))}
 
 
 def _evidence(key: str, changed: Changed) -> list[EvidenceRow]:
@@ -204,6 +217,10 @@ def _identity(result: Partition, found: _Closure) -> dict[str, bytes]:
     }
 
 
+def _vendor(key: str) -> str:
+    return key.partition("/")[0]
+
+
 def _causes(moved: Moved, found: _Closure, now: Mapping[str, str], heads: Mapping[str, Any], result: Partition) -> None:
     """Why records change: merges and splits of customers that were already known."""
     was: dict[str, set[str]] = {}
@@ -213,7 +230,19 @@ def _causes(moved: Moved, found: _Closure, now: Mapping[str, str], heads: Mappin
     for id, before in was.items():
         if len(before) > 1:
             by = sorted({result.joined_by[k] for k in found.rows if now[k] == id and k in result.joined_by})
-            moved.causes[id] = {"kind": "merge", "merged": sorted(before - {id}), "by": by}
+            mine = {key: row.customer for key, row in found.rows.items() if now[key] == id and row.implied is None}
+            came, stayed = (
+                {_vendor(key) for key, was_ in mine.items() if (was_ == id) is kept} for kept in (False, True)
+            )
+            if not came:  # only a number that nobody had told us yet
+                continue
+            moved.causes[id] = {
+                "kind": "merge",
+                "merged": sorted(before - {id}),
+                "by": by,
+                "from": sorted(came),
+                "to": sorted(stayed) or sorted(came),
+            }
     split: dict[str, set[str]] = {}
     for key, row in found.rows.items():
         if row.customer in heads and row.implied is None:

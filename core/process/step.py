@@ -109,12 +109,15 @@ async def write(writing: Writing, changed: Changed, settings: Settings, dead: li
         await writing.suppress(changed.erased, 0)
     if changed.parties:
         rows = [row for key in sorted(changed.parties) for row in changed.parties[key]]
-        await writing.put_parties(sorted(changed.parties), rows)
+        for _, person in await writing.put_parties(sorted(changed.parties), rows):
+            changed.doubtful.add(person)
+            changed.touched.setdefault(person, set())
     if not changed.touched:
         return 0
-    people, again, edges = await put_people(writing, changed)
-    moved = await resolve(writing, again, edges, settings.rules)
-    return await _fold(writing, changed, moved, people.keys(), settings.show, dead, at)
+    written = await put_people(writing, changed)
+    moved = await resolve(writing, written.again, written.edges, settings.rules)
+    moved.fold |= written.left
+    return await _fold(writing, changed, moved, written.people, settings.show, dead, at)
 
 
 async def _fold(

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from core.errors import PermanentError
 from core.store.notices import Bell
 
+PATIENCE = 15.0  # seconds that a writer of another process is waited for
 Rows = list[tuple[Any, ...]]
 
 
@@ -81,17 +82,20 @@ class Statements:
     parties: str  # among objects
     drop_party: Put
     put_party: Put
+    set_live: Put
     persons: str  # among
     persons_of: str  # among customers
     aliases_to: str  # among
     put_person: Put
+    named: str  # among persons
+    drop_persons: str  # among
     set_customer: Put
     evidence: str  # among persons
     drop_evidence: Put
     put_evidence: Put
     holders: str  # each identifier: (identifier, person)
     activities: str  # each person: recent, open
-    timeline: str  # each person: before at, before at, before object, limit
+    timeline: str  # each person: before at, before object, limit
     customers: str  # among
     heads: str  # among
     put_customer: Put

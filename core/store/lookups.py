@@ -139,7 +139,7 @@ class DatabaseStore:
         # Above every RFC 3339 time where there is no bound.
         at, key = before or ("~", "")
         async with self._database.reading() as session:
-            rows = to_activities(await session.each(self._sql.timeline, persons, at, at, key, limit))
+            rows = to_activities(await session.each(self._sql.timeline, persons, at, key, limit))
         # One activity of two of the customer's persons is one line.
         return list({row.object: row for row in reversed(rows)}.values())[::-1][:limit]
 
@@ -155,6 +155,10 @@ class DatabaseStore:
             return []
         query = self._database.match(found, every=False)
         return [ObjectRow._make(row) for row in await self._rows(self._sql.articles, query, limit)]
+
+    async def verified_articles(self) -> int:
+        ((count,),) = await self._rows("SELECT count(*) FROM article WHERE verified")
+        return int(count)
 
     async def counts(self) -> dict[tuple[str, str], int]:
         # From the index `object_live` alone; live customers are the rows of `customer_words`.

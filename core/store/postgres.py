@@ -16,7 +16,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from core.errors import ConfigError, PermanentError, TransientError
 from core.store import Store
 from core.store import words as folding
-from core.store.database import Put, Rows
+from core.store.database import PATIENCE, Put, Rows
 from core.store.lookups import DatabaseStore
 from core.store.migrate import Birth, check_kind, upgrade_postgres
 from core.store.notices import Bell
@@ -30,7 +30,6 @@ _FRESH_SECONDS = 1.0  # a connection that lay idle for longer is tried before it
 _SETTINGS = {
     "jit": "off",
     "synchronous_commit": "on",
-    "lock_timeout": "15s",
     "idle_in_transaction_session_timeout": "60s",
     "statement_timeout": "60s",
     "plan_cache_mode": "force_generic_plan",
@@ -125,9 +124,9 @@ class _Session:
 class PostgresDatabase:
     """A `Database`. One connection writes, a few read, one listens."""
 
-    def __init__(self, url: str, schema: str | None) -> None:
+    def __init__(self, url: str, schema: str | None, patience: float) -> None:
         self.bell = Bell()
-        self._options = _options(url, schema, _SETTINGS)
+        self._options = _options(url, schema, {**_SETTINGS, "lock_timeout": f"{round(patience * 1000)}ms"})
         self._channel = f"hub_{_number(schema) % 2**32:08x}"
         self.statements = dataclasses.replace(STATEMENTS, notify=f'NOTIFY "{self._channel}"')
         self._lock = asyncio.Lock()
@@ -236,10 +235,17 @@ def _options(url: str, schema: str | None, settings: Mapping[str, str]) -> dict[
 
 @asynccontextmanager
 async def open_postgres(
-    url: str, *, kind: str, secret: bytes | None = None, schema: str | None = None, fold_revision: int = 0
+    url: str,
+    *,
+    kind: str,
+    secret: bytes | None = None,
+    schema: str | None = None,
+    fold_revision: int = 0,
+    patience: float = PATIENCE,
 ) -> AsyncIterator[Store]:
     """The store in a database, made or migrated where it has to be; `schema` (a plain name) is made, too.
 
+    Another process's writer is waited for `patience` seconds, then TransientError.
     Raises ConfigError where the URL is none, the store is of the other kind or from a newer hub; TransientError where
     the server is not there.
     """
@@ -247,7 +253,7 @@ async def open_postgres(
     birth = Birth(kind, secret, fold_revision)
     with _ours():
         await asyncio.to_thread(upgrade_postgres, lambda: psycopg.connect(**options), schema, _number(schema), birth)
-    database = PostgresDatabase(url, schema)
+    database = PostgresDatabase(url, schema, patience)
     try:
         store = DatabaseStore(database)
         check_kind((await store.hub()).kind, kind, "`store.url`")

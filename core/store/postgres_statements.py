@@ -9,6 +9,8 @@ from core.store.tables import kinds
 
 _KEYS = "= ANY (?::text[])"
 _PERSON = "key, birth_id, customer, implied, first, staff, departed, alias_of, names, state"
+_PARTY = "object, person, role, entity, at, open"
+_PARTY_KINDS = kinds(tables.PARTY, _PARTY.split(", "))
 _CUSTOMER = 'c.id, c.seq, c.status, c."into", c.hash, c.record, c.search, c.cause, c.identity'
 _ACTIVITY = "p.person, p.object, p.role, p.entity, p.at, p.open, o.card"
 
@@ -46,7 +48,7 @@ STATEMENTS = Statements(
         ("text", "bool", "text"),
     ),
     drop_articles=f"DELETE FROM article WHERE object {_KEYS}",
-    parties=f"SELECT object, person, role, entity, at, open FROM party WHERE object {_KEYS}",
+    parties=f"SELECT {_PARTY} FROM party WHERE object {_KEYS}",
     drop_party=Put(
         "party",
         f"""DELETE FROM party p USING {_rows(_PAIR)} t(object, person)
@@ -54,11 +56,28 @@ STATEMENTS = Statements(
         _PAIR,
         2,
     ),
-    put_party=_upsert(tables.PARTY, "object, person, role, entity, at, open"),
+    put_party=Put(
+        "party",
+        f"""INSERT INTO party (object, person, role, entity, at, open, live)
+            SELECT t.*, coalesce(o.live, false)
+            FROM {_rows(_PARTY_KINDS)} t(object, person, role, entity, at, open) LEFT JOIN object o ON o.key = t.object
+            ON CONFLICT (object, person) DO UPDATE SET role = excluded.role, entity = excluded.entity,
+                at = excluded.at, open = excluded.open""",
+        _PARTY_KINDS,
+        2,
+    ),
+    set_live=Put(
+        "object",
+        f"""UPDATE party p SET live = t.live FROM {_rows(("text", "bool"))} t(object, live)
+            WHERE p.object = t.object AND p.live <> t.live""",
+        ("text", "bool"),
+    ),
     persons=f"SELECT {_PERSON} FROM person WHERE key {_KEYS}",
     persons_of=f"SELECT {_PERSON} FROM person WHERE customer {_KEYS}",
     aliases_to=f"SELECT {_PERSON} FROM person WHERE alias_of {_KEYS}",
     put_person=_upsert(tables.PERSON, _PERSON),
+    named=f"SELECT DISTINCT person FROM party WHERE live AND person {_KEYS}",
+    drop_persons=f"DELETE FROM person WHERE key {_KEYS}",
     set_customer=Put(
         "person",
         f"UPDATE person p SET customer = t.customer FROM {_rows(_PAIR)} t(key, customer) WHERE p.key = t.key",
@@ -73,21 +92,18 @@ STATEMENTS = Statements(
         2,
     ),
     put_evidence=_upsert(tables.EVIDENCE, "person, identifier, class, former"),
-    holders="""SELECT k.identifier, h.person FROM unnest(?::text[]) k(identifier) CROSS JOIN LATERAL (
-            SELECT person FROM evidence WHERE identifier = k.identifier
-            UNION SELECT key FROM person WHERE implied = k.identifier LIMIT ?) h""",
+    holders="""SELECT k.identifier, h.person FROM unnest(?::text[]) k(identifier), (SELECT ?) m(n) CROSS JOIN LATERAL (
+            (SELECT person FROM evidence WHERE identifier = k.identifier ORDER BY person LIMIT n)
+            UNION (SELECT key FROM person WHERE implied = k.identifier ORDER BY key LIMIT n)
+            ORDER BY person LIMIT n) h""",
     # Both inner queries walk an index from its end and stop.
     activities=f"""SELECT {_ACTIVITY} FROM unnest(?::text[]) k(person) CROSS JOIN LATERAL (
-            (SELECT p.* FROM party p JOIN object o ON o.key = p.object
-             WHERE p.person = k.person AND o.live ORDER BY p.at DESC, p.object DESC LIMIT ?)
-            UNION
-            (SELECT p.* FROM party p JOIN object o ON o.key = p.object
-             WHERE p.person = k.person AND p.open AND o.live ORDER BY p.at, p.object LIMIT ?)
+            (SELECT * FROM party WHERE person = k.person AND live ORDER BY at DESC, object DESC LIMIT ?)
+            UNION (SELECT * FROM party WHERE person = k.person AND live AND open ORDER BY at, object LIMIT ?)
         ) p JOIN object o ON o.key = p.object""",
     timeline=f"""SELECT {_ACTIVITY} FROM unnest(?::text[]) k(person) CROSS JOIN LATERAL (
-            SELECT p.* FROM party p JOIN object o ON o.key = p.object
-            WHERE p.person = k.person AND p.at <= ? AND (p.at, p.object) < (?, ?) AND o.live
-            ORDER BY p.at DESC, p.object DESC LIMIT ?
+            SELECT * FROM party WHERE person = k.person AND live AND (at, object) < (?, ?)
+            ORDER BY at DESC, object DESC LIMIT ?
         ) p JOIN object o ON o.key = p.object""",
     customers=f"SELECT {_CUSTOMER} FROM customer c WHERE c.id {_KEYS}",
     heads=f"SELECT id, seq, status, hash, identity FROM customer WHERE id {_KEYS}",

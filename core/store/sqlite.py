@@ -14,14 +14,13 @@ import orjson
 from core.errors import HubError, PermanentError, TransientError
 from core.store import Store
 from core.store import words as folding
-from core.store.database import Put, Rows
+from core.store.database import PATIENCE, Put, Rows
 from core.store.lookups import DatabaseStore
 from core.store.migrate import Birth, check_kind, upgrade_sqlite
 from core.store.notices import Bell
 from core.store.sqlite_statements import STATEMENTS
 
 _READERS = 2
-_BUSY_SECONDS = 10.0  # how long another process's writer is waited for
 _POLL_SECONDS = 0.1  # between looks for other processes' commits
 _CHECKPOINT_BYTES = 8_000_000  # of write-ahead log, from which on a checkpoint beside the writer pays
 _STALL_BYTES = 256_000_000  # of write-ahead log, from which on writers wait for a checkpoint
@@ -108,13 +107,13 @@ class SqliteDatabase:
 
     statements = STATEMENTS
 
-    def __init__(self, path: Path, *, read_only: bool) -> None:
+    def __init__(self, path: Path, *, read_only: bool, patience: float) -> None:
         self.bell = Bell()
         self._path = path
         self._read_only = read_only
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writer = _Thread("store-write", 1, lambda: _connect(path, "rw", cache=64_000))
+        self._writer = _Thread("store-write", 1, lambda: _connect(path, "rw", cache=64_000, patience=patience))
         self._reader = _Thread("store-read", _READERS, lambda: _connect(path, "ro", cache=16_000))
         self._checkpointer = _Thread("store-checkpoint", 1, lambda: _connect(path, "rw", cache=2_000))
         self._poller = _Thread("store-poll", 1, lambda: _connect(path, "ro", cache=100))
@@ -197,11 +196,11 @@ class SqliteDatabase:
             await thread.close()
 
 
-def _connect(path: Path, mode: str, *, cache: int) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, *, cache: int, patience: float = PATIENCE) -> sqlite3.Connection:
     """`cache` in KiB. Transactions are ours to begin."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS, cached_statements=256,
+        uri=True, isolation_level=None, check_same_thread=False, timeout=patience, cached_statements=256,
     )  # fmt: skip
     for pragma in ("synchronous=FULL", "wal_autocheckpoint=0", f"cache_size=-{cache}", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
@@ -210,16 +209,23 @@ def _connect(path: Path, mode: str, *, cache: int) -> sqlite3.Connection:
 
 @asynccontextmanager
 async def open_sqlite(
-    path: Path, *, kind: str, secret: bytes | None = None, read_only: bool = False, fold_revision: int = 0
+    path: Path,
+    *,
+    kind: str,
+    secret: bytes | None = None,
+    read_only: bool = False,
+    fold_revision: int = 0,
+    patience: float = PATIENCE,
 ) -> AsyncIterator[Store]:
-    """The store in the file `path`, made or migrated where it has to be. `kind` is demo or real.
+    """The store in the file `path`, made or migrated where it has to be. `kind` is demo or real. Another process's
+    writer is waited for `patience` seconds, then TransientError.
 
     Raises ConfigError where the store is of the other kind or from a newer hub, or `read_only` finds none or an older
     one; TransientError where it is locked or the disk is full. Close it in the event loop that opened it.
     """
     with _ours():
         await asyncio.to_thread(upgrade_sqlite, path, Birth(kind, secret, fold_revision), read_only=read_only)
-    database = SqliteDatabase(path, read_only=read_only)
+    database = SqliteDatabase(path, read_only=read_only, patience=patience)
     try:
         store = DatabaseStore(database)
         check_kind((await store.hub()).kind, kind, "the `data:` folder")

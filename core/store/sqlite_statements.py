@@ -9,6 +9,7 @@ from core.store.tables import kinds
 
 _KEYS = "IN (SELECT value FROM json_each(?))"
 _PERSON = "key, birth_id, customer, implied, first, staff, departed, alias_of, names, state"
+_PARTY = "object, person, role, entity, at, open"
 _CUSTOMER = 'c.id, c.seq, c.status, c."into", c.hash, c.record, c.search, c.cause, c.identity'
 _ACTIVITY = "p.person, p.object, p.role, p.entity, p.at, p.open, o.card"
 
@@ -38,31 +39,42 @@ STATEMENTS = Statements(
         ("text", "bool", "text"),
     ),
     drop_articles=f"DELETE FROM article WHERE object {_KEYS}",
-    parties=f"SELECT object, person, role, entity, at, open FROM party WHERE object {_KEYS}",
+    parties=f"SELECT {_PARTY} FROM party WHERE object {_KEYS}",
     drop_party=Put("party", "DELETE FROM party WHERE object = ? AND person = ?", ("text", "text"), 2),
-    put_party=_upsert(tables.PARTY, "object, person, role, entity, at, open"),
+    put_party=Put(
+        "party",
+        """INSERT INTO party (object, person, role, entity, at, open, live)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, coalesce((SELECT live FROM object WHERE key = ?1), false))
+           ON CONFLICT (object, person) DO UPDATE SET role = excluded.role, entity = excluded.entity,
+               at = excluded.at, open = excluded.open""",
+        kinds(tables.PARTY, _PARTY.split(", ")),
+        2,
+    ),
+    set_live=Put("object", "UPDATE party SET live = ?2 WHERE object = ?1 AND live <> ?2", ("text", "bool")),
     persons=f"SELECT {_PERSON} FROM person WHERE key {_KEYS}",
     persons_of=f"SELECT {_PERSON} FROM person WHERE customer {_KEYS}",
     aliases_to=f"SELECT {_PERSON} FROM person WHERE alias_of {_KEYS}",
     put_person=_upsert(tables.PERSON, _PERSON),
+    named=f"SELECT DISTINCT person FROM party WHERE live AND person {_KEYS}",
+    drop_persons=f"DELETE FROM person WHERE key {_KEYS}",
     set_customer=Put("person", "UPDATE person SET customer = ?2 WHERE key = ?1", ("text", "text")),
     evidence=f"SELECT person, identifier, class, former FROM evidence WHERE person {_KEYS}",
     drop_evidence=Put("evidence", "DELETE FROM evidence WHERE person = ? AND identifier = ?", ("text", "text"), 2),
     put_evidence=_upsert(tables.EVIDENCE, "person, identifier, class, former"),
-    holders="""SELECT ?1, person FROM (SELECT person FROM evidence WHERE identifier = ?1
-               UNION SELECT key FROM person WHERE implied = ?1 LIMIT ?2)""",
+    holders="""SELECT ?1, person FROM (
+            SELECT * FROM (SELECT person FROM evidence WHERE identifier = ?1 ORDER BY person LIMIT ?2)
+            UNION SELECT * FROM (SELECT key FROM person WHERE implied = ?1 ORDER BY key LIMIT ?2)
+            ORDER BY person LIMIT ?2)""",
     # CROSS JOIN fixes the order of the loops; both inner queries walk an index from its end and stop.
     activities=f"""SELECT {_ACTIVITY} FROM (
             SELECT * FROM (
-                SELECT p.* FROM party p CROSS JOIN object o ON o.key = p.object
-                WHERE p.person = ?1 AND o.live ORDER BY p.at DESC, p.object DESC LIMIT ?2)
+                SELECT * FROM party WHERE person = ?1 AND live = true ORDER BY at DESC, object DESC LIMIT ?2)
             UNION SELECT * FROM (
-                SELECT p.* FROM party p CROSS JOIN object o ON o.key = p.object
-                WHERE p.person = ?1 AND p.open AND o.live ORDER BY p.at, p.object LIMIT ?3)
+                SELECT * FROM party WHERE person = ?1 AND live = true AND open ORDER BY at, object LIMIT ?3)
         ) p CROSS JOIN object o ON o.key = p.object""",
     timeline=f"""SELECT {_ACTIVITY} FROM party p CROSS JOIN object o ON o.key = p.object
-        WHERE p.person = ?1 AND (p.at, p.object) < (?2, ?4) AND p.at <= ?3 AND o.live
-        ORDER BY p.at DESC, p.object DESC LIMIT ?5""",
+        WHERE p.person = ?1 AND p.live = true AND (p.at, p.object) < (?2, ?3)
+        ORDER BY p.at DESC, p.object DESC LIMIT ?4""",
     customers=f"SELECT {_CUSTOMER} FROM customer c WHERE c.id {_KEYS}",
     put_customer=_upsert(tables.CUSTOMER, "id, seq, status, into, hash, record, search, cause, identity"),
     heads=f"SELECT id, seq, status, hash, identity FROM customer WHERE id {_KEYS}",

@@ -76,13 +76,14 @@ ARTICLE = Table(
     _flag("verified"), Column("words", _WORDS, nullable=False),
 )  # fmt: skip
 
+# `live` repeats the object's: a person's newest activities are then a walk along one index, however many were deleted.
 PARTY = Table(
     "party", METADATA,
     _text("object", key=True), _text("person", key=True), _text("role"), _text("entity"), _text("at"), _flag("open"),
-    sqlite_with_rowid=False,
+    _flag("live"), sqlite_with_rowid=False,
 )  # fmt: skip
-Index("party_newest", PARTY.c.person, PARTY.c.at.desc(), PARTY.c.object.desc())
-Index("party_open", PARTY.c.person, PARTY.c.at, PARTY.c.object,
+Index("party_newest", PARTY.c.person, PARTY.c.live, PARTY.c.at.desc(), PARTY.c.object.desc())
+Index("party_open", PARTY.c.person, PARTY.c.live, PARTY.c.at, PARTY.c.object,
       sqlite_where=PARTY.c.open, postgresql_where=PARTY.c.open)  # fmt: skip
 
 PERSON = Table(

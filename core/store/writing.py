@@ -96,6 +96,7 @@ class Transaction:
                 for row in rows
             ],
         )  # fmt: skip
+        await self._session.put(self._sql.set_live, [(row.key, row.card is not None) for row in rows])
         articles = [row for row in rows if row.entity == "article"]
         found = [row for row in articles if row.text]
         await self._session.put(
@@ -138,6 +139,12 @@ class Transaction:
 
     async def put_persons(self, rows: Sequence[PersonRow]) -> None:
         await self._session.put(self._sql.put_person, rows)
+
+    async def unnamed(self, persons: Sequence[str]) -> set[str]:
+        return set(persons) - {person for (person,) in await self._session.among(self._sql.named, persons)}
+
+    async def drop_persons(self, keys: Sequence[str]) -> None:
+        await self._session.among(self._sql.drop_persons, keys)
 
     async def set_customers(self, pairs: Sequence[tuple[str, str]]) -> None:
         await self._session.put(self._sql.set_customer, pairs)

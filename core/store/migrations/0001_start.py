@@ -84,10 +84,10 @@ def _objects() -> None:
     op.create_table(
         "party",
         _text("object", key=True), _text("person", key=True), _text("role"), _text("entity"), _text("at"),
-        _flag("open"), sqlite_with_rowid=False,
+        _flag("open"), _flag("live"), sqlite_with_rowid=False,
     )  # fmt: skip
-    _index("party_newest", "party", "person", "at DESC", "object DESC")
-    _index("party_open", "party", "person", "at", "object", where="open")
+    _index("party_newest", "party", "person", "live", "at DESC", "object DESC")
+    _index("party_open", "party", "person", "live", "at", "object", where="open")
 
 
 def _persons() -> None:

@@ -1,0 +1,241 @@
+"""`hub run`: starts the rooms that the roles name, and stops them in order."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import structlog
+
+from core import api, ingest, process, publish
+from core.bus import Bus
+from core.bus.topics import CUSTOMERS
+from core.config import HubConfig
+from core.errors import ConfigError, PermanentError, TransientError
+from core.hub import mocks
+from core.hub.compose import open_bus, open_store, rules_of, settings_of
+from core.metrics import Metrics
+from core.store import Store
+
+ROLES = ("ingest", "process", "publish", "api")
+_PAUSE = 2.0  # seconds between two tries to reach a store that is down
+_NO_STORE = 10**9  # the lag that pollers see while the store is down: they wait
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Running:
+    """A hub that runs. `store` is None while it is down; `started` is set once all listeners are."""
+
+    config: HubConfig
+    metrics: Metrics
+    mocks: list[mocks.RunningMock]
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    bus: Bus | None = None
+    store: Store | None = None
+    api: str = ""
+    webhooks: str = ""
+
+
+Watch = Callable[[Running], Awaitable[None]]
+
+
+async def run(config: HubConfig, roles: frozenset[str] = frozenset(ROLES), watch: Watch | None = None) -> None:
+    """Run until cancelled. `watch` runs beside the rooms, with what runs. Raises ConfigError before anything starts."""
+    _check(config, roles)
+    running = Running(config, Metrics(), [])
+    config.data.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        if config.demo and "ingest" in roles:
+            running.config, running.mocks = await mocks.start(config)
+            stack.push_async_callback(mocks.stop, running.mocks)
+        running.bus = await stack.enter_async_context(open_bus(running.config))
+        if config.store.type == "sqlite" and roles != {"ingest"}:
+            # A store of the other kind, or from a newer hub, is told before anything starts.
+            running.store = await stack.enter_async_context(open_store(running.config))
+        rooms = _Rooms(running, roles)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, room in rooms.wanted():
+                    group.create_task(room, name=name)
+                if watch:
+                    group.create_task(watch(running), name="watch")  # type: ignore[arg-type]
+        except* OSError as errors:
+            raise ConfigError(_address_taken(errors)) from None
+
+
+def _check(config: HubConfig, roles: frozenset[str]) -> None:
+    if unknown := roles - set(ROLES):
+        raise ConfigError(f"unknown role {', '.join(sorted(unknown))}; there are: {', '.join(ROLES)}")
+    if roles != set(ROLES) and "embedded" in (config.bus.type,):
+        raise ConfigError(
+            "the embedded bus lives in one process: run all roles together, or set `bus: {type: kafka, servers: …}`"
+        )
+    if roles != set(ROLES) and config.store.type == "sqlite" and roles != {"ingest"}:
+        raise ConfigError(
+            "SQLite lives in one process: run all roles together, or set `store: {type: postgres, url: …}`"
+        )
+
+
+class _Rooms:
+    """The rooms with what each needs. Those that need the store wait for it; ingest does not."""
+
+    def __init__(self, running: Running, roles: frozenset[str]) -> None:
+        assert running.bus is not None
+        self._running, self._roles, self._bus = running, roles, running.bus
+        self._has_store = asyncio.Event()
+
+    def wanted(self) -> list[tuple[str, Any]]:
+        rooms: list[tuple[str, Any]] = [("store", self._keep_store())]
+        if "ingest" in self._roles:
+            rooms.append(("ingest", self._ingest()))
+        for name, room in (("process", self._process), ("publish", self._publish), ("api", self._api)):
+            if name in self._roles:
+                rooms.append((name, self._with_store(room)))
+        return rooms
+
+    async def _keep_store(self) -> None:
+        """Open the store as soon as it is there, and hold it open."""
+        async with AsyncExitStack() as stack:
+            while self._running.store is None:
+                try:
+                    self._running.store = await stack.enter_async_context(open_store(self._running.config))
+                except TransientError as error:
+                    log.warning("store is down; webhooks are taken and wait on the bus", reason=str(error))
+                    await asyncio.sleep(_PAUSE)
+            self._has_store.set()
+            await asyncio.Event().wait()
+
+    async def _with_store(self, room: Callable[[Store], Awaitable[None]]) -> None:
+        await self._has_store.wait()
+        assert self._running.store is not None
+        await room(self._running.store)
+
+    async def _ingest(self) -> None:
+        running = self._running
+
+        def started(address: str) -> None:
+            running.webhooks = address
+            asyncio.get_running_loop().create_task(self._ready(address), name="ready")
+
+        await ingest.run(
+            self._bus,
+            running.config.connections,
+            running.config.server,
+            metrics=running.metrics,
+            clock=_now,
+            lag=self._lag,
+            report=self._report,
+            started=started,
+        )
+
+    async def _ready(self, address: str) -> None:
+        await mocks.point(self._running.mocks, self._running.config, address)
+        if "api" not in self._roles:
+            self._running.started.set()
+
+    async def _process(self, store: Store) -> None:
+        await process.run(self._bus, store, settings_of(self._running.config), self._running.metrics)
+
+    async def _publish(self, store: Store) -> None:
+        await publish.run(self._bus, store, self._running.metrics)
+
+    async def _api(self, store: Store) -> None:
+        running = self._running
+        host, _, port = running.config.server.api.rpartition(":")
+        telephony = next((m for m in running.mocks if _category(running.config, m.name) == "telephony"), None)
+        room = api.Room(
+            store=store,
+            rules=rules_of(running.config),
+            now=lambda: int(time.time() * 1000),
+            metrics=running.metrics.render,
+            ready={"bus": self._bus_ready, "store": self._store_ready},
+            replay=self._replay,
+            ring=_ring(telephony) if telephony else None,
+        )
+        async with api.listening(room, host.strip("[]"), int(port)) as address:
+            running.api = address
+            running.started.set()
+            await asyncio.Event().wait()
+
+    async def _lag(self) -> int:
+        if self._running.store is None:
+            return _NO_STORE
+        lag = await process.lag(self._bus, self._running.store)
+        self._running.metrics.lag.labels("process").set(lag)
+        return lag
+
+    async def _report(self, connection: str, document: dict[str, Any]) -> None:
+        if self._running.store is None:
+            raise TransientError("the store is down")
+        at = int(time.time() * 1000)
+        await self._running.store.put_state(connection, process_name(), orjson.dumps(document), at)
+
+    async def _replay(self, id: str) -> None:
+        assert self._running.store is not None
+        await replay(self._running.config, self._bus, self._running.store, id)
+
+    async def _bus_ready(self) -> str | None:
+        with suppress(TransientError):
+            await self._bus.range(CUSTOMERS)
+            return None
+        return "the bus does not answer"
+
+    async def _store_ready(self) -> str | None:
+        with suppress(TransientError):
+            if self._running.store is not None:
+                await self._running.store.hub()
+                return None
+        return "the store does not answer"
+
+
+async def replay(config: HubConfig, bus: Bus, store: Store, id: str) -> None:
+    """Put a dead letter's input on its way again. Raises PermanentError where there is none or it cannot be."""
+    row = await store.dead_letter(id)
+    if row is None:
+        raise PermanentError(f"there is no dead letter {id}; `hub dead list` names them")
+    intake = ingest.Intake(bus, config.connections, ingest.Board(config.connections.values(), Metrics(), _now), _now)
+    await intake.replay(row)
+    await store.set_dead([id], "replayed")
+
+
+def _ring(mock: mocks.RunningMock) -> Callable[[str | None], Awaitable[Mapping[str, str]]]:
+    async def ring(phone: str | None) -> Mapping[str, str]:
+        rung = await mocks.ring(mock.url, phone)
+        if not rung.get("call"):
+            raise LookupError(phone)
+        return {"phone": str(rung["phone"]), "connection": mock.name}
+
+    return ring
+
+
+def _category(config: HubConfig, name: str) -> str:
+    return config.connections[name].connector.category
+
+
+def process_name() -> str:
+    """Under which this process reports its connections' state."""
+    return "hub"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _address_taken(errors: BaseExceptionGroup[OSError]) -> str:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{error}: is a hub running already? Otherwise change `server:` in hub.yaml"
+
+
+@asynccontextmanager
+async def opened(config: HubConfig) -> AsyncIterator[tuple[Bus, Store]]:
+    """Bus and store together, for commands that need both while no hub runs."""
+    async with open_bus(config) as bus, open_store(config) as store:
+        yield bus, store
