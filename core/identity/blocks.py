@@ -100,7 +100,8 @@ def biconnected(graph: Graph) -> list[list[int]]:
                     continue
                 low[parent] = min(low[parent], low[vertex])
                 if low[vertex] >= order[parent]:
-                    at = open_.index(vertex)
-                    blocks.append([parent, *open_[at:]])
-                    del open_[at:]
+                    block = [parent]
+                    while block[-1] != vertex:
+                        block.append(open_.pop())
+                    blocks.append(block)
     return blocks

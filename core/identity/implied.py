@@ -8,47 +8,89 @@ alone. A verdict counts here, too: "different" keeps a leaf away, "same" names i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from core.identity.evidence import CURRENT, Links
 from core.identity.model import CONTESTED_ABOVE, Candidate, Component, Implied
 
 Verdicts = Mapping[tuple[str, str], bool]
+DIFFERS = "a person said that two callers differ"
+
+
+class Place(NamedTuple):
+    """A customer's anchor, or the identifier of an unknown one; and what put the leaf there."""
+
+    known: bool
+    at: str
+    by: str
 
 
 @dataclass(slots=True)
 class Leaves:
-    """`hung` maps anchors to the implied persons of that customer; those who stand alone have an anchor of their own.
+    """`hung` maps anchors to the implied persons of that customer; those who stand alone are their own anchor.
     `joined_by` names what hung them."""
 
     hung: dict[str, list[str]] = field(default_factory=dict)
     joined_by: dict[str, str] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
 
-    def put(self, leaf: str, anchor: str, by: str) -> None:
-        self.hung.setdefault(anchor, []).append(leaf)
-        self.joined_by[leaf] = by
-
 
 def hang(component: Component, links: Links, verdicts: Verdicts, anchors: Sequence[str]) -> Leaves:
     """Where each implied person belongs; `anchors` gives each numbered person's customer."""
     leaves = Leaves()
-    unknown: dict[str, list[Implied]] = {}
     implied = {each.key: each for each in component.implied if each.key not in links.known}
+    places: dict[str, Place] = {}
+    for key, leaf in implied.items():
+        place = _place(leaf, links, verdicts, anchors, leaves)
+        if place:
+            places[key] = place
+    # Two that differ are kept apart also where one customer would have both.
+    apart = {key for pair, same in verdicts.items() if not same and _meet(places, *pair) for key in pair}
+    for key, place in sorted(places.items()):
+        if key in apart and place.known:
+            leaves.candidates.append(Candidate(key, (place.at,), DIFFERS))
+    return _assemble(leaves, implied, {key: place for key, place in places.items() if key not in apart})
+
+
+def _meet(places: Mapping[str, Place], a: str, b: str) -> bool:
+    return a in places and b in places and places[a][:2] == places[b][:2]
+
+
+def _assemble(leaves: Leaves, implied: Mapping[str, Implied], places: Mapping[str, Place]) -> Leaves:
+    together: dict[Place, list[Implied]] = {}
     for key, leaf in sorted(implied.items()):
-        same, different = _told(key, links, verdicts, anchors)
-        holders, current = _holders(leaf.identifier, links, anchors)
-        if len(same - different) == 1:
-            leaves.put(key, (same - different).pop(), "verdict")
-        elif len(holders) == 1 and not holders & different:
-            leaves.put(key, holders.pop(), leaf.identifier)
-        elif leaf.identifier in links.shared or leaf.identifier in links.nobody or holders:
-            leaves.hung[key] = [key]
-            leaves.candidates += _candidate(leaf, links, sorted(holders - different), current)
+        if key in places:
+            together.setdefault(places[key], []).append(leaf)
         else:
-            unknown.setdefault(leaf.identifier, []).append(leaf)
-    for identifier, group in unknown.items():
-        _stand(leaves, identifier, group, verdicts)
+            leaves.hung[key] = [key]
+    for place, group in together.items():
+        anchor = place.at if place.known else min((leaf.first, leaf.key) for leaf in group)[1]
+        leaves.hung.setdefault(anchor, []).extend(leaf.key for leaf in group)
+        if place.known or len(group) > 1:
+            leaves.joined_by.update((leaf.key, place.by) for leaf in group)
+    leaves.candidates.sort(key=lambda each: each.implied)
     return leaves
+
+
+def _place(leaf: Implied, links: Links, verdicts: Verdicts, anchors: Sequence[str], leaves: Leaves) -> Place | None:
+    """Where one leaf hangs; None: it stands alone, and its candidates are noted."""
+    same, different = _told(leaf.key, links, verdicts, anchors)
+    if len(same - different) == 1:
+        return Place(True, min(same - different), "verdict")
+    holders, current = _holders(leaf.identifier, links, anchors)
+    if leaf.identifier in links.shared:
+        leaves.candidates.append(Candidate(leaf.key, (), f"contested: more than {CONTESTED_ABOVE} people"))
+        return None
+    if leaf.identifier in links.nobody:
+        return None
+    if not holders:
+        return Place(False, leaf.identifier, leaf.identifier)
+    if len(holders) == 1 and not holders & different:
+        return Place(True, min(holders), leaf.identifier)
+    if left := sorted(holders - different):
+        several = f"{'contested' if current else 'formerly of'}: {len(holders)} people"
+        leaves.candidates.append(Candidate(leaf.key, tuple(left), several))
+    return None
 
 
 def _told(key: str, links: Links, verdicts: Verdicts, anchors: Sequence[str]) -> tuple[set[str], set[str]]:
@@ -67,24 +109,3 @@ def _holders(identifier: str, links: Links, anchors: Sequence[str]) -> tuple[set
     holders = links.holders.get(identifier, {})
     current = {anchors[person] for person, how in holders.items() if how >= CURRENT}
     return current or {anchors[person] for person in holders}, bool(current)
-
-
-def _candidate(leaf: Implied, links: Links, holders: Sequence[str], current: bool) -> list[Candidate]:
-    if leaf.identifier in links.shared:
-        return [Candidate(leaf.key, (), f"contested: more than {CONTESTED_ABOVE} people")]
-    if not holders:
-        return []
-    if len(holders) == 1:
-        return [Candidate(leaf.key, tuple(holders), "a person said that another one is not it")]
-    return [Candidate(leaf.key, tuple(holders), f"{'contested' if current else 'formerly of'}: {len(holders)} people")]
-
-
-def _stand(leaves: Leaves, identifier: str, group: Sequence[Implied], verdicts: Verdicts) -> None:
-    """All of one identifier that nobody holds are one, unless a person said that two of them differ."""
-    keys = {leaf.key for leaf in group}
-    if any(not same and keys.issuperset(pair) for pair, same in verdicts.items()):
-        leaves.hung.update({key: [key] for key in keys})
-        return
-    leaves.hung[min((leaf.first, leaf.key) for leaf in group)[1]] = sorted(keys)
-    if len(keys) > 1:
-        leaves.joined_by.update(dict.fromkeys(keys, identifier))

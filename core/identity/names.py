@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 _PLACEHOLDERS = """
 admin administrator agent anonymous available blocked caller client contact customer default deleted demo first given
-guest hidden inbound incoming last lead member missing my n name na new nil no nobody none not null number outbound
+guest hidden inbound incoming last lead member missing my name na new nil no nobody none not null number outbound
 owner person phone placeholder private provided restricted sample staff store support surname system tba tbd temp test
 tester unavailable undefined unidentified unknown unnamed user visitor web website wireless withheld xx xxx yyy zzz
 """
@@ -73,7 +73,7 @@ def words(name: str) -> tuple[Word, ...]:
         each if each.isalpha() else " " for each in folded if not unicodedata.category(each).startswith("M")
     )
     found = [word for word in letters.split() if word not in TITLES]
-    if all(word in PLACEHOLDER_WORDS for word in found):
+    if found == ["n", "a"] or all(word in PLACEHOLDER_WORDS for word in found):
         return ()
     return tuple(Word(_plain(word), _script(word)) for word in found[:_MOST_WORDS])
 

@@ -61,7 +61,7 @@ def partition(component: Component, rules: Rules) -> Partition:
         joined_by=dict(sorted(joined_by.items())),
         contested=contested,
         refusals=found,
-        candidates=leaves.candidates,
+        candidates=tuple(leaves.candidates),
     )
 
 

@@ -13,7 +13,7 @@ CLAIMED_ONLY, TOO_MANY, NO_RULE = "claimed only", "too many people hang together
 
 def explain(
     links: Links, clusters: Clusters, anchors: Sequence[str], refused: Iterable[Proposal], large: bool
-) -> tuple[list[Refusal], frozenset[str]]:
+) -> tuple[tuple[Refusal, ...], frozenset[str]]:
     """All refusals, and the identifiers that several customers hold now (if nobody does: held formerly).
 
     `refused` are verdicts and merges that another verdict forbade; `large`: a stratum was dropped somewhere.
@@ -38,7 +38,7 @@ def explain(
         if len(ends) > 1:
             tell.refusal(by, ends, DIFFER)
     found = sorted(set(tell.found), key=lambda each: (each.identifier, each.people, each.reason))
-    return found, frozenset(contested)
+    return tuple(found), frozenset(contested)
 
 
 def _claiming(clusters: Clusters, holders: Holders) -> set[int]:
