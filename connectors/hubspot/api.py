@@ -10,7 +10,7 @@ from aiohttp import web
 from connectors.hubspot import world as worlds
 from connectors.hubspot.world import ASSOCIATIONS, MODIFIED, PIPELINES, Record, World
 from core.sdk import from_ms
-from core.sdk.mock import answer, now
+from core.sdk.mock import UNMETERED, answer, now
 from core.sdk.story import uuid
 
 TYPE = "{type:contacts|companies|deals|tickets|tasks}"
@@ -77,7 +77,7 @@ class Api:
 
     async def _search(self, request: web.Request) -> web.Response:
         found = self._searched(request.match_info["type"], await request.json(), now(request))
-        found["unmetered"] = True  # a search tells no limits
+        found[UNMETERED] = True
         return found
 
     def _searched(self, type: str, body: Json, at: int) -> web.Response:

@@ -69,7 +69,7 @@ class World:
             record = self.objects[type][id] = Record(id, now, now)
             record.properties = {"hs_object_id": id, CREATED.get(type, "createdate"): from_ms(now)}
             events.append(self.event(type, "creation", now, objectId=int(id), changeFlag="CREATED"))
-        elif not changed:
+        elif not changed or record.archived is not None:
             return []
         else:
             record.updated = max(now, record.updated + 1)
