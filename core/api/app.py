@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 
 from aiohttp import web
@@ -60,10 +61,10 @@ def routes() -> list[Route]:
 async def listening(room: Room, host: str, port: int) -> AsyncIterator[str]:
     """Serve until the end of the block; yields the address (`http://127.0.0.1:8080`; port 0 takes a free one).
 
-    Raises OSError where the address is taken.
+    `host` may be named by browsers. Raises OSError where the address is taken.
     """
     # PRIVACY: no access log: paths and queries hold ids, numbers and addresses.
-    runner = web.AppRunner(app(room), access_log=None, shutdown_timeout=_PATIENCE)
+    runner = web.AppRunner(app(replace(room, hosts=room.hosts | {host})), access_log=None, shutdown_timeout=_PATIENCE)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

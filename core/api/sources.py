@@ -1,7 +1,8 @@
 """Per connection how it is. What ingest's processes wrote down, joined with the store's own counts.
 
-A state document is JSON with any of: `source` (vendor/account), `state`, `last_delivery`, `last_poll` (RFC 3339 or
-epoch ms), `refused` {reason: count}, `problem`, `remedy`. Several processes may write one for the same connection.
+A state document is JSON with any of: `connector`, `account`, `webhook`, `last_delivery`, `last_poll`, `broken_since`
+(epoch ms), `refused` {reason: count}, `last_refusal`, `error`, `remedy`, `streams` {name: {complete_up_to}}. Several
+processes may write one each for the same connection.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from core.api.route import Call, Route, answer
 from core.sdk import from_ms
 from core.store import Store
 from schemas.answers import Sources, SourceState
+from schemas.key import key
 
 
 async def connection_states(store: Store) -> list[SourceState]:
@@ -54,34 +56,49 @@ async def _sources(call: Call) -> web.StreamResponse:
 
 
 def _merged(connection: str, documents: list[Mapping[str, Any]]) -> SourceState:
-    """Of several processes' documents, the oldest first: the newest word, the latest times, the sums of counts."""
+    """Of several processes' documents, the oldest first: the latest times, the sums of counts, the newest trouble."""
     refused: dict[str, int] = {}
+    complete: dict[str, int] = {}
     for document in documents:
         for reason, count in (document.get("refused") or {}).items():
-            refused[reason] = refused.get(reason, 0) + int(count)
-    newest = {name: value for document in documents for name, value in document.items() if value is not None}
+            refused[reason] = refused.get(reason, 0) + count
+        for stream, its in (document.get("streams") or {}).items():
+            complete[stream] = max(complete.get(stream, 0), its.get("complete_up_to") or 0)
+    known = {name: said for document in documents for name, said in document.items() if said is not None}
+    broken: Mapping[str, Any] = next((each for each in reversed(documents) if each.get("error")), {})
     delivery, poll = _latest(documents, "last_delivery"), _latest(documents, "last_poll")
+    heard = max(delivery or 0, poll or 0)
     return SourceState(
         connection=connection,
-        source=newest.get("source"),
-        state=str(newest.get("state") or ("ok" if delivery or poll else "unknown")),
-        last_delivery=delivery,
-        last_poll=poll,
-        heard=max(filter(None, (delivery, poll)), default=None),
+        source=_source(known),
+        state="broken" if broken else "ok" if heard else "waiting",
+        webhook=bool(known.get("webhook")),
+        last_delivery=from_ms(delivery),
+        last_poll=from_ms(poll),
+        heard=from_ms(heard or None),
+        complete_up_to={stream: at for stream, ms in sorted(complete.items()) if (at := from_ms(ms or None))},
         refused=refused,
-        problem=documents[-1].get("problem"),
-        remedy=documents[-1].get("remedy"),
+        last_refusal=known.get("last_refusal"),
+        problem=broken.get("error"),
+        broken_since=from_ms(broken.get("broken_since")),
+        remedy=broken.get("remedy"),
     )
 
 
-def _latest(documents: list[Mapping[str, Any]], name: str) -> str | None:
-    times = (document.get(name) for document in documents)
-    return max((from_ms(at) if isinstance(at, int | float) else str(at) for at in times if at), default=None)  # type: ignore[type-var]
+def _source(document: Mapping[str, Any]) -> str | None:
+    """vendor/account as keys begin with it."""
+    if not document.get("connector") or not document.get("account"):
+        return None
+    return key(document["connector"], document["account"], "-", "-").removesuffix("/-/-")
 
 
-def title(room: Room, key: str) -> str:
-    """A source's own name, of a key or of vendor/account: `hubspot/123/contact/9` is HubSpot."""
-    vendor = key.partition("/")[0]
+def _latest(documents: list[Mapping[str, Any]], name: str) -> int | None:
+    return max((document[name] for document in documents if document.get(name)), default=None)
+
+
+def title(room: Room, source: str) -> str:
+    """A source's own name, of an object's key or of vendor/account: `hubspot/123/contact/9` is HubSpot."""
+    vendor = source.partition("/")[0]
     return room.titles.get(vendor, vendor.replace("_", " ").capitalize())
 
 

@@ -8,15 +8,19 @@ import { blocks, choice } from "/static/view.js";
 import { el } from "/static/words.js";
 
 const place = document.getElementById("customer");
-let shown = null; // {id, record, call, chosen, people, stop, loading, again}
+let shown = null; // {id, record, call, from, people, stop, loading, again}
 
 export const shownId = () => shown?.id ?? null;
 
-/** Show a customer. `record` is what is known already, `call` the call that rings; `chosen`: a person said who it is. */
-export function show(id, { record = null, call = null, chosen = false } = {}) {
+/** Is this the customer that is shown, or whose caller was chosen out of several? */
+export const shows = (id) => shown !== null && (shown.id === id || shown.from?.id === id);
+
+/** Show a customer. `record` is what is known already, `call` the call that rings. `from` is the record whose caller was
+ * in doubt, where a person has chosen who it is. */
+export function show(id, { record = null, call = null, from = null } = {}) {
   leave();
   look();
-  shown = { id, record: null, call, chosen, people: null };
+  shown = { id, record: null, call, from, people: null };
   document.body.classList.add("showing");
   place.scrollTop = 0;
   if (record) draw(record);
@@ -99,7 +103,8 @@ function draw(record) {
 
 function parts(record) {
   const sure = howSure(record, shown.call);
-  if (sure.kind !== "doubt" || !shown.call || shown.chosen) return blocks(record, sure, shown.call);
+  if (shown.from) return blocks(record, chosen(sure), shown.call);
+  if (sure.kind !== "doubt" || !shown.call) return blocks(record, sure, shown.call);
   if (!shown.people) ask(record);
   return choice(sure, shown.people, choose, newcomer);
 }
@@ -114,13 +119,19 @@ async function ask(record) {
 }
 
 function choose(id) {
-  show(id, { call: shown.call, chosen: true });
+  show(id, { call: shown.call, from: shown.record });
+}
+
+function chosen(sure) {
+  const { from, call } = shown;
+  const text = sure.people ? `Chosen by you: ${sure.people} people use this number` : "Chosen by you";
+  return { kind: "doubt", text, again: () => show(from.id, { record: from, call }) };
 }
 
 /** None of them: what this number did before, where it is nobody's; else nothing. */
 function newcomer() {
   const { record, id, call } = shown;
-  if (record.people.every((each) => each.implied)) show(id, { record, call, chosen: true });
+  if (record.people.every((each) => each.implied)) show(id, { record, call, from: record });
   else place.replaceChildren(el("h1", {}, "New caller"), el("p", { class: "none" }, "Nothing is known yet."));
 }
 

@@ -3,7 +3,7 @@
 import { get } from "/static/api.js";
 import { leave, show, shownId } from "/static/customer.js";
 import { watchRings } from "/static/rings.js";
-import { startSearch } from "/static/search.js";
+import { mark, refresh, startSearch } from "/static/search.js";
 import { learn } from "/static/words.js";
 
 const addressed = () => decodeURIComponent(location.hash.replace(/^#\/?/, ""));
@@ -12,11 +12,13 @@ function go() {
   const id = addressed();
   if (!id) leave();
   else if (id !== shownId() && id !== "customer") show(id);
+  mark(shownId());
 }
 
 function pop(record, call) {
   show(record.id, { record, call });
   history.pushState(null, "", `#/${encodeURIComponent(record.id)}`);
+  refresh();
 }
 
 const sources = await get("/v1/sources").catch(() => ({ sources: [] }));

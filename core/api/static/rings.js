@@ -1,6 +1,7 @@
 // The bars of ringing calls, counting. The first ring pops its customer up; a second one waits for a click.
 
 import { follow } from "/static/feed.js";
+import { shows } from "/static/customer.js";
 import { howSure } from "/static/sure.js";
 import { nameOf } from "/static/view.js";
 import { clock, dotted, el, said } from "/static/words.js";
@@ -8,7 +9,7 @@ import { clock, dotted, el, said } from "/static/words.js";
 const place = document.getElementById("rings");
 const alert = document.getElementById("said");
 const FORGOTTEN = 15 * 60_000; // ms after which a ring whose end nobody told is over
-const rings = new Map(); // customer id: {call, since, bar, time}
+const rings = new Map(); // customer id: {call, since, bar, time, show}
 
 /** `pop(record, call)` shows a customer. `staff`: only calls for this member of staff. */
 export function watchRings(pop, staff) {
@@ -29,8 +30,8 @@ function begin(record, call, pop) {
   const first = rings.size === 0;
   rings.set(record.id, ring);
   place.append(ring.bar);
-  count();
   if (first) pop(record, call);
+  count();
   const doubt = howSure(record, call);
   alert.textContent = `Ringing: ${doubt.kind === "doubt" ? doubt.text : nameOf(record)}`;
 }
@@ -40,7 +41,9 @@ function fill(ring, record, call, pop) {
   const forWhom = call.assignee?.name ?? call.team?.name;
   const line = call.line?.name ?? call.line?.number;
   const words = dotted(el("span", {}, "Ringing ", ring.time), line && said(line), forWhom && el("span", {}, "for ", said(forWhom)));
-  ring.bar.replaceChildren(el("p", {}, ...words), el("button", { type: "button", onclick: () => pop(record, call) }, "Show"));
+  ring.show = el("button", { type: "button", onclick: () => pop(record, call) }, "Show");
+  ring.bar.replaceChildren(el("p", {}, ...words), ring.show);
+  count();
 }
 
 function end(id) {
@@ -50,6 +53,9 @@ function end(id) {
 }
 
 function count() {
-  for (const ring of rings.values()) ring.time.textContent = clock(Date.now() - ring.since);
+  for (const [id, ring] of rings) {
+    ring.time.textContent = clock(Date.now() - ring.since);
+    ring.show.hidden = shows(id);
+  }
   document.title = rings.size ? `Ringing ${clock(Date.now() - Math.min(...[...rings.values()].map((each) => each.since)))}` : "supporthub";
 }

@@ -1,6 +1,7 @@
 // The list of customers, and finding one. Rows stay where they are while one looks at them.
 
 import { get } from "/static/api.js";
+import { shownId } from "/static/customer.js";
 import { reading, watch } from "/static/reading.js";
 import { dotted, el, said, span } from "/static/words.js";
 
@@ -22,9 +23,20 @@ export function startSearch() {
   more.addEventListener("click", () => search({ page: next }));
   watch(document.getElementById("list"));
   setInterval(() => {
-    if (document.visibilityState === "visible" && !reading() && found.children.length <= 20) search();
+    if (document.visibilityState === "visible" && found.children.length <= 20) refresh();
   }, AGAIN);
   return search();
+}
+
+/** Look again, unless somebody looks at the list. */
+export const refresh = () => reading() || search();
+
+/** Mark who is shown. */
+export function mark(id) {
+  for (const link of found.querySelectorAll("a")) {
+    if (link.hash === `#/${encodeURIComponent(id ?? "")}`) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
 }
 
 async function search({ page = "" } = {}) {
@@ -41,6 +53,7 @@ async function search({ page = "" } = {}) {
   const rows = answer.customers.map(row);
   if (page) found.append(...rows);
   else found.replaceChildren(...rows);
+  mark(shownId());
   next = answer.next;
   more.hidden = !next;
   count.textContent = found.children.length ? "" : words.value.trim() ? "Nobody found." : "No customers yet.";
@@ -49,7 +62,8 @@ async function search({ page = "" } = {}) {
 function row(customer) {
   const name = customer.name ?? customer.phone ?? customer.email ?? "No name";
   const waits = customer.waiting_since && `waiting ${span(Date.now() - Date.parse(customer.waiting_since))}`;
-  const about = dotted(customer.organization && said(customer.organization), waits && el("span", { class: "due" }, waits),
+  const place = customer.organization ?? (customer.name && (customer.email ?? customer.phone));
+  const about = dotted(place && said(place), waits && el("span", { class: "due" }, waits),
     !waits && customer.open && `${customer.open} open`);
   return el("li", { class: customer.ringing ? "rings" : null },
     el("a", { href: `#/${encodeURIComponent(customer.id)}` },

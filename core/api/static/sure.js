@@ -14,12 +14,12 @@ export function callerNumber(record, call) {
   return held.find((each) => each.kind === "phone")?.value ?? null;
 }
 
-/** {kind: "known" | "doubt" | "new", text}. In doubt nothing private may be shown before somebody was chosen. */
+/** {kind: "known" | "doubt" | "new", text, people?}. In doubt nothing private may be shown before somebody was chosen. */
 export function howSure(record, call) {
   const implied = record.people.every((each) => each.implied);
   const number = call ? digits(callerNumber(record, call)) : "";
   const shared = record.contested.find((each) => number && digits(each.identifier) === number);
-  if (shared) return { kind: "doubt", text: `${shared.people} people use this number: ask the name` };
+  if (shared) return { kind: "doubt", text: `${shared.people} people use this number: ask the name`, people: shared.people };
   if (implied && record.candidates.length) {
     const people = new Set(record.candidates.flatMap((each) => each.persons)).size;
     return { kind: "doubt", text: people > 1 ? `${people} people use this number: ask the name` : "Perhaps known: ask the name" };

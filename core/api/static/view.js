@@ -14,7 +14,9 @@ export function nameOf(record) {
 
 /** The blocks of a customer's page, in order; what is empty has no heading. */
 export function blocks(record, sure, call) {
-  return [head(record, sure), waiting(record), open(record), last(record, call), answers(record), foot(record)].filter(Boolean);
+  const items = openItems(record);
+  const known = new Set([call?.key, ...items.map((card) => card.key)]);
+  return [head(record, sure), waiting(record), open(items), last(record, known), answers(record), foot(record)].filter(Boolean);
 }
 
 /** Instead of the page, while it is not sure who calls. `people` null: still asking. */
@@ -35,7 +37,7 @@ function head(record, sure) {
   return el("header", { class: "head" },
     el("h1", { title: nameOf(record) }, said(nameOf(record))),
     about.length ? el("p", { class: "about" }, ...about) : null,
-    sure.text ? el("p", { class: `sure ${sure.kind}` }, sure.text) : null);
+    sure.text ? el("p", { class: `sure ${sure.kind}` }, ...dotted(sure.text, sure.again && el("button", { type: "button", onclick: sure.again }, "Choose again"))) : null);
 }
 
 function waiting(record) {
@@ -44,9 +46,11 @@ function waiting(record) {
   return el("p", { class: ms > 86_400_000 ? "waiting long" : "waiting", "data-row": "waiting" }, `Waiting ${span(ms)}`);
 }
 
-function open(record) {
-  const items = Object.entries(OPEN).flatMap(([part, states]) =>
-    record[part].filter((card) => states.includes(card.status ?? card.state)));
+function openItems(record) {
+  return Object.entries(OPEN).flatMap(([part, states]) => record[part].filter((card) => states.includes(card.status ?? card.state)));
+}
+
+function open(items) {
   if (!items.length) return null;
   const more = items.length - 3;
   return block("Open", items.slice(0, 3).map(item), more > 0 ? el("p", { class: "none" }, `and ${more} more`) : null);
@@ -61,15 +65,14 @@ function item(card) {
   return row(card.key, out(card.url, said(title)), dotted(owner ? said(owner) : "nobody yet", due || age, sourceName(card.source)));
 }
 
-function last(record, call) {
-  const contacts = record.timeline.filter((each) => CONTACTS.has(each.entity) && each.key !== call?.key).slice(0, 5);
+function last(record, known) {
+  const contacts = record.timeline.filter((each) => CONTACTS.has(each.entity) && !known.has(each.key)).slice(0, 5);
   return contacts.length ? block("Last contacts", contacts.map(contact)) : null;
 }
 
 function contact(moment) {
-  const kind = KINDS[moment.entity];
-  const status = moment.status?.replaceAll("_", " ");
-  return row(moment.key, said(moment.title || kind), dotted(kind, status, ago(moment.at), sourceName(moment.key)));
+  const kind = [KINDS[moment.entity], moment.status?.replaceAll("_", " ")].filter(Boolean).join(", ");
+  return row(moment.key, said(moment.title || kind), dotted(moment.title && kind, ago(moment.at), sourceName(moment.key)));
 }
 
 function answers(record) {
