@@ -212,9 +212,9 @@ class Source:
 async def serving(source: Source) -> AsyncIterator[Source]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", source.answer)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.2)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]
     source.url = f"http://{host}:{port}"

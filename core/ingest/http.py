@@ -4,6 +4,7 @@ Messages name method, host and path, never the query, headers or bodies: those m
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -145,8 +146,8 @@ class Client:
                 if wait:
                     self._hold(wait)
                 return RateLimitedError(f"{shown}: too many requests (429)", retry_after=wait)
-            case 401 | 403:
-                return UnauthorizedError(f"{shown}: the credentials are refused ({status})")
+            case 401:
+                return UnauthorizedError(f"{shown}: the credentials are refused (401)")
             case 408 | 425:
                 return TransientError(f"{shown}: answered {status}", retry_after=self._asked(headers))
             case _ if status >= 500:
@@ -164,7 +165,7 @@ class Client:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after.total_seconds() if isinstance(error, TransientError) and error.retry_after else 0.0
         first, longest = self._patience.first, self._patience.longest
-        return asked + tenacity.wait_exponential_jitter(first, longest, jitter=first)(state)
+        return asked + tenacity.wait_exponential_jitter(multiplier=first, max=longest, jitter=first)(state)
 
     async def _paced(self) -> None:
         """Wait as the source asked; longer than our patience is the caller's to know."""
@@ -249,6 +250,8 @@ def _until(text: str, now: datetime, unit: float = 1.0) -> timedelta | None:
             return max(timedelta(0), parsedate_to_datetime(text) - now)
         except (ValueError, TypeError):
             return None
+    if not math.isfinite(number):
+        return None
     if number > 1e11:
         number, unit = number - now.timestamp() * 1000, 0.001
     elif number > 1e9:

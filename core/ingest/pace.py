@@ -78,7 +78,7 @@ async def patiently(work: Callable[[], Awaitable[T]]) -> T:
     """Repeat until the bus takes it: who polls or fetches can wait, who delivers cannot."""
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(TransientError),
-        wait=tenacity.wait_exponential_jitter(0.2, 5.0, jitter=0.2),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5.0, jitter=0.2),
     )
     return await retrying(work)
 

@@ -116,8 +116,8 @@ class Http(Protocol):
     """The engine's HTTP client for one connection: base URL, authentication, retries, limits and clock are its own.
 
     `path` is relative to the connection's base URL or a whole URL on the same host (another host is refused). Raises
-    RateLimitedError, UnauthorizedError and TransientError after its own retries; PermanentError with `status`
-    and `headers` for other 4xx answers (404 and 410 included).
+    RateLimitedError, UnauthorizedError (401) and TransientError after its own retries; PermanentError with `status`
+    and `headers` for other 4xx answers (403, 404 and 410 included).
     """
 
     async def request(
