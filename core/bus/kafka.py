@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient
 
 from core.bus import Batch, Bus, Message, Sender, Start, Subscription
-from core.bus.kafka_client import ANSWER_WITHIN, Client, kafka_errors, make_client, started
+from core.bus.kafka_client import ANSWER_WITHIN, Client, kafka_errors, make_client, started, stopped
 from core.bus.kafka_group import KafkaSubscription, to_records
 from core.bus.kafka_producer import KafkaSender, Producer
 from core.bus.kafka_topics import complaints, create
@@ -31,6 +31,7 @@ async def open_kafka(
     """Creates what is missing of `topics`, with `replication` copies (None: three, or as many as there are brokers).
     Raises ConfigError on wrong options, TransientError where no broker answers."""
     client = make_client(servers, prefix, options)
+    await client.validate()
     named = {prefix + topic.name: topic for topic in topics.values()}
     with kafka_errors(f"connecting to {servers}"):
         async with asyncio.timeout(3 * ANSWER_WITHIN), _admin(client) as admin:
@@ -190,7 +191,7 @@ class KafkaBus:
                     with suppress(errors.CommitFailedError):  # it has members elsewhere: they tell for themselves
                         await consumer.commit(dict(offsets))
             finally:
-                await consumer.stop()
+                await stopped(consumer)
 
     async def check(self) -> Sequence[str]:
         named = {self._client.prefix + topic.name: topic for topic in self._topics.values()}
@@ -221,6 +222,4 @@ class KafkaBus:
     async def close(self) -> None:
         await self._producer.close()
         if self._looker is not None:
-            with suppress(TimeoutError, errors.KafkaError):
-                async with asyncio.timeout(ANSWER_WITHIN):
-                    await self._looker.stop()
+            await stopped(self._looker)

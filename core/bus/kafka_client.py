@@ -1,6 +1,8 @@
 """What every Kafka client of the hub is opened with, and Kafka's errors as ours."""
 
+import asyncio
 import inspect
+import logging
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,6 +38,9 @@ _UNAUTHORIZED = (
     errors.TransactionalIdAuthorizationFailed, errors.SaslAuthenticationFailed,
 )  # fmt: skip
 
+
+# While a broker is away it writes thirty lines a second; what the hub must know comes as an error, once.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer)
 
@@ -86,6 +91,14 @@ class Client:
     def admin(self) -> AIOKafkaAdminClient:
         return AIOKafkaAdminClient(**self._common)
 
+    async def validate(self) -> None:
+        """Raises ConfigError on options that aiokafka refuses; connects to nothing."""
+        try:
+            await self.producer().stop()
+            await self.consumer().stop()
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ConfigError(f"bus.options: {error}") from error
+
 
 def make_client(servers: str, prefix: str, options: Mapping[str, Any]) -> Client:
     """`options` are aiokafka's own by name, for the producer, the consumer or both. Raises ConfigError on unknown ones
@@ -116,9 +129,19 @@ async def started(client: C) -> C:
     try:
         await client.start()
     except BaseException:
-        await client.stop()
+        await stopped(client)
         raise
     return client
+
+
+async def stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Close in bounded time, also while no broker answers: aiokafka's own `stop` may wait for ever, and lets the
+    cancellation of its inner tasks out before it has closed the connections."""
+    stopping = asyncio.create_task(client.stop())
+    await asyncio.wait([stopping], timeout=ANSWER_WITHIN)
+    stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+    await (client.client if isinstance(client, AIOKafkaProducer) else client._client).close()
 
 
 _KINDS = (AIOKafkaAdminClient, AIOKafkaProducer, AIOKafkaConsumer)

@@ -7,20 +7,22 @@ while the epoch changed is thrown away.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
 
 from core.bus import Batch, Record, Start
-from core.bus.kafka_client import ANSWER_WITHIN, RETRY_AFTER, Client, kafka_errors, started
-from core.errors import PermanentError, TransientError
+from core.bus.kafka_client import ANSWER_WITHIN, Client, kafka_errors, started, stopped
+from core.errors import PermanentError
 
 JOIN_WITHIN = 3 * ANSWER_WITHIN  # a rebalance waits for members that have died
 
 Place = tuple[str, int]
+Offsets = Mapping[TopicPartition, int]
+Found = Mapping[TopicPartition, list[Any]]
 log = structlog.get_logger(__name__)
 
 
@@ -59,15 +61,21 @@ class KafkaSubscription:
 
     async def next(self, limit: int, timeout: float) -> Sequence[Batch]:
         deadline = asyncio.get_running_loop().time() + timeout
-        with kafka_errors(f"reading as group {self.group}"):
-            try:
-                consumer = self._consumer or await self._join()
-                return await self._next(consumer, limit, deadline)
-            except errors.OffsetOutOfRangeError as error:
-                raise self._outside(error) from error
-            except (errors.KafkaError, TransientError):
-                await self.close()
-                raise
+        consumer = self._consumer or await self._join()
+        while True:
+            if not await self._settled(deadline):
+                return await self._silence(JOIN_WITHIN)
+            epoch = self._epochs.epoch
+            if self._epoch != epoch:
+                await self._position(consumer, epoch)
+                continue
+            found = await self._poll(consumer, limit, deadline)
+            if self._epochs.epoch != epoch:
+                continue
+            if found:
+                return [await self._batch(consumer, partition, records) for partition, records in found.items()]
+            if asyncio.get_running_loop().time() >= deadline:
+                return await self._silence(ANSWER_WITHIN)
 
     async def commit(self, batches: Sequence[Batch]) -> None:
         await self.keep({(batch.topic, batch.partition): batch.end for batch in batches})
@@ -99,14 +107,24 @@ class KafkaSubscription:
         self._positions = {}
         self._epoch = -1
         if consumer is not None:
-            with suppress(TimeoutError, errors.KafkaError):
-                async with asyncio.timeout(ANSWER_WITHIN):
-                    await consumer.stop()
+            await stopped(consumer)
 
     # -- one consumer's life
 
+    @asynccontextmanager
+    async def _kafka(self) -> AsyncIterator[None]:
+        """What Kafka itself does here; a consumer that failed is replaced by the next `next`."""
+        with kafka_errors(f"reading as group {self.group}"):
+            try:
+                yield
+            except errors.OffsetOutOfRangeError as error:
+                raise PermanentError(", ".join(_outside(*item) for item in error.args[0].items()) + _REMEDY) from error
+            except errors.KafkaError:
+                await self.close()
+                raise
+
     async def _join(self) -> AIOKafkaConsumer:
-        async with asyncio.timeout(ANSWER_WITHIN):
+        async with self._kafka(), asyncio.timeout(ANSWER_WITHIN):
             consumer = await started(self._client.consumer(group_id=self._client.prefix + self.group))
         self._epochs = _Epochs()
         consumer.subscribe(list(self._topics), listener=self._epochs)
@@ -114,61 +132,57 @@ class KafkaSubscription:
         self._consumer = consumer
         return consumer
 
-    async def _next(self, consumer: AIOKafkaConsumer, limit: int, deadline: float) -> list[Batch]:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                # A rebalance holds up `getmany` without regard to its own timeout.
-                async with asyncio.timeout_at(deadline + 0.2):
-                    await self._epochs.settled.wait()
-            except TimeoutError:
-                return self._silence(JOIN_WITHIN)
-            epoch = self._epochs.epoch
-            if self._epoch != epoch and not await self._position(consumer, epoch):
-                continue
-            wait = max(0.0, deadline - loop.time())
-            found: dict[TopicPartition, list[Any]] = {}
+    async def _settled(self, deadline: float) -> bool:
+        """Wait while a rebalance is going on, which would hold up `getmany` without regard to its timeout."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await self._epochs.settled.wait()
+        return self._epochs.settled.is_set()
+
+    async def _poll(self, consumer: AIOKafkaConsumer, limit: int, deadline: float) -> Found:
+        wait = max(0.0, deadline - asyncio.get_running_loop().time())
+        found: Found = {}
+        async with self._kafka():
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait + 0.2):
                     found = await consumer.getmany(timeout_ms=int(wait * 1000), max_records=limit)
-            if self._epochs.epoch != epoch:
-                continue
-            if found:
-                self._heard = time.time()
-                return [await self._batch(consumer, partition, records) for partition, records in found.items()]
-            if loop.time() >= deadline:
-                answered = [consumer.last_poll_timestamp(partition) or 0 for partition in self._positions]
-                self._heard = max(self._heard, max(answered, default=0) / 1000)
-                return self._silence(ANSWER_WITHIN) if answered else []
+            answers = [consumer.last_poll_timestamp(partition) or 0 for partition in consumer.assignment()]
+        # A member without partitions hears nothing, and misses nothing.
+        self._heard = max([self._heard, *(answer / 1000 for answer in answers)]) if answers else time.time()
+        return found
 
-    def _silence(self, allowed: float) -> list[Batch]:
-        if time.time() - self._heard > allowed:
-            raise TransientError(f"Kafka has been silent for {allowed:.0f} s; see the brokers", retry_after=RETRY_AFTER)
+    async def _silence(self, allowed: float) -> list[Batch]:
+        """Nothing came: because there is nothing, or because nobody answers?"""
+        if (silent := time.time() - self._heard) > allowed:
+            async with self._kafka():
+                raise errors.KafkaTimeoutError(f"no answer for {silent:.0f} s; see whether the brokers run")
         return []
 
-    async def _position(self, consumer: AIOKafkaConsumer, epoch: int) -> bool:
-        """Seek to where each partition begins; False where a rebalance came between."""
+    async def _position(self, consumer: AIOKafkaConsumer, epoch: int) -> None:
+        """Seek to where each partition begins; to no avail where a rebalance comes between."""
         self._positions = {}
         partitions = sorted(consumer.assignment())
-        if partitions:
-            first, last = await _bounds(consumer, partitions)
-            known = await self._known(consumer, partitions)
-            positions = {p: self._within(p, known.get(self._place(p)), first[p], last[p]) for p in partitions}
-        else:
-            positions = {}
+        first, last = await self._bounds(consumer, partitions)
+        known = await self._known(consumer, partitions)
+        positions = {at: self._within(at, known.get(self._place(at)), first[at], last[at]) for at in partitions}
         if self._epochs.epoch != epoch:
-            return False
+            return
         for partition, offset in positions.items():
             consumer.seek(partition, offset)
         self._positions = positions
         self._epoch = epoch
         self._heard = time.time()
-        return True
+
+    async def _bounds(
+        self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
+    ) -> tuple[Offsets, Offsets]:
+        async with self._kafka(), asyncio.timeout(ANSWER_WITHIN):
+            return await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
 
     async def _known(self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> Mapping[Place, int]:
         if self._start is not None:
-            return await self._start([self._place(partition) for partition in partitions])
-        async with asyncio.timeout(ANSWER_WITHIN):
+            return await self._start([self._place(partition) for partition in partitions]) if partitions else {}
+        async with self._kafka(), asyncio.timeout(ANSWER_WITHIN):
             committed = {partition: await consumer.committed(partition) for partition in partitions}
         return {self._place(partition): offset for partition, offset in committed.items() if offset is not None}
 
@@ -181,10 +195,6 @@ class KafkaSubscription:
             log.error("retention passed this group", group=self.group, topic=partition.topic, lost=first - offset)
             return first
         raise PermanentError(_outside(partition, offset) + f" ({first} to {last})" + _REMEDY)
-
-    def _outside(self, error: errors.OffsetOutOfRangeError) -> PermanentError:
-        offsets = error.args[0] if error.args else {}
-        return PermanentError(", ".join(_outside(partition, offsets[partition]) for partition in offsets) + _REMEDY)
 
     async def _batch(self, consumer: AIOKafkaConsumer, partition: TopicPartition, records: Sequence[Any]) -> Batch:
         topic, number = self._topics[partition.topic], partition.partition
@@ -210,10 +220,3 @@ def to_records(topic: str, found: Sequence[Any]) -> list[Record]:
     return [
         Record(topic, r.partition, r.offset, r.timestamp, (r.key or b"").decode(), r.value, r.headers) for r in found
     ]
-
-
-async def _bounds(
-    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
-) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-    async with asyncio.timeout(ANSWER_WITHIN):
-        return await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)

@@ -5,11 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from aiokafka import AIOKafkaProducer, TopicPartition, errors
+from aiokafka.producer.transaction_manager import TransactionState
 
 from core.bus import Message
-from core.bus.kafka_client import ANSWER_WITHIN, Client, kafka_errors, started
+from core.bus.kafka_client import ANSWER_WITHIN, Client, kafka_errors, started, stopped
 from core.bus.topics import refuse_large
-from core.errors import PermanentError
+from core.errors import HubError, PermanentError
+
+TRANSACTION_MS = 30_000  # a sender that dies in mid-transaction holds up readers for so long
 
 Place = Callable[[Message], TopicPartition]
 Ends = Callable[[Sequence[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
@@ -40,9 +43,7 @@ async def _send(producer: AIOKafkaProducer, place: Place, messages: Sequence[Mes
 async def _abandon(producer: AIOKafkaProducer) -> None:
     """Close without waiting for the broker to take what is pending; its callers are told that it failed."""
     producer._message_accumulator.fail_all(errors.ProducerClosed())
-    with suppress(TimeoutError, errors.KafkaError):
-        async with asyncio.timeout(ANSWER_WITHIN):
-            await producer.stop()
+    await stopped(producer)
 
 
 class Producer:
@@ -93,10 +94,9 @@ class KafkaSender:
     """See Sender. A transaction that could not be ended in time is ended by the next `send`, before its own."""
 
     def __init__(self, client: Client, id: str, place: Place, ends: Ends) -> None:
-        self._producer = client.producer(transactional_id=f"{client.prefix}{id}")
+        self._producer = client.producer(transactional_id=f"{client.prefix}{id}", transaction_timeout_ms=TRANSACTION_MS)
         self._place = place
         self._ends = ends
-        self._open = False  # in mid-transaction
         self._broken: PermanentError | None = None
 
     async def start(self) -> None:
@@ -115,21 +115,36 @@ class KafkaSender:
             with kafka_errors("sending"):
                 async with asyncio.timeout(ANSWER_WITHIN):
                     await self._transaction(messages)
-        except PermanentError as error:
-            self._broken = error
+        except HubError as error:
+            if self._producer._txn_manager.is_fatal_error():
+                self._broken = PermanentError(f"{error}; this sender is fenced or broken, open a new one")
+                raise self._broken from error
             raise
 
     async def _transaction(self, messages: Sequence[Message]) -> None:
-        if self._open:
-            await self._producer.abort_transaction()
+        await self._settle()
         await self._producer.begin_transaction()
-        self._open = True
         last = await _send(self._producer, self._place, messages)
         await self._producer.commit_transaction()
-        self._open = False
         # The broker answers before the end of the transaction stands in every partition.
-        while any(end <= last[at] for at, end in (await self._ends(list(last))).items()):  # noqa: ASYNC110
+        while not await self._visible(last):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
+    async def _visible(self, last: Mapping[TopicPartition, int]) -> bool:
+        return all(end > last[at] for at, end in (await self._ends(list(last))).items())
+
+    async def _settle(self) -> None:
+        """End what an earlier `send` left open when it failed or was cancelled."""
+        manager = self._producer._txn_manager
+        match manager.state:
+            case TransactionState.IN_TRANSACTION | TransactionState.ABORTABLE_ERROR:
+                await self._producer.abort_transaction()
+            case TransactionState.COMMITTING_TRANSACTION | TransactionState.ABORTING_TRANSACTION:
+                await asyncio.shield(manager.wait_for_transaction_end())
+
     async def close(self) -> None:
+        """An open transaction would hold up every reader until the broker gives up on it."""
+        with suppress(TimeoutError, errors.KafkaError):
+            async with asyncio.timeout(ANSWER_WITHIN / 2):
+                await self._settle()
         await _abandon(self._producer)

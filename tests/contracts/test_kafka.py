@@ -1,0 +1,214 @@
+"""What is special about the bus on Kafka: topics and their settings, options, a broker that dies."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from core.bus import Bus, Message
+from core.bus.kafka import open_kafka
+from core.bus.topics import Topic
+from core.errors import ConfigError, PermanentError, TransientError
+from tests.contracts.reading import SOON, collect, everything, messages, records
+from tests.fixtures_bus import TOPICS, kafka_node
+from tests.kafka.broker import Broker
+
+pytestmark = pytest.mark.kafka
+
+Admin = Callable[[], AIOKafkaAdminClient]
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"test-{uuid.uuid4().hex[:12]}."
+
+
+async def alter(servers: str, topic: str, **configs: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        settings = {name.replace("_", "."): value for name, value in configs.items()}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, settings)])
+    finally:
+        await admin.close()
+
+
+async def test_processes_that_start_at_once_create_the_topics_once(kafka_servers: str, prefix: str) -> None:
+    async def start() -> dict[int, tuple[int, int]]:
+        async with open_kafka(kafka_servers, prefix=prefix, options={}, topics=TOPICS) as bus:
+            return dict(await bus.range("plain"))
+
+    assert await asyncio.gather(*(start() for _ in range(4))) == [dict.fromkeys(range(4), (0, 0))] * 4
+
+
+async def test_check_names_settings_that_lose_history(kafka_servers: str, prefix: str) -> None:
+    async with open_kafka(kafka_servers, prefix=prefix, options={}, topics=TOPICS) as bus:
+        await alter(kafka_servers, f"{prefix}plain", retention_ms="1000", retention_bytes="1000000")
+        await alter(kafka_servers, f"{prefix}state", cleanup_policy="delete")
+        said = "\n".join(await bus.check())
+    assert f"topic {prefix}plain has retention.ms=1000 instead of 604800000" in said
+    assert f"topic {prefix}plain has retention.bytes=1000000 instead of -1" in said
+    assert f"topic {prefix}state has cleanup.policy=delete instead of compact" in said
+    assert f"topic {prefix}state has retention.ms=" in said
+    assert f"topic {prefix}other has retention" not in said
+
+
+async def test_check_names_another_number_of_partitions_and_the_topic_still_works(
+    kafka_servers: str, prefix: str
+) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(f"{prefix}plain", 3, 1)])
+    await admin.close()
+    async with open_kafka(kafka_servers, prefix=prefix, options={}, topics=TOPICS) as bus:
+        assert f"topic {prefix}plain has 3 partitions instead of 4" in "\n".join(await bus.check())
+        await bus.publish(messages(20))
+        assert len(await everything(bus, "plain")) == 20
+
+
+async def test_check_asks_for_three_replicas_of_which_two_in_sync(kafka_servers: str, prefix: str) -> None:
+    async with open_kafka(kafka_servers, prefix=prefix, options={}, topics=TOPICS) as bus:
+        said = "\n".join(await bus.check())
+    if "replica(s)" not in said:
+        pytest.skip("the broker that HUB_TEST_KAFKA names keeps three copies")
+    assert f"topic {prefix}plain has 1 replica(s)" in said
+    assert f"topic {prefix}plain has min.insync.replicas=1 instead of 2" in said
+
+
+async def test_check_rings_when_a_group_is_behind_by_half_of_the_retention(kafka_servers: str, prefix: str) -> None:
+    short = {"plain": Topic("plain", 1, timedelta(seconds=4), False, "for this test")}
+    async with open_kafka(kafka_servers, prefix=prefix, options={}, topics=short) as bus:
+        await bus.publish(messages(10))
+        await bus.forget("slow", {("plain", 0): 3})
+        await bus.forget("swift", {("plain", 0): 10})
+        assert "behind" not in "\n".join(await bus.check())
+        await asyncio.sleep(2.5)
+        late = [sentence for sentence in await bus.check() if "behind" in sentence]
+    assert late == [
+        "group 'slow' is behind on 'plain' by more than half of its retention: start or repair what reads it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"linger": 5}, "bus.options.linger: unknown setting; did you mean `linger_ms`?"),
+        ({"acks": 1}, "bus.options.acks: the hub sets it itself; remove it"),
+        ({"ssl_cafile": "ca.pem"}, "set `security_protocol: SSL`"),
+        ({"security_protocol": "SSL", "ssl_cafile": "/nowhere/ca.pem"}, "certificates named by ssl_"),
+        ({"security_protocol": "TLS"}, "bus.options"),
+        ({"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN"}, "sasl_plain_username"),
+    ],
+)
+async def test_wrong_options_are_named(options: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        async with open_kafka("127.0.0.1:1", prefix="", options=options, topics=TOPICS):
+            pass
+    assert said in str(caught.value)
+
+
+async def test_options_reach_producer_and_consumer(kafka_servers: str, prefix: str) -> None:
+    options = {"linger_ms": 5, "compression_type": "gzip", "fetch_max_bytes": 1_000_000, "metadata_max_age_ms": 60000}
+    async with open_kafka(kafka_servers, prefix=prefix, options=options, topics=TOPICS) as bus:
+        await bus.publish(messages(20))
+        async with bus.subscribe(["plain"], "g") as subscription:
+            assert len(records(await collect(subscription, 20))) == 20
+
+
+async def test_no_broker_is_an_error_within_seconds(prefix: str) -> None:
+    with pytest.raises(TransientError, match="connecting to 127"):
+        async with open_kafka("127.0.0.1:1", prefix=prefix, options={}, topics=TOPICS):
+            pass
+
+
+async def test_retention_that_passed_the_callers_offset_is_an_error(kafka_servers: str, prefix: str) -> None:
+    async with open_kafka(kafka_servers, prefix=prefix, options={}, topics=TOPICS) as bus:
+        await bus.publish([Message("other", "k", b"") for _ in range(10)])
+        partition = next(number for number, (_, end) in (await bus.range("other")).items() if end)
+        await cut(kafka_servers, f"{prefix}other", partition, 5)
+
+        async def start(places: object) -> dict[tuple[str, int], int]:
+            return {("other", partition): 2}
+
+        async with bus.subscribe(["other"], "g", start=start) as subscription:
+            with pytest.raises(PermanentError, match="offset 2 of"):
+                await collect(subscription, 1)
+        assert (await bus.read("other", partition, 0, 100)).records[0].offset == 5
+
+
+async def cut(servers: str, topic: str, partition: int, before: int) -> None:
+    from aiokafka import TopicPartition
+    from aiokafka.admin import RecordsToDelete
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=before)})
+    await admin.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Broker]:
+    node = kafka_node(tmp_path)
+    node.start()
+    try:
+        yield node
+    finally:
+        node.stop()
+
+
+async def retry(bus: Bus, name: str) -> int:
+    """Publish until it works; how often it did not."""
+    deadline = time.monotonic() + 3 * SOON
+    for failures in range(1000):
+        try:
+            await bus.publish([Message("plain", name, b"")])
+        except TransientError:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.2)
+        else:
+            return failures
+    raise AssertionError("it never worked again")
+
+
+@pytest.mark.slow
+async def test_a_broker_that_was_killed_and_comes_back_heals_without_restart_of_the_hub(node: Broker) -> None:
+    async with open_kafka(node.address, prefix="", options={}, topics=TOPICS) as bus:
+        await bus.publish(messages(10))
+        async with bus.subscribe(["plain"], "g") as subscription, bus.sender("publish") as sender:
+            await sender.send([Message("state", "k", b"before")])
+            assert len(records(await collect(subscription, 10, commit=True))) == 10
+            node.kill()
+            begun = time.monotonic()
+            with pytest.raises(TransientError):
+                await bus.publish([Message("plain", "lost", b"")])
+            with pytest.raises(TransientError):
+                await sender.send([Message("state", "k", b"down")])
+            with pytest.raises(TransientError):
+                await bus.range("plain")
+            assert time.monotonic() - begun < 3 * SOON, "a call must not hang"
+            with pytest.raises(TransientError):
+                while time.monotonic() - begun < 4 * SOON:
+                    await subscription.next(10, 0.5)
+            await asyncio.to_thread(node.start)
+            await retry(bus, "healed")
+            seen: set[str] = set()
+            deadline = time.monotonic() + 3 * SOON
+            while "healed" not in seen and time.monotonic() < deadline:
+                try:
+                    batches = await subscription.next(10, 0.5)
+                    await subscription.commit(batches)
+                    seen |= {record.key for record in records(batches)}
+                except TransientError:
+                    await asyncio.sleep(0.2)
+            assert "healed" in seen
+            assert not seen & {f"k{number}" for number in range(10)}, "what was committed came again"
+            await sender.send([Message("state", "k", b"after")])
+        assert len(await everything(bus, "plain")) >= 11
+        last = [record.value for record in await everything(bus, "state")]
+        assert (last[0], last[-1]) == (b"before", b"after")
