@@ -126,6 +126,9 @@ class Card(Shape):
     source: Annotated[str, NONE] = Field(description="vendor/account")
     event: Annotated[str, NONE] = Field(description="the newest event that wrote to it")
     observed: Annotated[Timestamp, NONE]
+    title: Annotated[str | None, CONTENT] = Field(None, description="what it is about, in one line")
+    status: Annotated[str | None, NONE] = None
+    open: Annotated[bool, NONE] = Field(False, description="it still needs somebody")
 
 
 class ConversationCard(Conversation, Card):
@@ -186,6 +189,7 @@ class Moment(Shape):
     role: Annotated[str | None, NONE] = None
     open: Annotated[bool, NONE] = False
     status: Annotated[str | None, NONE] = None
+    waiting_since: Annotated[Timestamp | None, NONE] = None
 
 
 class ContactPolicy(Consent):

@@ -6,11 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from core.identity import Alias, Component, Evidence, Implied, Partition, Rules, SourcePerson, partition
 from core.identity.model import CONTESTED_ABOVE
 from core.process.objects import UNHEARD, Changed
+from core.projection import Base
 from core.store import EvidenceRow, PersonRow, Writing
 
 _MOST_CANDIDATES = 5
@@ -23,10 +22,10 @@ def birth_id(secret: bytes, key: str) -> str:
 
 @dataclass(slots=True)
 class Moved:
-    """What a new partition means. `identity` is each affected customer's JSON of what was said of it; `merged` maps ids
+    """What a new partition means. `identity` is what it said of each customer that it looked at; `merged` maps ids
     that are nobody's any more to the id that their anchor belongs to; `joined` and `left` tell stories for the feed."""
 
-    identity: dict[str, bytes] = field(default_factory=dict)
+    identity: dict[str, dict[str, Any]] = field(default_factory=dict)
     merged: dict[str, str] = field(default_factory=dict)
     fold: set[str] = field(default_factory=set)
     causes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -179,7 +178,7 @@ async def resolve(writing: Writing, seeds: Collection[str], edges: Collection[st
             moved.merged[id] = now[births[id]]
     for id in live:
         head = heads.get(id)
-        if head is None or head.status != "live" or head.identity != moved.identity[id]:
+        if head is None or head.status != "live" or Base.load(head.identity).said != moved.identity[id]:
             moved.fold.add(id)
     moved.fold.update(id for _, id in moves)
     moved.fold.update(found.rows[key].customer for key, _ in moves if found.rows[key].customer in live)
@@ -187,7 +186,7 @@ async def resolve(writing: Writing, seeds: Collection[str], edges: Collection[st
     return moved
 
 
-def _identity(result: Partition, found: _Closure) -> dict[str, bytes]:
+def _identity(result: Partition, found: _Closure) -> dict[str, dict[str, Any]]:
     anchors = {member: anchor for anchor, members in result.customers.items() for member in members}
     holders: dict[str, set[str]] = {}
     for row in found.evidence:
@@ -212,9 +211,7 @@ def _identity(result: Partition, found: _Closure) -> dict[str, bytes]:
             mine = said[anchor].setdefault("candidates", [])
             if others and entry not in mine and len(mine) < _MOST_CANDIDATES:
                 mine.append(entry)
-    return {
-        found.rows[anchor].birth_id: orjson.dumps(each, option=orjson.OPT_SORT_KEYS) for anchor, each in said.items()
-    }
+    return {found.rows[anchor].birth_id: each for anchor, each in said.items()}
 
 
 def _vendor(key: str) -> str:

@@ -2,9 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import orjson
 
 from core import deadletter
 from core.bus import Batch, Record
@@ -12,13 +9,11 @@ from core.bus.codec import Incoming, decode
 from core.bus.topics import DEAD
 from core.errors import NormalizeError, StaleWorkerError
 from core.identity import Rules
+from core.process.folding import fold_touched
 from core.process.objects import Changed, change
-from core.process.people import Moved, put_people, resolve
-from core.projection import FOLD_REVISION, Choice, Member, Piece, Shown, fold, merged_record
-from core.store import CustomerHead, CustomerRow, DeadRow, Store, Writing
-
-RECENT = 20  # activities per source person that a record is made of, the newest
-OPEN = 20  # and the longest open
+from core.process.people import put_people, resolve
+from core.projection import FOLD_REVISION, Choice
+from core.store import DeadRow, Store, Writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,116 +112,7 @@ async def write(writing: Writing, changed: Changed, settings: Settings, dead: li
     written = await put_people(writing, changed)
     moved = await resolve(writing, written.again, written.edges, settings.rules)
     moved.fold |= written.left
-    return await _fold(writing, changed, moved, written.people, settings.show, dead, at)
-
-
-async def _fold(
-    writing: Writing,
-    changed: Changed,
-    moved: Moved,
-    people: Iterable[str],
-    show: Choice,
-    dead: list[DeadRow],
-    at: int,
-) -> int:
-    touched = await writing.persons(sorted(people))
-    entities: dict[str, set[str]] = {}
-    received: dict[str, int] = {}
-    for row in touched:
-        entities.setdefault(row.customer, set()).update(changed.touched.get(row.key, ()))
-        received[row.customer] = max(received.get(row.customer, 0), changed.received.get(row.key, 0))
-    ids = sorted(moved.fold | set(entities))
-    heads = await writing.heads(sorted({*ids, *moved.merged}))
-    shown, broken = await _shown(writing, ids, heads, moved, show, dead, at)
-    seq = writing.hub.seq
-    rows: list[CustomerRow] = []
-    for id, each in shown.items():
-        identity = moved.identity.get(id) or (heads[id].identity if id in heads else b"{}")
-        head = heads.get(id)
-        if head and head.status == "live" and head.hash == each.hash and head.identity == identity:
-            continue
-        seq += 1
-        cause = _cause(id, head, each, entities.get(id, set()), moved, identity)
-        cause["received"] = received.get(id, 0)
-        rows.append(
-            CustomerRow(id, seq, "live", None, each.hash, each.record, each.search, orjson.dumps(cause), identity)
-        )
-    for id in ids:
-        if (
-            id in heads
-            and id not in shown
-            and id not in broken
-            and id not in moved.merged
-            and heads[id].status == "live"
-        ):
-            seq += 1
-            record = orjson.dumps({"id": id, "status": "erased"})
-            rows.append(CustomerRow(id, seq, "erased", None, b"", record, "", b'{"kind":"gone"}', b"{}"))
-    for id, into in sorted(moved.merged.items()):
-        record, digest = merged_record(id, into)
-        if heads[id].status == "merged" and heads[id].hash == digest:
-            continue
-        seq += 1  # survivors before merged ones: who follows a merge finds the survivor there already
-        gone = orjson.dumps({"kind": "merged", "into": into})
-        rows.append(CustomerRow(id, seq, "merged", into, digest, record, "", gone, b"{}"))
-    if rows:
-        parts = [(row.id, entity) for row in rows for entity in sorted(entities.get(row.id, ()))]
-        await writing.put_customers(rows, parts)
-        await writing.set_seq(seq)
-    return len(rows)
-
-
-async def _shown(
-    writing: Writing,
-    ids: Sequence[str],
-    heads: Mapping[str, CustomerHead],
-    moved: Moved,
-    show: Choice,
-    dead: list[DeadRow],
-    at: int,
-) -> tuple[dict[str, Shown], set[str]]:
-    """Records by customer id, and the ids whose record cannot be folded."""
-    people = {row.key: row for row in await writing.persons_of(ids)}
-    pieces: dict[str, list[Piece]] = {}
-    heard: set[str] = set()
-    for found in await writing.activities(sorted(people), RECENT, OPEN):
-        piece = Piece(found.object, found.role, found.entity, found.at, found.open, found.card)
-        pieces.setdefault(people[found.person].customer, []).append(piece)
-        heard.add(found.person)
-    members: dict[str, list[Member]] = {}
-    for row in people.values():
-        # Whom only activities name is there as long as one of them is: an earlier state leaves no trace.
-        if row.state is not None or row.key in heard:
-            member = Member(row.key, row.implied, row.alias_of, row.departed, row.state)
-            members.setdefault(row.customer, []).append(member)
-    shown: dict[str, Shown] = {}
-    broken: set[str] = set()
-    for id in sorted(members):
-        said = moved.identity.get(id) or (heads[id].identity if id in heads else b"{}")
-        try:
-            shown[id] = fold(id, members[id], pieces.get(id, ()), orjson.loads(said), show)
-        except Exception as error:  # one record that cannot be folded must not stop the rest
-            letter = deadletter.Letter(
-                "", "fold", deadletter.reason_of(error), {"form": "customer", "customer": id}, at
-            )
-            dead.append(deadletter.row(letter))
-            broken.add(id)
-    return shown, broken
-
-
-def _cause(
-    id: str, head: CustomerHead | None, shown: Shown, entities: set[str], moved: Moved, identity: bytes
-) -> dict[str, Any]:
-    """Why this version came to be, for the feed: {"kind": new|update|ring|merge|split|shared, "entities": [...], …}."""
-    cause: dict[str, Any] = dict(moved.causes.get(id, {}))
-    if not cause and head and head.identity != identity:
-        before = {each[0] for each in orjson.loads(head.identity).get("contested", ())}
-        fresh = [each for each in orjson.loads(identity).get("contested", ()) if each[0] not in before]
-        if fresh:
-            cause = {"kind": "shared", "identifier": fresh[0][0], "people": fresh[0][1]}
-    if not cause:
-        cause = {"kind": "ring" if shown.ringing and "call" in entities else "update" if head else "new"}
-    return {**cause, "entities": sorted(entities)}
+    return await fold_touched(writing, changed, moved, written.people, settings.show, dead, at)
 
 
 def _distinct(rows: Iterable[DeadRow]) -> list[DeadRow]:

@@ -2,12 +2,12 @@
 
 from core.projection.cards import Activity, activity, article_text
 from core.projection.persons import Carried, PersonState, names, person_state
-from core.projection.record import Choice, Member, Piece, Shown, fold, merged_record
+from core.projection.record import Base, Choice, Member, Piece, Shown, base, fold, merged_record
 from core.projection.registers import Registers, Visible
 
 FOLD_REVISION = 1  # raise it when the same events give another record: older workers stop, the store is rebuilt
 
 __all__ = [
-    "FOLD_REVISION", "Activity", "Carried", "Choice", "Member", "PersonState", "Piece", "Registers", "Shown", "Visible",
-    "activity", "article_text", "fold", "merged_record", "names", "person_state",
+    "FOLD_REVISION", "Activity", "Base", "Carried", "Choice", "Member", "PersonState", "Piece", "Registers", "Shown",
+    "Visible", "activity", "article_text", "base", "fold", "merged_record", "names", "person_state",
 ]  # fmt: skip

@@ -16,6 +16,8 @@ _OPEN: dict[str, frozenset[str]] = {
     "billing_subscription": frozenset({"active", "trialing", "past_due"}),
 }
 _LONGEST = 2_000  # characters of one text in a card; the whole stands in the object's registers
+_MARK = b',"source":"'
+_WAITING = b',"waiting_since":"'
 _TITLES = ("title", "subject", "preview", "summary", "body", "comment", "number")
 
 
@@ -39,7 +41,7 @@ def activity(key: str, registers: Registers, visible: Visible) -> Activity:
         return Activity(at, False, visible.get("conversation"), parties, None)
     status = visible.get("status") or visible.get("state") or ""
     open_ = status == "open" if registers.entity == "task" else status in _OPEN.get(registers.entity, ())
-    return Activity(at, open_, visible.get("conversation"), parties, _card(key, registers, visible, at))
+    return Activity(at, open_, visible.get("conversation"), parties, _card(key, registers, visible, at, open_))
 
 
 def _party(party: dict[str, Any]) -> tuple[str, str | None, tuple[str, str, str | None] | None]:
@@ -48,21 +50,44 @@ def _party(party: dict[str, Any]) -> tuple[str, str | None, tuple[str, str, str 
     return party["role"], party.get("person"), named
 
 
-def _card(key: str, registers: Registers, visible: Visible, at: str) -> bytes:
+def _card(key: str, registers: Registers, visible: Visible, at: str, open_: bool) -> bytes:
+    """The line that a timeline shows comes first, up to `source`: `line_of` cuts it off without parsing."""
     event, observed = registers.newest() or ("", 0)
     vendor, account, *_ = key.split("/")
-    card: dict[str, Any] = {
-        "key": key,
-        "entity": registers.entity,
-        "source": f"{vendor}/{account}",
-        "at": at,
-        "event": event,
-        "observed": from_ms(observed),
-    }
-    for name, fact in sorted(visible.facts.items()):
-        value = fact.value
-        card.setdefault(name, value[:_LONGEST] if isinstance(value, str) else value)
+    facts = {name: _bounded(fact.value) for name, fact in sorted(visible.facts.items())}
+    card: dict[str, Any] = {"at": at, "entity": registers.entity, "key": key}
+    if named := title(facts):
+        card["title"] = named
+    if status := facts.get("status") or facts.get("state"):
+        card["status"] = status
+    card["open"] = open_
+    if waiting := facts.get("waiting_since"):
+        card["waiting_since"] = waiting
+    card |= {"source": f"{vendor}/{account}", "event": event, "observed": from_ms(observed)}
+    for name, value in facts.items():
+        card.setdefault(name, value)
     return orjson.dumps(card)
+
+
+def _bounded(value: Any) -> Any:
+    return value[:_LONGEST] if isinstance(value, str) else value
+
+
+def line_of(card: bytes, role: str) -> bytes:
+    """The timeline's line of a card, as JSON. Quotes within a text are escaped there, so that the mark is the mark."""
+    return b'%s,"role":"%s"}' % (card[: card.index(_MARK)], role.encode())
+
+
+def rings(card: bytes) -> bool:
+    """Whether a call rings now."""
+    return b'"status":"ringing"' in card[: card.index(_MARK)]
+
+
+def waiting_since(card: bytes) -> str | None:
+    """Since when the customer waits for an answer in this conversation."""
+    head = card[: card.index(_MARK)]
+    begin = head.find(_WAITING)
+    return head[begin + len(_WAITING) : -1].decode() if begin >= 0 else None
 
 
 def title(card: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from core.projection.cards import title
+from core.projection.cards import line_of, rings, waiting_since
 from core.projection.persons import PLAIN, PersonState
 
 LISTS = {
@@ -31,6 +31,7 @@ _MOST_CARDS = 10
 _MOST_TIMELINE = 20
 _MOST_PEOPLE = 50
 _MOST_OTHERS = 10
+_CLASSES = ("proved", "recorded", "claimed")
 _FACTS = ("name", "email", "phone", "organization", *PLAIN)
 
 
@@ -70,7 +71,6 @@ class Shown(NamedTuple):
     record: bytes
     hash: bytes
     search: str
-    name: str
     ringing: bool
 
 
@@ -80,57 +80,88 @@ def merged_record(id: str, into: str) -> tuple[bytes, bytes]:
     return record, hashlib.blake2b(record, digest_size=16).digest()
 
 
-def fold(
-    id: str, members: Sequence[Member], pieces: Iterable[Piece], identity: Mapping[str, Any], show: Choice
-) -> Shown:
-    """One customer's record. `identity` is what the partition said: joined_by {person: by}, contested
-    [[identifier, people]], candidates [[persons, reason]]."""
+class Base(NamedTuple):
+    """What of a record depends on people alone, rendered once and kept until they change.
+
+    `said` is what the partition said; `numbers` are (kind, value, person) of those who are known by nothing else, named
+    in the profile with their newest activity. `body` is JSON without its braces.
+    """
+
+    said: dict[str, Any]
+    members: list[str]
+    sources: list[str]
+    numbers: list[tuple[str, str, str]]
+    search: str
+    body: bytes
+
+    def dump(self) -> bytes:
+        return orjson.dumps(self[:-1]) + b"\n" + self.body
+
+    @classmethod
+    def load(cls, data: bytes) -> "Base":
+        head, _, body = data.partition(b"\n")
+        return cls._make([*orjson.loads(head), body])
+
+
+def base(members: Sequence[Member], said: Mapping[str, Any], show: Choice) -> Base:
+    """The people's part of a record. `said`: joined_by {person: by}, contested [[identifier, people]], candidates
+    [[persons, reason]]."""
     ordered = sorted(members, key=lambda member: member.key)[:_MOST_PEOPLE]
     states = {m.key: PersonState.load(m.state) for m in ordered if m.state}
     speakers = [(m.key, states[m.key]) for m in ordered if m.key in states and not m.departed and not m.alias_of]
     profile = _profile(speakers, show)
+    named = [(*member.implied.partition(":")[::2], member.key) for member in ordered if member.implied]
+    body = {
+        "profile": profile,
+        "people": _people(ordered, states, said.get("joined_by") or {}),
+        "contested": [{"identifier": each, "people": people} for each, people in said.get("contested") or ()],
+        "candidates": [{"persons": persons, "reason": why} for persons, why in said.get("candidates") or ()],
+        "contact_policy": _policy(speakers),
+    }
+    return Base(
+        dict(said),
+        [member.key for member in ordered],
+        sorted({_source(member.key) for member in ordered}),
+        [each for each in named if each[0] not in profile],
+        _search(speakers, ordered),
+        orjson.dumps(body)[1:-1],
+    )
+
+
+def fold(id: str, people: Base, pieces: Iterable[Piece]) -> Shown:
+    """One customer's record out of the people's part and their activities."""
     cards = _distinct(pieces)
-    loaded: dict[str, dict[str, Any]] = {piece.object: orjson.loads(piece.card) for piece in cards}
-    lists = _lists(cards)
-    _name_by_number(profile, ordered, cards, loaded)
+    calls = [piece for piece in cards if piece.entity == "call"]
+    ringing = [piece.card for piece in calls if piece.open and rings(piece.card)]
     waiting = [
-        loaded[piece.object]["waiting_since"]
+        since
         for piece in cards
         if piece.entity == "conversation" and piece.open and piece.role in REQUESTS
-        if loaded[piece.object].get("waiting_since")
+        if (since := waiting_since(piece.card))
     ]
-    record = {
-        "id": id,
-        "status": "live",
-        "profile": profile,
-        "people": _people(ordered, states, identity.get("joined_by") or {}),
-        "contested": [{"identifier": each, "people": people} for each, people in identity.get("contested") or ()],
-        "candidates": [{"persons": persons, "reason": why} for persons, why in identity.get("candidates") or ()],
-        "ringing": [
-            orjson.Fragment(p.card) for p in cards if p.entity == "call" and loaded[p.object].get("status") == "ringing"
-        ],
-        **{name: [orjson.Fragment(piece.card) for piece in found] for name, found in lists.items()},
-        "timeline": [_line(piece, loaded[piece.object]) for piece in cards[:_MOST_TIMELINE]],
-        "contact_policy": _policy(speakers),
+    activities = {
+        "ringing": [orjson.Fragment(card) for card in ringing],
+        **_lists(cards),
+        "timeline": [orjson.Fragment(line_of(piece.card, piece.role)) for piece in cards[:_MOST_TIMELINE]],
         "waiting_since": min(waiting) if waiting else None,
-        "contacts": [p.at for p in cards if p.entity in ("conversation", "call") and p.role in REQUESTS][:20],
-        "sources": sorted({_source(member.key) for member in ordered} | {_source(piece.object) for piece in cards}),
+        "contacts": [p.at for p in cards if p.entity in ("conversation", "call") and p.role in REQUESTS][
+            :_MOST_TIMELINE
+        ],
+        "sources": sorted({*people.sources, *(_source(piece.object) for piece in cards)}),
     }
-    dumped = orjson.dumps(record)
-    name = profile["name"]["value"] if "name" in profile else ""
-    digest = hashlib.blake2b(dumped, digest_size=16).digest()
-    return Shown(dumped, digest, _search(speakers, ordered), name, bool(record["ringing"]))
+    body = _named_by_number(people, cards) if people.numbers and cards else people.body
+    record = b'{"id":"%s","status":"live",%s,%s' % (id.encode(), body, orjson.dumps(activities)[1:])
+    return Shown(record, hashlib.blake2b(record, digest_size=16).digest(), people.search, bool(ringing))
 
 
-def _name_by_number(
-    profile: dict[str, Any], members: Sequence[Member], cards: Sequence[Piece], loaded: Mapping[str, dict[str, Any]]
-) -> None:
+def _named_by_number(people: Base, cards: Sequence[Piece]) -> bytes:
     """Of somebody without a contact at least the number or address is known, by their newest activity."""
-    for member in members:
-        kind, _, value = (member.implied or "").partition(":")
-        if value and kind not in profile and cards:
-            said = {name: loaded[cards[0].object][name] for name in ("event", "observed")}
-            profile[kind] = {"value": value, "source": _source(member.key), "person": member.key, **said, "others": []}
+    body = orjson.loads(b"{%s}" % people.body)
+    newest = orjson.loads(cards[0].card)
+    for kind, value, key in people.numbers:
+        said = {"source": _source(key), "person": key, "event": newest["event"], "observed": newest["observed"]}
+        body["profile"].setdefault(kind, {"value": value, **said, "others": []})
+    return orjson.dumps(body)[1:-1]
 
 
 def _distinct(pieces: Iterable[Piece]) -> list[Piece]:
@@ -143,24 +174,15 @@ def _distinct(pieces: Iterable[Piece]) -> list[Piece]:
     return sorted(sorted(best.values(), key=lambda p: p.object), key=lambda p: p.at, reverse=True)
 
 
-def _lists(cards: Sequence[Piece]) -> dict[str, list[Piece]]:
-    """Open ones first, the longest open before others; then the newest."""
+def _lists(cards: Sequence[Piece]) -> dict[str, list[orjson.Fragment]]:
+    """Open ones first; of both the newest first."""
     lists: dict[str, list[Piece]] = {name: [] for name in LISTS.values()}
     for piece in cards:
         if piece.entity in LISTS:
             lists[LISTS[piece.entity]].append(piece)
-    return {name: sorted(found, key=lambda piece: not piece.open)[:_MOST_CARDS] for name, found in lists.items()}
-
-
-def _line(piece: Piece, card: dict[str, Any]) -> dict[str, Any]:
     return {
-        "at": piece.at,
-        "entity": piece.entity,
-        "key": piece.object,
-        "title": title(card),
-        "role": piece.role,
-        "open": piece.open,
-        "status": card.get("status") or card.get("state"),
+        name: [orjson.Fragment(p.card) for p in sorted(found, key=lambda p: not p.open)[:_MOST_CARDS]] if found else []
+        for name, found in lists.items()
     }
 
 
@@ -170,8 +192,13 @@ def _profile(speakers: Sequence[tuple[str, PersonState]], show: Choice) -> dict[
         said = [(key, *entry) for key, state in speakers for entry in state.facts.get(fact, ())]
         if not said:
             continue
-        rules = [*show.facts.get(fact, ()), *show.default]
-        said.sort(key=lambda entry: _weight(entry, rules))
+        if len(said) > 1:
+            rules = [*show.facts.get(fact, ()), *show.default]
+            # Sorts are stable: the weightiest comes last. Ties end with the least key.
+            said.sort(key=lambda entry: (not entry[5], entry[0], str(entry[1]), entry[2]))
+            said.sort(key=_observed, reverse=True)
+            for rule in reversed(rules):
+                _by_rule(said, rule)
         shown, *others = [
             {"value": value, "source": _source(key), "person": key, "event": event, "observed": observed}
             for key, value, event, observed, *_ in said
@@ -180,24 +207,18 @@ def _profile(speakers: Sequence[tuple[str, PersonState]], show: Choice) -> dict[
     return profile
 
 
-def _weight(entry: tuple[Any, ...], rules: Sequence[str]) -> tuple[Any, ...]:
-    """Sorts what is shown first: rule by rule, then the newest, the primary one, and the least key."""
-    key, value, event, observed, class_, primary = entry
-    vendor = key.partition("/")[0]
-    ranks: list[Any] = []
-    for rule in rules:
-        match rule:
-            case "newest":
-                ranks.append(_descending(observed))
-            case "proved":
-                ranks.append(("proved", "recorded", "claimed").index(class_) if class_ else 9)
-            case _:
-                ranks.append(0 if vendor == rule else 1)
-    return (*ranks, _descending(observed), not primary, key, str(value), event)
+def _by_rule(said: list[tuple[Any, ...]], rule: str) -> None:
+    match rule:
+        case "newest":
+            said.sort(key=_observed, reverse=True)
+        case "proved":
+            said.sort(key=lambda entry: _CLASSES.index(entry[4]) if entry[4] else len(_CLASSES))
+        case vendor:
+            said.sort(key=lambda entry: entry[0].partition("/")[0] != vendor)
 
 
-def _descending(text: str) -> tuple[int, ...]:
-    return tuple(-byte for byte in text.encode())
+def _observed(entry: tuple[Any, ...]) -> str:
+    return str(entry[3])
 
 
 def _people(members: Sequence[Member], states: Mapping[str, PersonState], joined: Mapping[str, str]) -> list[Any]:
@@ -205,9 +226,10 @@ def _people(members: Sequence[Member], states: Mapping[str, PersonState], joined
     for member in members:
         if member.alias_of:
             aliases.setdefault(member.alias_of, []).append(member.key)
+    here = {member.key for member in members}
     people = []
     for member in members:
-        if member.departed or (member.alias_of and member.alias_of in {m.key for m in members}):
+        if member.departed or member.alias_of in here:
             continue
         state = states.get(member.key)
         ids = state.ids if state else []

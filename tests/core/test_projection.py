@@ -7,7 +7,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.projection import Carried, Choice, Member, Piece, Registers, activity, fold, person_state
+from core.projection import Carried, Choice, Member, Piece, Registers, activity, base, fold, person_state
 from core.projection.registers import RANKS
 
 FIELDS = ("subject", "status", "priority", "tags")
@@ -152,13 +152,13 @@ def test_a_record_does_not_depend_on_the_order_of_its_parts(chance: random.Rando
     members = [person(f"hubspot/1/contact/{n}", f"Dana {n}", n, f"d{n}@example.com") for n in range(5)]
     pieces = [conversation(str(n), AT[n % 3]) for n in range(7)]
     show = Choice(facts={"name": ["intercom", "hubspot"]})
-    shuffled = fold("c", chance.sample(members, 5), chance.sample(pieces, 7), {}, show)
-    assert shuffled == fold("c", members, pieces, {}, show)
+    shuffled = fold("c", base(chance.sample(members, 5), {}, show), chance.sample(pieces, 7))
+    assert shuffled == fold("c", base(members, {}, show), pieces)
 
 
 def test_the_oldest_unanswered_message_says_since_when_the_customer_waits() -> None:
     pieces = [conversation("1", AT[5], AT[4]), conversation("2", AT[6], AT[2]), conversation("3", AT[6])]
-    record = orjson.loads(fold("c", [person("h/1/c/1", "Dana", 1, "d@example.com")], pieces, {}, Choice()).record)
+    record = orjson.loads(fold("c", base([person("h/1/c/1", "Dana", 1, "d@example.com")], {}, Choice()), pieces).record)
     assert record["waiting_since"] == AT[2]
 
 
@@ -167,8 +167,10 @@ def test_the_rules_choose_what_is_shown_and_the_rest_stays_visible() -> None:
         person("hubspot/1/contact/1", "Dana Reyes", 1, "a@example.com"),
         person("intercom/1/contact/1", "dana", 2, "b@example.com"),
     ]
-    by_source = orjson.loads(fold("c", members, [], {}, Choice(facts={"name": ["hubspot"]})).record)["profile"]["name"]
-    newest = orjson.loads(fold("c", members, [], {}, Choice()).record)["profile"]["name"]
+    by_source = orjson.loads(fold("c", base(members, {}, Choice(facts={"name": ["hubspot"]})), []).record)["profile"][
+        "name"
+    ]
+    newest = orjson.loads(fold("c", base(members, {}, Choice()), []).record)["profile"]["name"]
     assert (by_source["value"], [each["value"] for each in by_source["others"]]) == ("Dana Reyes", ["dana"])
     assert newest["value"] == "dana"
 
@@ -176,6 +178,6 @@ def test_the_rules_choose_what_is_shown_and_the_rest_stays_visible() -> None:
 def test_a_person_who_is_gone_says_nothing_but_stays_among_the_people_of_the_past() -> None:
     gone = person("hubspot/1/contact/1", "Dana Reyes", 1, "a@example.com")
     left = Member(gone.key, None, None, True, gone.state)
-    record = orjson.loads(fold("c", [left], [], {}, Choice()).record)
+    record = orjson.loads(fold("c", base([left], {}, Choice()), []).record)
     assert record["profile"] == {}
     assert record["people"] == []
