@@ -110,7 +110,7 @@ CAST = {
         _actor("aiko", "Aiko", "Sato", "intercom:email hubspot:email,phone", email="aiko@bakery.example.com",
                phone=OFFICE_PHONE, organization="bakery", language="ja", country="JP"),
         _actor("ben", "Ben", "Ode", "intercom:email", email="ode@example.com"),
-        _actor("bea", "Bea", "Ode", "intercom:email", email="ode@example.com", intercom_given="B."),
+        _actor("bea", "Bea", "Ode", "intercom:email", email="ode@example.com", intercom_given="Bea B."),
         _actor("max", "<b>Max</b>", "Weber", "intercom:email hubspot:email", email="max.weber@example.com",
                language="de", country="DE"),
         _actor("yusuf", "يوسف", "حداد", "intercom:email aircall:phone hubspot:email,phone",
@@ -133,7 +133,7 @@ CAST = {
         _actor("olek", "Олексій", "Бондар", "intercom:email", email="oleksii.bondar@example.com", language="uk",
                country="UA"),
         _actor("grace", "Grace", "O’Neill", "aircall:phone hubspot:email,phone", email="grace.oneill@example.com",
-               phone="+442079460018", country="GB"),
+               phone="+12025550127", country="GB"),
     )
 }  # fmt: skip
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import aiohttp
 
-from core.sdk.player import Push, Queued
+from core.sdk.player import Queued
+from core.sdk.simulator import Push
 
 WAITS = (0.3, 0.6, 1.2, 2.5, 5.0, 10.0)  # seconds between attempts; the last one repeats. Sources wait minutes.
 LIMIT = 10_000  # pushes in the queue; what comes on top is left to the pull side
+_LOOK = 0.5  # seconds after which a waiting worker looks again, whoever was woken
 AT_ONCE = 4  # requests in flight, so that order is not kept, as with real sources
 
 Sign = Callable[[Push, str, datetime], tuple[str, dict[str, str], bytes]]
@@ -30,7 +32,7 @@ class _Attempt:
 
 class Courier:
     """`log` keeps what was answered: {"n", "subject", "kind", "status", "forged", "attempt"}; a forged push is tried
-    once. No answer at all (the hub is down) does not count as a refusal: attempts go on for ever."""
+    once. No answer at all (the hub is down) does not count as a refusal: attempts go on for ever, with pauses."""
 
     def __init__(
         self,
@@ -47,9 +49,11 @@ class Courier:
         self.log: deque[dict[str, Any]] = deque(maxlen=200_000)
         self.spilled = 0
         self.in_flight = 0
+        self.heard = 0.0  # monotonic: when a push was last taken
         self._session, self._sign, self._now, self._done = session, sign, now, done
         self._timeout, self._retries = aiohttp.ClientTimeout(total=timeout), retries
         self._heap: list[_Attempt] = []
+        self._silences, self._quiet = 0, 0.0  # attempts without an answer in a row; until when nothing is tried
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
@@ -72,6 +76,11 @@ class Courier:
             for _ in range(AT_ONCE):
                 group.create_task(self._carry())
 
+    async def settled(self) -> None:
+        """Returns once nothing waits or is in flight; for ever while the hub is down."""
+        while len(self):  # noqa: ASYNC110  for tests, which can wait
+            await asyncio.sleep(0.02)
+
     async def send(self, push: Push) -> int:
         """One attempt. Returns the status of the answer; raises aiohttp.ClientError, OSError and TimeoutError."""
         url, headers, body = self._sign(push, self.target, datetime.fromtimestamp(self._now() / 1000, UTC))
@@ -93,11 +102,11 @@ class Courier:
     async def _take(self) -> _Attempt:
         while True:
             self._wake.clear()
-            if self._heap and self._heap[0].due <= monotonic():
+            due = max(self._heap[0].due, self._quiet) if self._heap else monotonic() + _LOOK
+            if due <= monotonic():
                 return heapq.heappop(self._heap)
-            wait = self._heap[0].due - monotonic() if self._heap else 3600.0
             try:
-                await asyncio.wait_for(self._wake.wait(), max(wait, 0))
+                await asyncio.wait_for(self._wake.wait(), min(due - monotonic(), _LOOK))
             except TimeoutError:
                 continue
 
@@ -109,10 +118,18 @@ class Courier:
             status = 0
         self.log.append({"n": attempt.number, "subject": push.subject, "kind": push.kind, "status": status,
                          "forged": push.forged, "attempt": attempt.refusals})  # fmt: skip
-        if 200 <= status < 300 or (push.forged and status):
+        if not status:
+            self._silences += 1
+            self._quiet = monotonic() + WAITS[min(self._silences, len(WAITS)) - 1]
+            heapq.heappush(self._heap, attempt)
+            return
+        self._silences, self._quiet = 0, 0.0
+        if 200 <= status < 300:
+            self.heard = monotonic()
+        if 200 <= status < 300 or push.forged:
             self._done(attempt.number)
             return
-        if status and attempt.refusals >= self._retries:
+        if attempt.refusals >= self._retries:
             self.spilled += 1
             self._done(attempt.number)
             return

@@ -12,278 +12,35 @@ everything under `/_mock/` are the kit's. `apply` must depend on its arguments a
     await serve(simulator(7, {}), port=8201, target="http://127.0.0.1:8081/hooks/aircall", state=Path("aircall.json"))
     async with running(simulator(7, {}), pace=0) as mock: ...    # for tests: mock.url, mock.player, mock.courier
 
-Under `/_mock/` (no authentication; loopback only):
-
-| request | what it does |
-| --- | --- |
-| GET state[?truth=0] | name, n, cycle, pace, clock, queue, spilled, acknowledged, counts, truth (all live objects) |
-| GET deliveries | the log of webhook attempts: n, subject, kind, status (0: no answer), forged, attempt |
-| POST ring {phone?} | a customer calls now (Aircall): {phone, name, call} |
-| POST step {beats} | plays so many beats of the story now |
-| POST pace {pace} | story seconds per second; 0 stands still |
-| GET, POST clock {now?, rate?} | the mock's time of day in epoch ms; rate 0 stops it |
-| POST fault {kind, times?, retry_after?} | the next answers: 429, 500, timeout, unauthorized, cut, html; refuse: forged webhooks |
-| POST target {url} | where webhooks go; empty: nowhere |
-| POST limit {requests} | requests per minute before 429 |
-| POST push {body, subject?, kind?, forged?} | signs and sends this body once, now: {status} |
-| POST stop | ends the mock |
-"""  # noqa: E501
+What stands under `/_mock/` is told in `core.sdk.mockserver`.
+"""
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from time import monotonic, time
-from typing import Any, Protocol
+from time import monotonic
 
 import aiohttp
 import orjson
 from aiohttp import web
 
 from core.sdk.courier import Courier
-from core.sdk.player import Clock, Player, Push, Queued
+from core.sdk.mockserver import UNMETERED, Mock, now
+from core.sdk.player import Clock, Player
+from core.sdk.simulator import Push, Simulator, answer
 from core.sdk.story import STRIDE
 
 __all__ = ["UNMETERED", "Clock", "Mock", "Push", "Simulator", "answer", "next_cycle", "now", "running", "serve"]
 
 IDLE = 900.0  # seconds without a request after which a mock ends, so that nothing is orphaned for ever
-TICK = 0.1
-FAULTS = ("429", "500", "timeout", "unauthorized", "cut", "html", "refuse")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Simulator(Protocol):
-    """One source's world with its API. `timeout` and `retries` are those of its webhooks, `limit` requests a minute."""
-
-    @property
-    def name(self) -> str:
-        """The vendor in the story's beats."""
-        ...
-
-    @property
-    def seed(self) -> int: ...
-
-    @property
-    def timeout(self) -> float: ...
-
-    @property
-    def retries(self) -> int: ...
-
-    @property
-    def limit(self) -> int: ...
-
-    def apply(self, beat: Any, now_ms: int) -> Sequence[Push]:
-        """Changes the world as a `story.Beat` says and returns the webhooks that go out. Only beats of this vendor
-        come; unknown kinds change nothing. What the opening's beats return is dropped: backfills find it."""
-        ...
-
-    def routes(self) -> Sequence[web.RouteDef]: ...
-
-    def authorized(self, request: web.Request) -> bool: ...
-
-    def sign(self, push: Push, target: str, now: datetime) -> tuple[str, dict[str, str], bytes]:
-        """The URL, headers and body of one attempt; `push.forged`: as somebody without the secret would."""
-        ...
-
-    def failure(self, status: int) -> Any:
-        """The source's own JSON body for an error that the kit answers (401, 429, 500)."""
-        ...
-
-    def rate_headers(self, limit: int, remaining: int, reset_seconds: int, now_ms: int) -> Mapping[str, str]:
-        """`now_ms` is the machine's time, whatever the mock's clock says: who is limited really waits."""
-        ...
-
-    def counts(self) -> Mapping[str, int]:
-        """Live objects by kind."""
-        ...
-
-    def truth(self) -> Mapping[str, Any]:
-        """All live objects: {kind: {id: object}}."""
-        ...
-
-
-def answer(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(body=orjson.dumps(data), status=status, content_type="application/json", headers=headers)
 
 
 def next_cycle(states: Sequence[Path]) -> int:
     """The cycle at which mocks that stopped together go on together: give it to each of them."""
     kept = [orjson.loads(path.read_bytes()) for path in states if path.exists()]
-    return max((saved["n"] // STRIDE + 1 for saved in kept), default=0)
-
-
-class Mock:
-    """A running mock. `url` is its base address; a simulator's routes stand below it as the source has them."""
-
-    def __init__(self, simulator: Simulator, player: Player, courier: Courier, limit: int) -> None:
-        self.simulator, self.player, self.courier, self.limit = simulator, player, courier, limit
-        self.url = ""
-        self.stopped = asyncio.Event()
-        self.touched = monotonic()
-        self._faults: list[dict[str, Any]] = []
-        self._window = (0.0, 0)  # when the minute began, requests in it
-
-    def application(self) -> web.Application:
-        app = web.Application(middlewares=[self._guard], client_max_size=20_000_000)
-        app[_MOCK] = self
-        app.add_routes(self.simulator.routes())
-        control = {
-            "GET state": self._state, "GET deliveries": self._deliveries, "POST ring": self._ring,
-            "POST step": self._step, "POST pace": self._pace, "GET clock": self._clock, "POST clock": self._clock,
-            "POST fault": self._fault, "POST target": self._target, "POST limit": self._limit,
-            "POST push": self._push, "POST stop": self._stop,
-        }  # fmt: skip
-        for words, handler in control.items():
-            method, name = words.split()
-            app.router.add_route(method, f"/_mock/{name}", handler)
-        return app
-
-    def send(self, queued: Sequence[Queued]) -> None:
-        self.courier.put(queued)
-
-    async def play(self) -> None:
-        """Until cancelled, stopped or idle for too long."""
-        self.send(self.player.restored())
-        while not self.stopped.is_set():
-            self.send(self.player.due())
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.stopped.wait(), TICK)
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self.touched = monotonic()
-        if request.path.startswith("/_mock/"):
-            return await handler(request)
-        remaining, reset = self._spend()
-        headers = self.simulator.rate_headers(self.limit, max(remaining, 0), reset, int(time() * 1000))
-        if self._faults:
-            return await self._fail(request, handler, self._faults.pop(0), headers)
-        if not self.simulator.authorized(request):
-            return answer(self.simulator.failure(401), 401, headers)
-        if remaining < 0:
-            return answer(self.simulator.failure(429), 429, {**headers, "Retry-After": str(reset)})
-        response = await handler(request)
-        if UNMETERED not in response:
-            response.headers.update(headers)
-        return response
-
-    def _spend(self) -> tuple[int, int]:
-        began, spent = self._window
-        if monotonic() - began >= 60:
-            began, spent = monotonic(), 0
-        self._window = (began, spent + 1)
-        return self.limit - spent - 1, max(1, int(60 - (monotonic() - began)))
-
-    async def _fail(
-        self, request: web.Request, handler: Handler, fault: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> web.StreamResponse:
-        match fault["kind"]:
-            case "429":
-                wait = {"Retry-After": str(fault["retry_after"])} if fault.get("retry_after") is not None else {}
-                # Without Retry-After the source's own reset header must not give the time away either.
-                return answer(self.simulator.failure(429), 429, wait)
-            case "500":
-                return answer(self.simulator.failure(500), 500, headers)
-            case "unauthorized":
-                return answer(self.simulator.failure(401), 401, headers)
-            case "html":
-                return web.Response(text="<html><body>We will be back soon.</body></html>", content_type="text/html")
-            case "cut":
-                return await self._cut(request, await handler(request))
-            case _:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.stopped.wait(), 120)
-                return answer(self.simulator.failure(500), 500)
-
-    async def _cut(self, request: web.Request, whole: web.StreamResponse) -> web.StreamResponse:
-        body = whole.body if isinstance(whole, web.Response) and isinstance(whole.body, bytes) else b"{}"
-        part = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
-        await part.prepare(request)
-        await part.write(body[: len(body) // 2])
-        if request.transport is not None:
-            request.transport.abort()
-        return part
-
-    async def _state(self, request: web.Request) -> web.Response:
-        log = self.courier.log
-        shown: dict[str, Any] = {
-            "name": self.simulator.name, "n": self.player.n, "cycle": self.player.n // STRIDE, "pace": self.player.pace,
-            "clock": self.player.clock.now(), "queue": len(self.courier), "spilled": self.courier.spilled,
-            "acknowledged": sum(200 <= entry["status"] < 300 for entry in log), "counts": self.simulator.counts(),
-        }  # fmt: skip
-        if request.query.get("truth") != "0":
-            shown["truth"] = self.simulator.truth()
-        return answer(shown)
-
-    async def _deliveries(self, request: web.Request) -> web.Response:
-        return answer(list(self.courier.log))
-
-    async def _ring(self, request: web.Request) -> web.Response:
-        who, pushes = self.player.ring((await _body(request)).get("phone"))
-        self.send(pushes)
-        return answer(who, 200 if who["call"] else 404)
-
-    async def _step(self, request: web.Request) -> web.Response:
-        self.send(self.player.step(int((await _body(request)).get("beats", 1))))
-        return answer({"n": self.player.n})
-
-    async def _pace(self, request: web.Request) -> web.Response:
-        self.player.set_pace(float((await _body(request))["pace"]))
-        return answer({"pace": self.player.pace})
-
-    async def _clock(self, request: web.Request) -> web.Response:
-        if request.method == "POST":
-            wanted = await _body(request)
-            self.player.set_clock(wanted.get("now"), wanted.get("rate"))
-        return answer({"now": self.player.clock.now(), "rate": self.player.clock.rate})
-
-    async def _fault(self, request: web.Request) -> web.Response:
-        fault = await _body(request)
-        kind, times = str(fault.get("kind")), int(fault.get("times", 1))
-        if kind not in FAULTS:
-            return answer({"error": f"no fault {kind!r}; there are: {', '.join(FAULTS)}"}, 400)
-        if kind == "refuse":
-            for _ in range(times):
-                self.send(self.player.insert("refuse", "", {}))
-        else:
-            self._faults += [{**fault, "kind": kind}] * times
-        return answer({"waiting": len(self._faults)})
-
-    async def _target(self, request: web.Request) -> web.Response:
-        self.courier.target = str((await _body(request)).get("url", ""))
-        return answer({"target": self.courier.target})
-
-    async def _limit(self, request: web.Request) -> web.Response:
-        self.limit, self._window = int((await _body(request))["requests"]), (0.0, 0)
-        return answer({"limit": self.limit})
-
-    async def _push(self, request: web.Request) -> web.Response:
-        wanted = await _body(request)
-        push = Push(wanted.get("subject", ""), wanted["body"], wanted.get("kind", ""), bool(wanted.get("forged")))
-        try:
-            return answer({"status": await self.courier.send(push)})
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return answer({"status": 0, "error": type(error).__name__})
-
-    async def _stop(self, request: web.Request) -> web.Response:
-        asyncio.get_running_loop().call_later(0.05, self.stopped.set)
-        return answer({"stopping": True})
-
-
-_MOCK: web.AppKey[Mock] = web.AppKey("mock", Mock)
-UNMETERED: web.ResponseKey[bool] = web.ResponseKey("unmetered", bool)  # an answer that tells no rate limits
-
-
-def now(request: web.Request) -> int:
-    """The mock's time of day, epoch ms."""
-    return request.app[_MOCK].player.clock.now()
-
-
-async def _body(request: web.Request) -> dict[str, Any]:
-    raw = await request.read()
-    return dict(orjson.loads(raw)) if raw else {}
+    return max((-(-saved["n"] // STRIDE) for saved in kept), default=0)
 
 
 @asynccontextmanager
@@ -346,16 +103,25 @@ async def serve(
     `ready` is called once with the running mock (its `url` names the port). Raises OSError where the port is taken.
     """
     async with running(simulator, port=port, target=target, pace=pace, clock=clock, state=state, cycle=cycle) as mock:
-        loop = asyncio.get_running_loop()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, mock.stopped.set)
-        ready(mock)
-        heard = 0
-        while not mock.stopped.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(mock.stopped.wait(), min(5.0, idle / 2))
-            accepted = sum(200 <= entry["status"] < 300 for entry in mock.courier.log)
-            if accepted != heard:
-                heard, mock.touched = accepted, monotonic()
-            if monotonic() - mock.touched > idle:
-                return
+        with _signals(mock.stopped.set):
+            ready(mock)
+            await _idle(mock, idle)
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    loop, names = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
+    for name in names:
+        loop.add_signal_handler(name, stop)
+    try:
+        yield
+    finally:
+        for name in names:
+            loop.remove_signal_handler(name)
+
+
+async def _idle(mock: Mock, most: float) -> None:
+    """Until the mock is stopped, or nobody has asked it anything or taken a webhook for so many seconds."""
+    while not mock.stopped.is_set() and monotonic() - max(mock.touched, mock.courier.heard) <= most:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(mock.stopped.wait(), min(5.0, most / 2))

@@ -11,35 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, time
-from typing import Any, Protocol
+from typing import Any
 
 from core.sdk.cast import CALLERS, CAST, OFFICE_PHONE, ORGANIZATIONS
+from core.sdk.simulator import Push, Simulator
 from core.sdk.story import CYCLE, STRIDE, Beat, beats, guest, opening
 
 _SLEPT = 30.0  # seconds without a tick after which the machine has slept: the story goes on from where it was
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """One webhook request that a source sends. `body` is what `Simulator.sign` turns into bytes; `forged`: sign it
-    wrongly. `subject` and `kind` are for the log: the object's id, the source's name of the event."""
-
-    subject: str
-    body: Any
-    kind: str = ""
-    forged: bool = False
-
-
-class World(Protocol):
-    """What a player needs of a simulator. `apply` changes the world and says which webhooks go out."""
-
-    @property
-    def seed(self) -> int: ...
-
-    @property
-    def name(self) -> str: ...
-
-    def apply(self, beat: Beat, now_ms: int) -> Sequence[Push]: ...
 
 
 class Clock:
@@ -81,7 +59,9 @@ class Player:
     Nothing here waits: times are compared with the clock when a method is called.
     """
 
-    def __init__(self, world: World, clock: Clock, pace: float, state: Path | None, cycle: int | None = None) -> None:
+    def __init__(
+        self, world: Simulator, clock: Clock, pace: float, state: Path | None, cycle: int | None = None
+    ) -> None:
         self.world, self.clock, self.pace = world, clock, pace
         self.rings = 0
         self.pending: set[int] = set()
@@ -177,7 +157,8 @@ class Player:
         if self._state is None:
             return
         kept = {
-            "seed": self.world.seed, "n": self.n, "rings": self.rings, "pending": sorted(self.pending),
+            "seed": self.world.seed, "epoch": self._epoch, "n": self.n, "rings": self.rings,
+            "pending": sorted(self.pending),
             "segments": [[part.n, part.time, part.at, part.pace] for part in self._segments],
             "extras": self._extras, "planned": self._planned,
         }  # fmt: skip
@@ -189,21 +170,22 @@ class Player:
     def _begin(self) -> None:
         self._story: Iterator[Beat] = beats(self.world.seed)
         self._next = next(self._story)
-        now = self.clock.now()
-        self._segments = [Segment(self.n, now, self._next.cycle * CYCLE, self.pace)]
-        self._open(now)
+        self._epoch = self.clock.now()
+        self._segments = [Segment(self.n, self._epoch, self._next.cycle * CYCLE, self.pace)]
+        self._open()
 
-    def _open(self, epoch: int) -> None:
+    def _open(self) -> None:
         for beat in opening(self.world.seed):
             if beat.vendor == self.world.name:
-                self.world.apply(beat, epoch + int(beat.at * 1000))
+                self.world.apply(beat, self._epoch + int(beat.at * 1000))
 
     def _restore(self, saved: dict[str, Any], cycle: int | None) -> None:
         segments = [Segment(*part) for part in saved["segments"]]
         pending = set(saved["pending"])
         self._story = beats(self.world.seed, segments[0].n)
         self._next = next(self._story)
-        self._open(segments[0].time)
+        self._epoch = saved["epoch"]
+        self._open()
         extras = iter([*saved["extras"], None])
         extra, index = next(extras), 0
         while True:
@@ -219,7 +201,7 @@ class Player:
         self.pending = {number for number, _ in self._restored}
         self._segments, self.rings = segments, saved["rings"]
         self._planned = [(at, kind, ref, data) for at, kind, ref, data in saved["planned"]]
-        self._restored += self._new_cycle(cycle if cycle is not None else saved["n"] // STRIDE + 1)
+        self._restored += self._new_cycle(max(cycle or 0, -(-saved["n"] // STRIDE)))
 
     def _new_cycle(self, cycle: int) -> Sequence[Queued]:
         found: list[Queued] = []

@@ -237,7 +237,9 @@ def _introduce(cycle: int) -> Iterator[Entry]:
     name = {"given": who.given, "family": who.family, "email": who.email}
     yield 45, "person.upsert", "hubspot", who.slug, {**name, "phone": who.phone, "owner": "jonas"}
     yield 47, "person.upsert", "intercom", who.slug, name
-    for index, given in ((0, who.couple_given[0]), (1, who.couple_given[1][0] + ".")):
+    first, second = who.couple_given
+    # With the other's initial: names that do not clash, so that only the two customer numbers tell them apart.
+    for index, given in ((0, first), (1, f"{second} {first[0]}.")):
         facts = {"given": given, "family": who.couple_family, "email": who.couple_email}
         yield 49 + index, "person.upsert", "intercom", who.couple[index], facts
     yield 51, "conversation.open", "intercom", f"v{cycle}.g", {

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "connectors/aircall/samples").glob("*.payload.json"))
 VENDOR = Path(os.environ.get("HUB_VENDOR_DATA", ROOT.parent / "shared/vendor-data")) / "telephony/aircall"
 needs_vendor_data = pytest.mark.skipif(not VENDOR.exists(), reason=f"no vendor data at {VENDOR}; set HUB_VENDOR_DATA")
-CONFIG = Config(type="aircall", **DEMO)  # type: ignore[arg-type]
+CONFIG = Config(type="aircall", **DEMO)
 NOW = datetime(2026, 1, 12, 7, tzinfo=UTC)
 MS = int(NOW.timestamp() * 1000)
 
@@ -127,8 +127,8 @@ def test_links_to_recordings_are_nowhere_in_events() -> None:
 
 # --- webhooks
 
+assert CONNECTOR.webhook is not None
 WEBHOOK = CONNECTOR.webhook
-assert WEBHOOK is not None
 
 
 def delivery(body: bytes) -> Delivery:

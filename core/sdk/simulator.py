@@ -1,0 +1,80 @@
+"""What a contract mock must offer, and what it says: the simulator's protocol and its pushes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+
+from core.sdk.story import Beat
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One webhook request that a source sends. `body` is what `Simulator.sign` turns into bytes; `forged`: sign it
+    wrongly. `subject` and `kind` are for the log: the object's id, the source's name of the event."""
+
+    subject: str
+    body: Any
+    kind: str = ""
+    forged: bool = False
+
+
+class Simulator(Protocol):
+    """One source's world with its API. `timeout` and `retries` are those of its webhooks, `limit` requests a minute."""
+
+    @property
+    def name(self) -> str:
+        """The vendor in the story's beats."""
+        ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def timeout(self) -> float: ...
+
+    @property
+    def retries(self) -> int: ...
+
+    @property
+    def limit(self) -> int: ...
+
+    def apply(self, beat: Beat, now_ms: int) -> Sequence[Push]:
+        """Changes the world as the beat says and returns the webhooks that go out; depends on its arguments alone.
+
+        Only beats of this vendor come; unknown kinds change nothing. What the opening's beats return is dropped:
+        backfills find it.
+        """
+        ...
+
+    def routes(self) -> Sequence[web.RouteDef]: ...
+
+    def authorized(self, request: web.Request) -> bool: ...
+
+    def sign(self, push: Push, target: str, now: datetime) -> tuple[str, dict[str, str], bytes]:
+        """The URL, headers and body of one attempt; `push.forged`: as somebody without the secret would."""
+        ...
+
+    def failure(self, status: int) -> Any:
+        """The source's own JSON body for an error that the kit answers (401, 429, 500)."""
+        ...
+
+    def rate_headers(self, limit: int, remaining: int, reset_seconds: int, now_ms: int) -> Mapping[str, str]:
+        """`now_ms` is the machine's time, whatever the mock's clock says: who is limited really waits."""
+        ...
+
+    def counts(self) -> Mapping[str, int]:
+        """Live objects by kind."""
+        ...
+
+    def truth(self) -> Mapping[str, Any]:
+        """All live objects: {kind: {id: object}}."""
+        ...
+
+
+def answer(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON."""
+    return web.Response(body=orjson.dumps(data), status=status, content_type="application/json", headers=headers)
