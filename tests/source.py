@@ -192,6 +192,10 @@ class Source:
         if failing is not None:
             made = failing(request)
             return await made if asyncio.iscoroutine(made) else made
+        return self.regular(request, self.bodies[-1])
+
+    def regular(self, request: web.Request, body: Any) -> web.Response:
+        """What it answers when it is well."""
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.json_response({}, status=401)
         match request.path:
@@ -203,7 +207,7 @@ class Source:
                 more = end < len(self.people)
                 return web.json_response({"people": self.people[after:end], "next": end, "more": more})
             case "/batch":
-                wanted = set(self.bodies[-1]["ids"])
+                wanted = set(body["ids"])
                 return web.json_response({"people": [one for one in self.people if str(one["id"]) in wanted]})
         return web.json_response({}, status=404)
 

@@ -21,7 +21,6 @@ __all__ = ["Board", "Client", "Intake", "Outcome", "Pace", "Patience", "Report",
 
 Report = Callable[[str, dict[str, Any]], Awaitable[None]]
 
-REPORT_EVERY = 2.0  # seconds between two looks at what has changed
 REPORT_ANYWAY = 15  # looks after which a document is reported again, so that one sees who is alive
 
 
@@ -54,13 +53,13 @@ async def run(
             rooms.create_task(learn(tools), name="accounts")
             rooms.create_task(Hydrator(tools).run(), name="hydrate")
             rooms.create_task(Poller(tools).run(), name="poll")
-            rooms.create_task(_report(board, connections, report), name="report")
+            rooms.create_task(_report(board, connections, report, tools.pace.report), name="report")
             async with listening(listener, server) as address:
                 started(address)
                 await asyncio.Event().wait()
 
 
-async def _report(board: Board, connections: Mapping[str, Connection], report: Report) -> None:
+async def _report(board: Board, connections: Mapping[str, Connection], report: Report, every: float) -> None:
     last: dict[str, tuple[dict[str, Any], int]] = {}
     look = 0
     while True:
@@ -75,4 +74,4 @@ async def _report(board: Board, connections: Mapping[str, Connection], report: R
                 continue  # who keeps the documents says for himself that he is down
             last[name] = (document, look)
         look += 1
-        await asyncio.sleep(REPORT_EVERY)
+        await asyncio.sleep(every)

@@ -48,6 +48,11 @@ class Hydrator:
         self._heads: dict[int, int] = {}
         self._committed: dict[int, int] = {}
 
+    @property
+    def waiting(self) -> int:
+        """How many objects are to be fetched, as far as they are not still on the bus."""
+        return sum(len(it.lane.waiting) + len(it.lane.flying) for it in self._fetching.values())
+
     async def run(self) -> None:
         try:
             async with self._tools.bus.subscribe([HINTS], GROUP) as subscription:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 class Pace:
     """Waits in seconds. `most_lag`: events that process may lag behind while polls go on; `settle`: how long after a
     change an object may still read old (DESIGN: 2 s); `rest` and `longest_rest`: after what trying again can hardly
-    help."""
+    help; `report`: between two looks at what has changed."""
 
     most_lag: int = 5_000
     look: float = 1.0
@@ -29,6 +29,7 @@ class Pace:
     longest: float = 60.0
     rest: float = 60.0
     longest_rest: float = 3600.0
+    report: float = 1.0
 
 
 class Backoff:
@@ -80,7 +81,10 @@ async def patiently(work: Callable[[], Awaitable[T]]) -> T:
         retry=tenacity.retry_if_exception_type(TransientError),
         wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5.0, jitter=0.2),
     )
-    return await retrying(work)
+    async for attempt in retrying:
+        with attempt:
+            return await work()
+    raise AssertionError("it retries for ever")
 
 
 async def live_first(lag: Lag, pace: Pace) -> None:
