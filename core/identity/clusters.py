@@ -4,7 +4,7 @@ Persons are numbered from 0, clusters by one of their persons; nothing depends o
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from typing import NamedTuple
 
 from core.identity.blocks import between, connected
@@ -34,7 +34,7 @@ class Cluster:
 
     def clashes(self, other: "Cluster") -> bool:
         """Whether both have names, and no two of them fit."""
-        return bool(self.names and other.names) and all(clash(a, b) for a in self.names for b in other.names)
+        return any(_clashing((self.names, other.names)))
 
     def unequal(self, other: "Cluster") -> bool:
         """Whether two persons carry ids in one namespace and have none in common."""
@@ -99,8 +99,9 @@ class Clusters:
         return [Proposal(by, tuple(sorted(group))) for group in groups.values() if len(group) > 1]
 
     def any_clash(self, clusters: Iterable[int]) -> bool:
-        """Whether the names of any two clash."""
-        return any(self.all[a].clashes(self.all[b]) for a, b in combinations(clusters, 2))
+        """Whether all names of one clash with all names of another."""
+        # Those of equal names are looked at once: most have few names between them.
+        return any(_clashing({self.all[cluster].names for cluster in clusters}))
 
     def refuse(self, by: str, reason: str) -> None:
         self.refused[by] = min(self.refused.get(by, reason), reason, key=_gravity)
@@ -128,11 +129,7 @@ class Clusters:
     def _dropped(self, proposals: Sequence[Proposal], but_not: Collection[str]) -> dict[Proposal, str]:
         """The proposals on any path between two clusters that must not meet, with the gravest reason."""
         clusters = sorted({cluster for proposal in proposals for cluster in proposal.clusters})
-        ends: dict[str, list[tuple[int, int]]] = {}
-        apart = {(self.home[a], self.home[b]) for a, b in self.differ}
-        for a, b in combinations(clusters, 2):
-            if reason := self._apart(a, b, apart, but_not):
-                ends.setdefault(reason, []).append((a, b))
+        ends = self._ends(clusters, but_not)
         if not ends:
             return {}
         number = {cluster: at for at, cluster in enumerate(clusters)}
@@ -148,12 +145,21 @@ class Clusters:
                     dropped.setdefault(proposals[vertex - len(clusters)], reason)
         return dropped
 
-    def _apart(self, a: int, b: int, differ: set[tuple[int, int]], but_not: Collection[str]) -> str | None:
-        if (a, b) in differ or (b, a) in differ:
-            return DIFFER
-        if IDS in but_not and self.all[a].unequal(self.all[b]):
-            return IDS
-        return NAMES if NAMES in but_not and self.all[a].clashes(self.all[b]) else None
+    def _ends(self, clusters: Sequence[int], but_not: Collection[str]) -> dict[str, list[tuple[int, int]]]:
+        """The pairs that must not meet, by reason."""
+        ends: dict[str, list[tuple[int, int]]] = {}
+        if self.differ:
+            apart = {(self.home[a], self.home[b]) for a, b in self.differ}
+            ends[DIFFER] = [pair for pair in apart if pair[0] in clusters and pair[1] in clusters]
+        if IDS in but_not:
+            carrying = [cluster for cluster in clusters if self.all[cluster].ids]
+            ends[IDS] = [(a, b) for a, b in combinations(carrying, 2) if self.all[a].unequal(self.all[b])]
+        if NAMES in but_not:
+            named: dict[frozenset[str], list[int]] = {}
+            for cluster in clusters:
+                named.setdefault(self.all[cluster].names, []).append(cluster)
+            ends[NAMES] = [pair for a, b in _clashing(named) for pair in product(named[a], named[b])]
+        return {reason: pairs for reason, pairs in ends.items() if pairs}
 
     def _apply(self, accepted: Sequence[Proposal]) -> None:
         by: dict[int, str] = {}
@@ -177,6 +183,12 @@ class Clusters:
             self.all[numbers[0]] = whole
             for person in whole.members:
                 self.home[person] = numbers[0]
+
+
+def _clashing(names: Iterable[frozenset[str]]) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
+    for one, two in combinations(names, 2):
+        if one and two and all(clash(a, b) for a in one for b in two):
+            yield one, two
 
 
 def _gravity(reason: str) -> int:
