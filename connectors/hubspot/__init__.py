@@ -2,7 +2,8 @@
 
 from connectors.hubspot.account import account
 from connectors.hubspot.config import HOST, Config
-from connectors.hubspot.hydrate import BATCH, hydrate
+from connectors.hubspot.hydrate import hydrate
+from connectors.hubspot.labels import BATCH
 from connectors.hubspot.normalize import normalize
 from connectors.hubspot.poll import STREAMS
 from connectors.hubspot.webhook import INSTRUCTIONS, split, verify

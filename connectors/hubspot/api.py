@@ -147,7 +147,8 @@ class Api:
                 result["paging"] = {"next": {"after": str(begin + self.association_page)}}
             if part:
                 results.append(result)
-        return answer({"status": "COMPLETE", "results": results})
+        moment = from_ms(now(request))
+        return answer({"status": "COMPLETE", "results": results, "startedAt": moment, "completedAt": moment})
 
     async def _owners(self, request: web.Request) -> web.Response:
         query = request.query

@@ -4,6 +4,7 @@ A property that a portal does not have is passed over by HubSpot. Names marked U
 could read; without them a field stays unset.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,11 @@ class Kind:
     def known(self) -> frozenset[str]:
         """Properties that have a place in the schema, or are HubSpot's own bookkeeping: the rest are attributes."""
         return frozenset({*self.properties, "hs_object_id", "createdate", "lastmodifieddate"})
+
+    def stage(self, properties: Mapping[str, Any]) -> tuple[str, str]:
+        """(pipeline, stage), by which a pipeline's labels are found."""
+        names = ("pipeline", "dealstage") if self.name == "deal" else ("hs_pipeline", "hs_pipeline_stage")
+        return str(properties.get(names[0])), str(properties.get(names[1]))
 
     def asked(self, config: Config) -> list[str]:
         """All properties to ask for."""

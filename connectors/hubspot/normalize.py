@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from connectors.hubspot.hydrate import listed
 from connectors.hubspot.kinds import KINDS, closed
+from connectors.hubspot.labels import owner_name
 from connectors.hubspot.webhook import merged_into
 from core.sdk import Maker, NormalizeError, Payload, from_iso, from_ms, plain, to_ms
 from schemas.entities import (
@@ -109,7 +110,7 @@ def _contact(payload: Payload, row: Properties, properties: Properties) -> Field
         "organizations": _organizations(payload, row, properties.get("associatedcompanyid")),
         "language": properties.get("hs_language") or None,
         "country": properties.get("hs_country_region_code") or None,
-        "owner": _reference(payload, "owner", properties.get("hubspot_owner_id")),
+        "owner": _owned(payload, row),
         "customer_since": _time(properties.get("hs_lifecyclestage_customer_date")),
         "consent": [Consent(channel="email", state="denied")] if denied else None,
     }
@@ -135,7 +136,7 @@ def _company(payload: Payload, row: Properties, properties: Properties) -> Field
         "name": properties.get("name") or None,
         "domains": [domain for domain in domains if domain],
         "parent": _reference(payload, "company", properties.get("hs_parent_company_id")),
-        "owner": _reference(payload, "owner", properties.get("hubspot_owner_id")),
+        "owner": _owned(payload, row),
         "source_state": properties.get("lifecyclestage") or None,
     }
 
@@ -152,7 +153,7 @@ def _deal(payload: Payload, row: Properties, properties: Properties) -> Fields:
         "source_state": stage.get("label") or stage_id or None,
         "pipeline": _reference(payload, "pipeline", pipeline_id, stage.get("pipeline")),
         "stage": _reference(payload, "stage", stage_id, stage.get("label")),
-        "owner": _reference(payload, "owner", properties.get("hubspot_owner_id")),
+        "owner": _owned(payload, row),
         "closes_at": _time(properties.get("closedate")),
         "parties": _parties(payload, row),
     }
@@ -180,7 +181,7 @@ def _ticket(payload: Payload, row: Properties, properties: Properties) -> Fields
         "status": "closed" if ended else "open",
         "source_state": stage.get("label") or stage_id or None,
         "priority": PRIORITIES.get(properties.get("hs_ticket_priority") or ""),
-        "assignee": _reference(payload, "owner", properties.get("hubspot_owner_id")),
+        "assignee": _owned(payload, row),
         "solved_at": _time(properties.get("closed_date")) if ended else None,
         "tags": listed(properties.get("hs_ticket_category")) or None,
         "parties": _parties(payload, row),
@@ -197,7 +198,7 @@ def _task(payload: Payload, row: Properties, properties: Properties) -> Fields:
         "source_state": status or None,
         "due_at": _time(properties.get("hs_timestamp")),
         "done_at": _time(properties.get("hs_task_completion_date")) if state == "done" else None,
-        "assignee": _reference(payload, "owner", properties.get("hubspot_owner_id")),
+        "assignee": _owned(payload, row),
         "parties": _parties(payload, row),
     }
 
@@ -213,10 +214,9 @@ FIELDS: dict[str, Callable[[Payload, Properties, Properties], Fields]] = {
 
 def _owner(payload: Payload) -> Event:
     row = payload.data
-    name = " ".join(filter(None, (row.get("firstName"), row.get("lastName"))))
     teams = [_reference(payload, "team", team["id"], team.get("name")) for team in row.get("teams") or ()]
     fields: Fields = {
-        "name": name or row.get("email") or None,
+        "name": owner_name(row) or None,
         "email": row.get("email") or None,
         "teams": teams,
         "source_state": "archived" if row.get("archived") else None,
@@ -259,7 +259,11 @@ def _organizations(payload: Payload, row: Properties, primary: str | None) -> li
     if found is None:
         return None
     members = [
-        Membership(key=MAKER.key(payload, "company", item["id"]), primary=item["primary"] or item["id"] == primary)
+        Membership(
+            key=MAKER.key(payload, "company", item["id"]),
+            name=item.get("name"),
+            primary=item["primary"] or item["id"] == primary,
+        )
         for item in found
     ]
     return sorted(members, key=lambda member: (not member.primary, member.key))
@@ -276,6 +280,10 @@ def _parties(payload: Payload, row: Properties) -> list[Party] | None:
 def _associated(row: Properties, type: str) -> list[dict[str, Any]] | None:
     associations = row.get("associations")
     return None if associations is None else associations.get(type, [])
+
+
+def _owned(payload: Payload, row: Properties) -> Reference | None:
+    return _reference(payload, "owner", row["properties"].get("hubspot_owner_id"), row.get("owner_name"))
 
 
 def _reference(payload: Payload, kind: str, id: Any, name: str | None = None) -> Reference | None:

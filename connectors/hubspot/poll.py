@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import Any
 
 from connectors.hubspot.config import Config
-from connectors.hubspot.hydrate import BATCH, Row, Stages, chunks, completed, read, stages_of
+from connectors.hubspot.hydrate import completed, read
 from connectors.hubspot.kinds import KINDS, Kind, closed
+from connectors.hubspot.labels import BATCH, Labels, Row, Stages, ask, chunks, following
 from core.sdk import Hint, Http, Page, Payload, Stream, from_iso, to_ms
 
 LIST_PAGE = 100
@@ -30,45 +31,46 @@ def objects(kind: Kind) -> Poll:
 
     async def poll(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
         now = _now(http)
-        stages = await stages_of(http, config, kind)
+        labels = Labels(http, config)
         if cursor is None:
             cursor = {"walk": "", "upper": now}
         if "since" in cursor:
             cursor = {"lower": cursor["since"] - _ms(LOOK_BACK), "upper": now, "last": "0"}
         pages = _walk if "walk" in cursor else _search
-        async for page in pages(http, config, account, kind, stages, cursor):
+        async for page in pages(http, config, account, kind, labels, cursor):
             yield page
 
     return poll
 
 
 async def _walk(
-    http: Http, config: Config, account: str, kind: Kind, stages: Stages, cursor: Cursor
+    http: Http, config: Config, account: str, kind: Kind, labels: Labels, cursor: Cursor
 ) -> AsyncIterator[Page]:
     begin = cursor["upper"] - _ms(config.since) if kind.activity else 0
     asked = {"properties": ",".join(kind.asked(config))} | ({"associations": kind.to} if kind.to else {})
     while "walk" in cursor:
         started, rows, after = await _list(http, config, kind, cursor["walk"], asked)
-        wanted = [_associated(kind, row) for row in rows if modified(row) >= begin or _open(row, stages)]
+        stages = await labels.stages(kind)
+        wanted = [_associated(kind, row) for row in rows if modified(row) >= begin or _open(kind, row, stages)]
         payloads = [
             Payload(kind.name, row, account, pushed=False, received=started)
-            for row in await completed(http, config, kind, wanted, stages)
+            for row in await completed(http, config, kind, wanted, labels)
         ]
         cursor = {"walk": after, "upper": cursor["upper"]} if after else {"since": cursor["upper"]}
         yield Page(payloads, cursor)
 
 
 async def _search(
-    http: Http, config: Config, account: str, kind: Kind, stages: Stages, cursor: Cursor
+    http: Http, config: Config, account: str, kind: Kind, labels: Labels, cursor: Cursor
 ) -> AsyncIterator[Page]:
     while "last" in cursor:
-        response = await http.request("POST", config.path("search", type=kind.plural), json=query(kind, cursor))
+        response = await ask(http, "POST", config.path("search", type=kind.plural), json=query(kind, cursor))
         rows: list[Row] = response.data["results"]
         hints = {str(row["id"]): Hint(kind.name, str(row["id"]), modified(row)) for row in rows}
         payloads = [
             payload
             for ids in chunks(hints, BATCH)
-            async for payload in read(http, config, account, kind, {id: hints[id] for id in ids}, stages)
+            async for payload in read(http, config, account, kind, {id: hints[id] for id in ids}, labels)
         ]
         full = len(rows) == SEARCH_PAGE
         cursor = {**cursor, "last": str(rows[-1]["id"])} if full else {"since": cursor["upper"]}
@@ -126,13 +128,13 @@ async def owners(http: Http, config: Config, account: str, cursor: Cursor | None
         cursor = {"archived": "false", "walk": "", "lower": cursor["since"] - _ms(LOOK_BACK), "upper": now}
     while "walk" in cursor:
         asked: dict[str, str | int] = {"limit": LIST_PAGE, "archived": cursor["archived"], **_after(cursor["walk"])}
-        response = await http.get(config.path("owners"), **asked)
+        response = await ask(http, "GET", config.path("owners"), params=asked)
         payloads = [
             Payload("owner", row, account, pushed=False, received=response.started)
             for row in response.data["results"]
             if modified(row) >= cursor["lower"]
         ]
-        if after := _next(response.data):
+        if after := following(response.data):
             cursor = {**cursor, "walk": after}
         elif cursor["archived"] == "false":
             cursor = {**cursor, "archived": "true", "walk": ""}
@@ -157,8 +159,9 @@ async def _list(
     http: Http, config: Config, kind: Kind, after: str, asked: dict[str, str]
 ) -> tuple[int, list[Row], str]:
     """When the request started, the rows, and after what to go on (empty: this was the last page)."""
-    response = await http.get(config.path("list", type=kind.plural), limit=LIST_PAGE, **asked, **_after(after))
-    return response.started, response.data["results"], _next(response.data)
+    params: dict[str, str | int] = {"limit": LIST_PAGE, **asked, **_after(after)}
+    response = await ask(http, "GET", config.path("list", type=kind.plural), params=params)
+    return response.started, response.data["results"], following(response.data)
 
 
 def _associated(kind: Kind, row: Row) -> Row:
@@ -177,20 +180,12 @@ def _associated(kind: Kind, row: Row) -> Row:
     return {**rest, "associations": {kind.to: [{"id": id, "primary": primary} for id, primary in found.items()]}}
 
 
-def _open(row: Row, stages: Stages) -> bool:
+def _open(kind: Kind, row: Row, stages: Stages) -> bool:
     """Whether a deal, ticket or task is still to be done: then it counts, however old it is."""
-    properties = row["properties"]
-    if "hs_task_status" in properties:
-        return properties["hs_task_status"] not in ("COMPLETED", "DELETED")
-    staged = (
-        str(properties.get("pipeline") or properties.get("hs_pipeline")),
-        str(properties.get("dealstage") or properties.get("hs_pipeline_stage")),
-    )
-    return staged in stages and not closed(stages[staged]["metadata"])
-
-
-def _next(data: dict[str, Any]) -> str:
-    return str(((data.get("paging") or {}).get("next") or {}).get("after") or "")
+    if kind.name == "task":
+        return row["properties"].get("hs_task_status") not in ("COMPLETED", "DELETED")
+    stage = stages.get(kind.stage(row["properties"]))
+    return stage is not None and not closed(stage["metadata"])
 
 
 def _after(after: str) -> dict[str, str]:

@@ -1,0 +1,101 @@
+"""What HubSpot's ids are called: stages, owners, companies. Objects carry ids alone, people read names."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from connectors.hubspot.config import Config
+from connectors.hubspot.kinds import KINDS, Kind
+from core.sdk import Http, PermanentError, Response, TransientError
+
+BATCH = 100  # HubSpot's limit for a batch read
+BUSY = {423: 2, 477: 3600}  # locked; portal is being moved: seconds to wait where the answer does not say
+
+Row = dict[str, Any]
+Stages = Mapping[tuple[str, str], dict[str, Any]]  # (pipeline, stage) to labels and what the stage means
+
+
+async def ask(
+    http: Http, method: str, path: str, *, params: Mapping[str, str | int] | None = None, json: Any = None
+) -> Response:
+    """One request; HubSpot's own statuses for "later" raise TransientError."""
+    with _patient():
+        return await http.request(method, path, params=params, json=json)
+
+
+class Labels:
+    """Asked for when they are needed, each once for as long as this lives: one poll or one batch of hints."""
+
+    def __init__(self, http: Http, config: Config) -> None:
+        self._http, self._config = http, config
+        self._stages: dict[str, Stages] = {}
+        self._owners: dict[str, str] = {}
+        self._companies: dict[str, str] = {}
+
+    async def stages(self, kind: Kind) -> Stages:
+        """Empty where the kind stands in no pipeline."""
+        if kind.staged and kind.name not in self._stages:
+            answer = await ask(self._http, "GET", self._config.path("pipelines", type=kind.plural))
+            self._stages[kind.name] = {
+                (str(pipeline["id"]), str(stage["id"])): {
+                    "pipeline": pipeline.get("label"),
+                    "label": stage.get("label"),
+                    "metadata": stage.get("metadata") or {},
+                }
+                for pipeline in answer.data["results"]
+                for stage in pipeline["stages"]
+            }
+        return self._stages.get(kind.name, {})
+
+    async def owners(self, ids: set[str]) -> Mapping[str, str]:
+        """Names by id, of those who have left, too. There is no way to ask for some: the list comes whole."""
+        for archived in ("false", "true"):
+            after = ""
+            while ids - self._owners.keys():
+                params = {"limit": 100, "archived": archived} | ({"after": after} if after else {})
+                answer = await ask(self._http, "GET", self._config.path("owners"), params=params)
+                self._owners |= {str(owner["id"]): owner_name(owner) for owner in answer.data["results"]}
+                if not (after := following(answer.data)):
+                    break
+        self._owners |= dict.fromkeys(ids - self._owners.keys(), "")  # known to nobody any more
+        return self._owners
+
+    async def companies(self, ids: set[str]) -> Mapping[str, str]:
+        """Names by id."""
+        path = self._config.path("batch", type=KINDS["company"].plural)
+        for part in chunks(sorted(ids - self._companies.keys()), BATCH):
+            json = {"properties": ["name"], "inputs": [{"id": id} for id in part]}
+            answer = await ask(self._http, "POST", path, json=json)
+            self._companies |= dict.fromkeys(part, "")
+            self._companies |= {str(row["id"]): row["properties"].get("name") or "" for row in answer.data["results"]}
+        return self._companies
+
+
+def owner_name(owner: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (owner.get("firstName"), owner.get("lastName")))) or owner.get("email") or ""
+
+
+def following(data: Mapping[str, Any]) -> str:
+    """What to ask for the next page with; empty on the last one."""
+    return str(((data.get("paging") or {}).get("next") or {}).get("after") or "")
+
+
+def chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of at most `size`."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    try:
+        yield
+    except PermanentError as error:
+        if error.status not in BUSY:
+            raise
+        asked = error.headers.get("retry-after", "")
+        wait = int(asked) if asked.isdigit() else BUSY[error.status]
+        raise TransientError(str(error), retry_after=timedelta(seconds=wait)) from error
