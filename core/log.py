@@ -106,7 +106,8 @@ def _anywhere(text: str) -> str:
 
 def _blot_phone(found: re.Match[str]) -> str:
     digits = sum(character.isdigit() for character in found[0])
-    return BLOT if 7 <= digits <= 15 else found[0]
+    fewest = 10 if digits == len(found[0]) else 7  # offsets and counts are shorter than numbers written in one run
+    return BLOT if fewest <= digits <= 15 else found[0]
 
 
 def _personal() -> Iterable[str]:

@@ -63,6 +63,8 @@ def test_secrets_are_blotted_out_by_their_name(key: str) -> None:
         ("cannot call +1 202 555 0143 now", "cannot call [redacted] now"),
         ("cannot call (202) 555-0143 now", "cannot call [redacted] now"),
         ("cannot call 2025550143.", "cannot call [redacted]."),
+        ("cannot call 555-0143 now", "cannot call [redacted] now"),
+        ("offset 123456789 is out of range", "offset 123456789 is out of range"),
         ("at 2026-11-22T10:00:00 from 192.168.100.200", "at 2026-11-22T10:00:00 from 192.168.100.200"),
         ("hubspot/12345678/contact/90112345", "hubspot/12345678/contact/90112345"),
         ("401 for Bearer pat-na1-0000-1111", "401 for Bearer [redacted]"),
