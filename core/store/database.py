@@ -59,8 +59,8 @@ class Database(Protocol):
         """Ring the bell from now on for other processes' commits, too; further calls change nothing."""
         ...
 
-    def match(self, words: Sequence[str], *, every: bool) -> str:
-        """The dialect's full text query: every word begins one of the text's words, or any of them is one."""
+    def match(self, words: Sequence[str]) -> str:
+        """The dialect's full text query: every word begins one of the text's words."""
         ...
 
     def words(self, text: str) -> str:
@@ -93,8 +93,8 @@ class Statements:
     evidence: str  # among persons
     drop_evidence: Put
     put_evidence: Put
-    holders: str  # each identifier: (identifier, person)
-    activities: str  # each person: recent, open
+    holders: str  # each identifier: (identifier, person), those by evidence and as many implied ones
+    activities: str  # each person: recent, open; an activity may come twice
     timeline: str  # each person: before at, before object, limit
     customers: str  # among
     heads: str  # among
@@ -110,6 +110,6 @@ class Statements:
     put_offset: Put
     set_dead: str  # among
     search: str  # query, below seq, limit
-    articles: str  # query, limit
+    articles: str  # among words: limit
     full_objects: str  # among
     notify: str | None = None

@@ -21,6 +21,7 @@ from core.store.database import Database
 from core.store.writing import Transaction, to_activities, to_persons
 
 _HOLDERS = 200
+_MOST_WORDS = 30  # of a query
 _HUB = "SELECT generation, seq, fold_revision, kind, secret FROM hub"
 _CUSTOMER = 'c.id, c.seq, c.status, c."into", c.hash, c.record, c.search, c.cause, c.identity'
 _DEAD = "SELECT id, connection, stage, reason, payload, at, state, times FROM dead"
@@ -109,7 +110,7 @@ class DatabaseStore:
     async def by_identifier(self, identifier: str) -> list[PersonRow]:
         async with self._database.reading() as session:
             pairs = await session.each(self._sql.holders, [identifier], _HOLDERS)
-            return to_persons(await session.among(self._sql.persons, [person for _, person in pairs]))
+            return to_persons(await session.among(self._sql.persons, [person for _, person in pairs][:_HOLDERS]))
 
     async def persons_by_key(self, keys: Sequence[str]) -> list[PersonRow]:
         return to_persons(await self._among(self._sql.persons, keys))
@@ -118,7 +119,7 @@ class DatabaseStore:
         return to_persons(await self._among(self._sql.persons_of, [customer]))
 
     async def search(self, words: str, limit: int, after: str = "") -> list[CustomerRow]:
-        found = folding.distinct([words])
+        found = folding.distinct([words])[:_MOST_WORDS]
         if words.strip() and not found:
             return []  # nothing but signs
         async with self._database.reading() as session:
@@ -127,7 +128,7 @@ class DatabaseStore:
                 last = await session.rows("SELECT seq FROM customer WHERE id = ?", after)
                 below = last[0][0] if last else -1
             if found:
-                query = self._database.match(found, every=True)
+                query = self._database.match(found)
                 return [CustomerRow._make(row) for row in await session.rows(self._sql.search, query, below, limit)]
             rows = await session.rows(
                 f"SELECT {_CUSTOMER} FROM customer c WHERE c.status = 'live' AND c.seq < ? ORDER BY c.seq DESC LIMIT ?",
@@ -150,11 +151,8 @@ class DatabaseStore:
         return [ObjectRow._make(row) for row in await self._among(self._sql.full_objects, keys)]
 
     async def articles(self, words: Sequence[str], limit: int) -> list[ObjectRow]:
-        found = folding.distinct(words)
-        if not found:
-            return []
-        query = self._database.match(found, every=False)
-        return [ObjectRow._make(row) for row in await self._rows(self._sql.articles, query, limit)]
+        found = folding.distinct(words)[:_MOST_WORDS]
+        return [ObjectRow._make(row) for row in await self._among(self._sql.articles, found, limit)]
 
     async def verified_articles(self) -> int:
         ((count,),) = await self._rows("SELECT count(*) FROM article WHERE verified")

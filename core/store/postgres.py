@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import hashlib
+import select
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -10,7 +11,7 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Format, TransactionStatus
+from psycopg.pq import ConnStatus, Format, TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper
 
 from core.errors import ConfigError, PermanentError, TransientError
@@ -27,7 +28,7 @@ _CONNECT_SECONDS = 10
 _FRESH_SECONDS = 1.0  # a connection that lay idle for longer is tried before it is used
 # The hot statements are made for their indexes. Which way they go must not hang on statistics: a bulk load has none
 # yet, and a plan that was made for an empty table would be kept.
-_SETTINGS = {
+SETTINGS = {
     "jit": "off",
     "synchronous_commit": "on",
     "idle_in_transaction_session_timeout": "60s",
@@ -36,6 +37,7 @@ _SETTINGS = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_sort": "off",  # rather along an index that has the order than all rows of a person, sorted
 }
 
 
@@ -78,7 +80,12 @@ class _Session:
 
     async def usable(self) -> bool:
         """Whether it answers: a server that restarted is met here rather than in the middle of a batch."""
-        if time.monotonic() - self._used < _FRESH_SECONDS:
+        pgconn = self._connection.pgconn
+        if pgconn.status != ConnStatus.OK:
+            return False
+        # An idle connection that has something to say says good-bye.
+        quiet = not select.select([pgconn.socket], [], [], 0)[0]
+        if quiet and time.monotonic() - self._used < _FRESH_SECONDS:
             return True
         try:
             await self._connection.execute("SELECT 1")
@@ -126,7 +133,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str, schema: str | None, patience: float) -> None:
         self.bell = Bell()
-        self._options = _options(url, schema, {**_SETTINGS, "lock_timeout": f"{round(patience * 1000)}ms"})
+        self._options = _options(url, schema, {**SETTINGS, "lock_timeout": f"{round(patience * 1000)}ms"})
         self._channel = f"hub_{_number(schema) % 2**32:08x}"
         self.statements = dataclasses.replace(STATEMENTS, notify=f'NOTIFY "{self._channel}"')
         self._lock = asyncio.Lock()
@@ -178,8 +185,8 @@ class PostgresDatabase:
             finally:
                 self._writer = self._writer if self._writer and self._writer.clean() else None
 
-    def match(self, words: Sequence[str], *, every: bool) -> str:
-        return folding.ts_query(words, every=every)
+    def match(self, words: Sequence[str]) -> str:
+        return folding.ts_query(words)
 
     def words(self, text: str) -> str:
         return folding.vector(text)

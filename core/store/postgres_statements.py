@@ -76,7 +76,8 @@ STATEMENTS = Statements(
     persons_of=f"SELECT {_PERSON} FROM person WHERE customer {_KEYS}",
     aliases_to=f"SELECT {_PERSON} FROM person WHERE alias_of {_KEYS}",
     put_person=_upsert(tables.PERSON, _PERSON),
-    named=f"SELECT DISTINCT person FROM party WHERE live AND person {_KEYS}",
+    named="""SELECT k.person FROM unnest(?::text[]) k(person)
+        WHERE EXISTS (SELECT 1 FROM party p WHERE p.person = k.person AND p.live)""",
     drop_persons=f"DELETE FROM person WHERE key {_KEYS}",
     set_customer=Put(
         "person",
@@ -94,12 +95,11 @@ STATEMENTS = Statements(
     put_evidence=_upsert(tables.EVIDENCE, "person, identifier, class, former"),
     holders="""SELECT k.identifier, h.person FROM unnest(?::text[]) k(identifier), (SELECT ?) m(n) CROSS JOIN LATERAL (
             (SELECT person FROM evidence WHERE identifier = k.identifier ORDER BY person LIMIT n)
-            UNION (SELECT key FROM person WHERE implied = k.identifier ORDER BY key LIMIT n)
-            ORDER BY person LIMIT n) h""",
-    # Both inner queries walk an index from its end and stop.
+            UNION ALL (SELECT key FROM person WHERE implied = k.identifier ORDER BY key LIMIT n)) h""",
+    # Both inner queries walk an index from its end and stop; a plain UNION would sort all rows of the person.
     activities=f"""SELECT {_ACTIVITY} FROM unnest(?::text[]) k(person) CROSS JOIN LATERAL (
             (SELECT * FROM party WHERE person = k.person AND live ORDER BY at DESC, object DESC LIMIT ?)
-            UNION (SELECT * FROM party WHERE person = k.person AND live AND open ORDER BY at, object LIMIT ?)
+            UNION ALL (SELECT * FROM party WHERE person = k.person AND live AND open ORDER BY at, object LIMIT ?)
         ) p JOIN object o ON o.key = p.object""",
     timeline=f"""SELECT {_ACTIVITY} FROM unnest(?::text[]) k(person) CROSS JOIN LATERAL (
             SELECT * FROM party WHERE person = k.person AND live AND (at, object) < (?, ?)
@@ -130,12 +130,20 @@ STATEMENTS = Statements(
     ),
     put_offset=_upsert(tables.BUS_OFFSET, "topic, partition, next"),
     set_dead="WITH k AS (SELECT ?::text[] AS ids) UPDATE dead SET state = ? FROM k WHERE id = ANY (k.ids) RETURNING id",
-    search=f"""SELECT {_CUSTOMER} FROM customer_words w JOIN customer c ON c.id = w.customer
-        WHERE w.words @@ ?::tsquery AND c.seq < ? ORDER BY c.seq DESC LIMIT ?""",
-    # Rounding makes equals of what differs by a few words.
-    articles="""SELECT o.key, o.entity, o.parent, o.registers, o.card, o.text
-        FROM article a JOIN object o ON o.key = a.object CROSS JOIN (SELECT ?::tsquery AS query) q
-        WHERE a.words @@ q.query
-        ORDER BY round(ts_rank(a.words, q.query)::numeric, 3) DESC, a.verified DESC, o.key LIMIT ?""",
+    # The words first: the other way round, a rare word would walk through all customers.
+    search=f"""WITH w AS MATERIALIZED (SELECT customer FROM customer_words WHERE words @@ ?::tsquery)
+        SELECT {_CUSTOMER} FROM w CROSS JOIN LATERAL (SELECT * FROM customer WHERE id = w.customer OFFSET 0) c
+        WHERE c.seq < ? ORDER BY c.seq DESC LIMIT ?""",
+    # ts_rank knows nothing of rare and common words: the more articles have a word, the less it weighs. Rounding makes
+    # equals of what differs by a few words.
+    articles="""WITH found AS MATERIALIZED (
+            SELECT a.number, k.word::tsquery AS query, count(*) OVER (PARTITION BY k.word) AS having
+            FROM unnest(?::text[]) k(word) JOIN article a ON a.words @@ k.word::tsquery
+        ), ranked AS MATERIALIZED (
+            SELECT a.object, a.verified, sum(ts_rank(a.words, f.query, 1) / (1 + ln(f.having))) AS rank
+            FROM found f JOIN article a ON a.number = f.number GROUP BY a.number
+        )
+        SELECT o.key, o.entity, o.parent, o.registers, o.card, o.text FROM ranked r JOIN object o ON o.key = r.object
+        ORDER BY round(r.rank::numeric, 3) DESC, r.verified DESC, o.key LIMIT ?""",
     full_objects=f"SELECT key, entity, parent, registers, card, text FROM object WHERE key {_KEYS}",
 )

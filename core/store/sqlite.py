@@ -144,8 +144,8 @@ class SqliteDatabase:
             yield session
         self.bell.ring()
 
-    def match(self, words: Sequence[str], *, every: bool) -> str:
-        return folding.match_query(words, every=every)
+    def match(self, words: Sequence[str]) -> str:
+        return folding.match_query(words)
 
     def words(self, text: str) -> str:
         return folding.plain(text)

@@ -55,7 +55,8 @@ STATEMENTS = Statements(
     persons_of=f"SELECT {_PERSON} FROM person WHERE customer {_KEYS}",
     aliases_to=f"SELECT {_PERSON} FROM person WHERE alias_of {_KEYS}",
     put_person=_upsert(tables.PERSON, _PERSON),
-    named=f"SELECT DISTINCT person FROM party WHERE live AND person {_KEYS}",
+    named="""SELECT value FROM json_each(?)
+        WHERE EXISTS (SELECT 1 FROM party WHERE person = value AND live = true)""",
     drop_persons=f"DELETE FROM person WHERE key {_KEYS}",
     set_customer=Put("person", "UPDATE person SET customer = ?2 WHERE key = ?1", ("text", "text")),
     evidence=f"SELECT person, identifier, class, former FROM evidence WHERE person {_KEYS}",
@@ -63,13 +64,12 @@ STATEMENTS = Statements(
     put_evidence=_upsert(tables.EVIDENCE, "person, identifier, class, former"),
     holders="""SELECT ?1, person FROM (
             SELECT * FROM (SELECT person FROM evidence WHERE identifier = ?1 ORDER BY person LIMIT ?2)
-            UNION SELECT * FROM (SELECT key FROM person WHERE implied = ?1 ORDER BY key LIMIT ?2)
-            ORDER BY person LIMIT ?2)""",
+            UNION ALL SELECT * FROM (SELECT key FROM person WHERE implied = ?1 ORDER BY key LIMIT ?2))""",
     # CROSS JOIN fixes the order of the loops; both inner queries walk an index from its end and stop.
     activities=f"""SELECT {_ACTIVITY} FROM (
             SELECT * FROM (
                 SELECT * FROM party WHERE person = ?1 AND live = true ORDER BY at DESC, object DESC LIMIT ?2)
-            UNION SELECT * FROM (
+            UNION ALL SELECT * FROM (
                 SELECT * FROM party WHERE person = ?1 AND live = true AND open ORDER BY at, object LIMIT ?3)
         ) p CROSS JOIN object o ON o.key = p.object""",
     timeline=f"""SELECT {_ACTIVITY} FROM party p CROSS JOIN object o ON o.key = p.object
@@ -102,10 +102,11 @@ STATEMENTS = Statements(
             SELECT w.customer FROM customer_index CROSS JOIN customer_words w ON w.number = customer_index.rowid
             WHERE customer_index MATCH ?1
         ) w CROSS JOIN customer c ON c.id = w.customer WHERE c.seq < ?2 ORDER BY c.seq DESC LIMIT ?3""",
-    # bm25 is better the lower it is; rounding makes equals of what differs by a few words.
+    # bm25 is better the lower it is; rounding makes equals of what differs by a few words. The words hold no quotes.
     articles="""SELECT o.key, o.entity, o.parent, o.registers, o.card, o.text
         FROM article_index CROSS JOIN article a ON a.number = article_index.rowid
             CROSS JOIN object o ON o.key = a.object
-        WHERE article_index MATCH ?1 ORDER BY round(bm25(article_index), 3), a.verified DESC, o.key LIMIT ?2""",
+        WHERE article_index MATCH (SELECT group_concat('"' || value || '"', ' OR ') FROM json_each(?1))
+        ORDER BY round(bm25(article_index), 2), a.verified DESC, o.key LIMIT ?2""",
     full_objects=f"SELECT key, entity, parent, registers, card, text FROM object WHERE key {_KEYS}",
 )

@@ -54,11 +54,11 @@ def vector(text: str) -> str:
     return " ".join(f"'{word}':{','.join(map(str, where[:_MOST_POSITIONS]))}" for word, where in positions.items())
 
 
-def match_query(found: Sequence[str], *, every: bool) -> str:
-    """FTS5: every word begins a word, or (`every` False) any of the words."""
-    return " ".join(f'"{word}"*' for word in found) if every else " OR ".join(f'"{word}"' for word in found)
+def match_query(found: Sequence[str]) -> str:
+    """FTS5: every word begins a word."""
+    return " ".join(f'"{word}"*' for word in found)
 
 
-def ts_query(found: Sequence[str], *, every: bool) -> str:
-    """PostgreSQL: every word begins a word, or (`every` False) any of the words."""
-    return " & ".join(f"'{word}':*" for word in found) if every else " | ".join(f"'{word}'" for word in found)
+def ts_query(found: Sequence[str]) -> str:
+    """PostgreSQL: every word begins a word."""
+    return " & ".join(f"'{word}':*" for word in found)

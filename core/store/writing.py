@@ -31,8 +31,9 @@ def to_persons(rows: Sequence[Sequence[Any]]) -> list[PersonRow]:
 
 
 def to_activities(rows: Sequence[Sequence[Any]]) -> list[ActivityRow]:
-    """Newest first."""
-    return [ActivityRow._make(_flagged(row, 5)) for row in sorted(rows, key=_NEWEST, reverse=True)]
+    """Newest first, those of one person without doubles."""
+    unique = {(row[0], row[1]): row for row in rows}
+    return [ActivityRow._make(_flagged(row, 5)) for row in sorted(unique.values(), key=_NEWEST, reverse=True)]
 
 
 def _flagged(row: Sequence[Any], *flags: int) -> list[Any]:
@@ -166,7 +167,7 @@ class Transaction:
         found: dict[str, list[str]] = {identifier: [] for identifier in identifiers}
         for identifier, person in await self._session.each(self._sql.holders, identifiers, at_most + 1):
             found[identifier].append(person)
-        return found
+        return {identifier: sorted(set(people))[: at_most + 1] for identifier, people in found.items()}
 
     # -- customers
     async def heads(self, ids: Sequence[str]) -> dict[str, CustomerHead]:

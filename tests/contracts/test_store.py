@@ -1,40 +1,231 @@
-"""What every store promises, SQLite and PostgreSQL alike."""
+"""What every store promises of one transaction: all or nothing, one writer at a time, whole batches."""
 
-from core.store import ActivityRow, CustomerRow, ObjectRow, PartyRow, PersonRow, Store
+import asyncio
 
+import pytest
 
-def person(key: str, *, customer: str = "", **changes: object) -> PersonRow:
-    row = PersonRow(key, f"b-{key}", customer or f"b-{key}", None, 1, False, False, None, "Dana Reyes", b"{}")
-    return row._replace(**changes)  # type: ignore[arg-type]
-
-
-def customer(id: str, seq: int, **changes: object) -> CustomerRow:
-    row = CustomerRow(id, seq, "live", None, b"h", b'{"a":1}', "Dana Reyes", b"[]", b"{}")
-    return row._replace(**changes)  # type: ignore[arg-type]
+from core.errors import OffsetsMoved, PermanentError, TransientError
+from core.store import EvidenceRow, Store
+from tests.contracts.store_rows import customer, dead, party, person, thing
+from tests.fixtures_store import OpenStore
 
 
-def thing(key: str, entity: str = "conversation", **changes: object) -> ObjectRow:
-    return ObjectRow(key, entity, None, b"{}", b'{"key":"' + key.encode() + b'"}')._replace(**changes)  # type: ignore[arg-type]
-
-
-async def test_what_was_put_is_found_again(store: Store) -> None:
+async def put_next(store: Store, id: str) -> int:
+    """A customer at the next seq, as process does it."""
     async with store.writing() as tx:
-        await tx.put_objects([thing("v/a/conversation/1")])
-        await tx.put_persons([person("v/a/contact/1")])
-        gone = await tx.put_parties(
-            ["v/a/conversation/1"],
-            [PartyRow("v/a/conversation/1", "v/a/contact/1", "requester", "conversation", "2026-01-01", True)],
-        )
-        await tx.put_customers([customer("b-v/a/contact/1", 1)], [("b-v/a/contact/1", "person")])
+        seq = tx.hub.seq + 1
+        await asyncio.sleep(0.002)
+        await tx.put_customers([customer(id, seq)])
+        await tx.set_seq(seq)
+        assert tx.hub.seq == seq
+    return seq
+
+
+async def test_a_store_is_born_with_its_marks(open_store: OpenStore) -> None:
+    async with open_store(kind="demo", secret=b"s" * 32, fold_revision=7) as store:
+        assert await store.hub() == (1, 0, 7, "demo", b"s" * 32)
+        assert await store.published() == 0
+        async with store.writing() as tx:
+            assert tx.hub == await store.hub()
+
+
+async def test_what_was_committed_is_there_after_a_restart(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        await put_next(store, "a")
+        hub = await store.hub()
+        assert len(hub.secret) == 32
+    async with open_store(secret=b"another" * 5, fold_revision=9) as store:
+        assert await store.hub() == hub
+        assert await store.customer("a") == customer("a", 1)
+
+
+async def test_an_exception_rolls_everything_back(store: Store) -> None:
+    with pytest.raises(RuntimeError, match="in the middle"):
+        async with store.writing() as tx:
+            await tx.move_offsets([("events", 0, 0, 5)])
+            await tx.put_objects([thing("v/a/article/1", "article", text="hello")])
+            await tx.put_customers([customer("a", 1)])
+            await tx.set_seq(1)
+            raise RuntimeError("in the middle")
+    assert (await store.hub()).seq == 0
+    assert await store.offsets("events") == {}
+    assert await store.object("v/a/article/1") is None
+    assert await store.search("dana", 5) == [] == await store.articles(["hello"], 5)
+    assert await put_next(store, "b") == 1
+
+
+async def test_a_cancellation_rolls_everything_back(store: Store) -> None:
+    inside = asyncio.Event()
+
+    async def write() -> None:
+        async with store.writing() as tx:
+            await tx.put_customers([customer("a", 1)])
+            await tx.set_seq(1)
+            inside.set()
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(write())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await store.hub()).seq == 0
+    assert await put_next(store, "b") == 1
+
+
+async def test_a_cancellation_at_any_moment_leaves_the_store_usable(store: Store) -> None:
+    committed = 0
+    for delay in range(60):
+        task = asyncio.create_task(put_next(store, f"c{delay}"))
+        await asyncio.sleep(delay / 10_000)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        hub, rows = await store.changes(0, 1_000)
+        # Cancelled within its COMMIT it may have come through; never half of it.
+        assert hub.seq == len(rows) and hub.seq - committed in (0, 1)
+        committed = hub.seq
+    assert await put_next(store, "last") == committed + 1
+
+
+async def test_one_writer_at_a_time_and_seq_is_the_order_of_commits(open_store: OpenStore) -> None:
+    async with open_store() as one, open_store() as two:
+        seen: list[int] = []
+
+        async def watch() -> None:
+            while len(seen) < 20:
+                _, rows = await two.changes(seen[-1] if seen else 0, 1_000)
+                seen.extend(row.seq for row in rows)
+                await asyncio.sleep(0)
+
+        watcher = asyncio.create_task(watch())
+        writers = [put_next(store, f"{name}{n}") for n in range(10) for name, store in (("one", one), ("two", two))]
+        assert sorted(await asyncio.gather(*writers)) == list(range(1, 21))
+        async with asyncio.timeout(30):
+            await watcher
+        assert seen == list(range(1, 21))  # no seq became visible after a later one
+
+
+async def test_a_writer_that_waits_too_long_is_told_to_try_again(open_store: OpenStore) -> None:
+    async with open_store() as one, open_store(patience=0.2) as two:
+        async with one.writing():
+            with pytest.raises(TransientError):
+                await put_next(two, "a")
+        assert await put_next(two, "a") == 1
+
+
+async def test_look_ups_do_not_wait_for_the_writer(store: Store) -> None:
+    async with asyncio.timeout(30), store.writing() as tx:
+        await tx.put_customers([customer("a", 1)])
         await tx.set_seq(1)
-    assert gone == []
-    hub, changed = await store.changes(0, 10)
-    assert (hub.generation, hub.seq, hub.kind) == (1, 1, "real")
-    assert changed == [customer("b-v/a/contact/1", 1)]
-    assert await store.timeline(["v/a/contact/1"], None, 10) == [
-        ActivityRow(
-            "v/a/contact/1", "v/a/conversation/1", "requester", "conversation", "2026-01-01", True,
-            b'{"key":"v/a/conversation/1"}',
-        )
-    ]  # fmt: skip
-    assert await store.search("rey DAN", 10) == changed
+        assert (await store.hub()).seq == 0
+        assert await store.customer("a") is None
+        await asyncio.gather(*(store.search("dana", 5) for _ in range(20)))
+
+
+async def test_offsets_move_once(store: Store) -> None:
+    async with store.writing() as tx:
+        await tx.move_offsets([("events", 0, 40, 50), ("events", 1, 7, 9), ("raw", 0, 0, 1)])
+    assert await store.offsets("events") == {0: 50, 1: 9}
+    with pytest.raises(OffsetsMoved) as moved:
+        async with store.writing() as tx:
+            await tx.put_customers([customer("a", 1)])
+            await tx.move_offsets([("events", 1, 9, 12), ("events", 0, 40, 50)])
+    assert moved.value.stored == {("events", 0): 50, ("events", 1): 9}
+    assert await store.offsets("events") == {0: 50, 1: 9}
+    assert await store.customer("a") is None
+    async with store.writing() as tx:
+        await tx.move_offsets([("events", 0, 50, 60), ("events", 1, 9, 12)])
+    assert await store.offsets("events") == {0: 60, 1: 12}
+
+
+@pytest.mark.parametrize("what", ["objects", "persons", "customers", "evidence"])
+async def test_one_key_twice_in_a_batch_is_refused(store: Store, what: str) -> None:
+    with pytest.raises(PermanentError, match="twice"):
+        async with store.writing() as tx:
+            match what:
+                case "objects":
+                    await tx.put_objects([thing("v/a/call/1"), thing("v/a/call/1", card=None)])
+                case "persons":
+                    await tx.put_persons([person("p"), person("p", staff=True)])
+                case "customers":
+                    await tx.put_customers([customer("a", 1), customer("a", 2)])
+                case _:
+                    rows = [EvidenceRow("p", "email:a@example.com", each, False) for each in ("proved", "claimed")]
+                    await tx.put_evidence(["p"], rows)
+    assert await store.counts() == {("", "customer"): 0}
+
+
+async def test_a_batch_that_the_database_refuses_is_permanent_and_its_message_quotes_nobody(store: Store) -> None:
+    with pytest.raises(PermanentError) as refused:
+        async with store.writing() as tx:
+            await tx.put_persons([person("p"), person("q", birth_id="birth-p", names="Secret Name")])
+    assert "Secret" not in str(refused.value) and "birth-p" not in str(refused.value)
+    assert await store.persons_by_key(["p"]) == []
+
+
+async def test_an_empty_batch_is_nothing(store: Store) -> None:
+    async with store.writing() as tx:
+        await tx.move_offsets([])
+        await tx.put_objects([])
+        await tx.put_persons([])
+        await tx.put_evidence([], [])
+        await tx.put_customers([])
+        await tx.put_dead([])
+        await tx.suppress([], 0)
+        await tx.set_customers([])
+        assert await tx.put_parties([], []) == []
+        assert (await tx.persons([]), await tx.activities([], 5, 5), await tx.heads([])) == ([], [], {})
+        assert (await tx.holders([], 5), await tx.suppressed([]), await tx.objects([])) == ({}, set(), {})
+
+
+async def test_a_letter_that_is_known_counts_up_and_is_open_again(store: Store) -> None:
+    async with store.writing() as tx:
+        await tx.put_dead([dead("1"), dead("2", connection="phone"), dead("1")])
+    assert [await store.set_dead(["1", "unknown"], "discarded"), await store.dead_counts()] == [1, {"phone": 1}]
+    assert await store.dead_letter("1") == dead("1", state="discarded", times=2)
+    async with store.writing() as tx:
+        await tx.put_dead([dead("1", reason="still wrong", at=2_000)])
+    assert await store.dead_letter("1") == dead("1", reason="still wrong", at=2_000, times=3)
+    assert await store.dead_counts() == {"help": 1, "phone": 1}
+    assert await store.dead_letter("3") is None
+
+
+async def test_suppressed_keys_stay_so(store: Store) -> None:
+    async with store.writing() as tx:
+        await tx.suppress(["a", "b"], 5)
+        await tx.suppress(["b"], 6)
+    async with store.writing() as tx:
+        assert await tx.suppressed(["a", "b", "c"]) == {"a", "b"}
+
+
+async def test_a_new_generation_publishes_everything_again(store: Store) -> None:
+    await put_next(store, "a")
+    for old in (await store.published(), 1):  # before anything was published, and when all was
+        assert await store.set_published(old, 1) and await store.published() == 1
+        assert not await store.set_published(7, 8)
+        async with store.writing() as tx:
+            hub = await tx.new_generation(fold_revision=3)
+            assert tx.hub == hub
+        assert await store.hub() == hub and hub.fold_revision == 3 and hub.seq == 1
+        mark = await store.published()
+        assert not await store.set_published(1, 1) and not await store.set_published(0, 1)
+        assert (await store.changes(mark, 10))[1] == [customer("a", 1)]
+        assert await store.set_published(mark, 1)
+
+
+async def test_keys_come_in_order_for_a_rebuild(store: Store) -> None:
+    keys = sorted(f"v/a/{kind}/{n}" for kind in ("call", "Übung", "Zebra", "~") for n in range(5))
+    async with store.writing() as tx:
+        await tx.put_objects([thing(key) for key in reversed(keys)])
+        found: list[str] = []
+        while page := await tx.all_object_keys(found[-1] if found else "", 7):
+            found += page
+    assert found == keys
+
+
+async def test_parties_of_unknown_objects_wait_for_their_object(store: Store) -> None:
+    async with store.writing() as tx:
+        await tx.put_parties(["v/a/call/1"], [party("v/a/call/1", "p")])
+        assert await tx.activities(["p"], 5, 5) == []
+        await tx.put_objects([thing("v/a/call/1")])
+        assert [row.object for row in await tx.activities(["p"], 5, 5)] == ["v/a/call/1"]

@@ -1,0 +1,101 @@
+"""Bounded reads, proven by what the databases say that they do, not by time."""
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from core.store import Store, postgres_statements, sqlite_statements
+from core.store.database import Statements
+from core.store.postgres import SETTINGS, open_postgres
+from core.store.sqlite import open_sqlite
+from tests.contracts.store_rows import customer, party, thing
+
+MANY = 100_000
+RECENT, OPEN = 5, 3
+ONE = '["p"]'
+# Each statement with parameters as SQLite takes them; on PostgreSQL the keys are an array.
+BOUNDED: dict[str, tuple[Any, ...]] = {
+    "activities": ("p", RECENT, OPEN),
+    "timeline": ("p", "2026-06", "v/a/call/500", RECENT),
+    "named": (ONE,),
+    "holders": ("phone:1", 21),
+    "objects": (ONE,),
+    "parties": (ONE,),
+    "persons": (ONE,),
+    "persons_of": (ONE,),
+    "aliases_to": (ONE,),
+    "evidence": (ONE,),
+    "heads": (ONE,),
+    "customers": (ONE,),
+    "parts": (ONE, 5),
+    "suppressed": (ONE,),
+    "full_objects": (ONE,),
+    "search": ("'ann4242':*", 10_000, 5),
+    "articles": (ONE, 5),
+}
+
+
+async def fill(store: Store) -> None:
+    """One person with 100,000 activities, some of them open, the newest half deleted; a few others."""
+    async with store.writing() as tx:
+        await tx.put_customers([customer(f"c{n}", n, f"Ann{n}") for n in range(1, 5_000)])
+        await tx.put_objects([thing(f"v/a/article/{n}", "article", text=f"Ben{n}") for n in range(500)])
+    for first in range(0, MANY, 10_000):
+        keys = [f"v/a/call/{n}" for n in range(first, first + 10_000)]
+        live = first < MANY // 2
+        rows = [party(key, "p", f"2026-{n % 12 + 1:02}", open=n % 7 == 0) for n, key in enumerate(keys)]
+        async with store.writing() as tx:
+            await tx.put_objects([thing(key, card=b"{}" if live else None) for key in keys])
+            await tx.put_parties(keys, [row._replace(at=row.at if live else "2027") for row in rows])
+    async with store.writing() as tx:
+        assert [row.at for row in await tx.activities(["p"], RECENT, 0)] == ["2026-12"] * RECENT
+        assert [row.at for row in await tx.activities(["p"], 0, OPEN)] == ["2026-01"] * OPEN
+
+
+async def test_sqlite_reads_by_index_alone(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path / "store.db", kind="real") as store:
+        await fill(store)
+    connection = sqlite3.connect(tmp_path / "store.db")
+    for name, parameters in BOUNDED.items():
+        sql = getattr(sqlite_statements.STATEMENTS, name)
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+        tables = [step for step in plan if "json_each" not in step and "VIRTUAL TABLE" not in step]
+        assert not [step for step in tables if re.match(r"SCAN (?!p$|\(subquery)", step)], (name, plan)
+        if name in ("activities", "timeline"):
+            assert any("party_newest (person=? AND live=?" in step for step in plan), plan
+            # A sort would mean that all of the person's activities were read first.
+            assert not any("ORDER BY" in step for step in plan), plan
+    connection.close()
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
+
+
+@pytest.mark.postgres
+async def test_postgres_reads_by_index_alone(postgres_url: str, postgres_schema: str) -> None:
+    async with open_postgres(postgres_url, kind="real", schema=postgres_schema) as store:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"SET search_path = {postgres_schema}")
+            for name, value in SETTINGS.items():
+                connection.execute(f"SET {name} = '{value}'")
+            check(connection, postgres_statements.STATEMENTS, most=10)  # as planned while nothing was there
+            await fill(store)
+            check(connection, postgres_statements.STATEMENTS, most=10)
+
+
+def check(connection: psycopg.Connection[Any], statements: Statements, *, most: int) -> None:
+    for name, given in BOUNDED.items():
+        first = given[0] if name == "search" else [given[0]] if given[0] != ONE else json.loads(ONE)
+        sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {getattr(statements, name).replace('?', '%b')}"
+        ((plan,),) = connection.execute(sql, (first, *given[1:]), prepare=True).fetchall()
+        for node in nodes(plan[0]["Plan"]):
+            assert node["Node Type"] != "Seq Scan", (name, node)
+            if "Relation Name" in node:
+                read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+                assert read * node["Actual Loops"] <= most, (name, node)
