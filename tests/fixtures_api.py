@@ -1,12 +1,13 @@
 """A desk to test at: the API on a real listener over a real store, and a few words to make things happen. A plugin."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
@@ -131,6 +132,16 @@ class Desk:
             assert answer.status == status, (answer.status, text)
             return json.loads(text) if text and "json" in answer.content_type else text
 
+    @asynccontextmanager
+    async def feed(self, query: str = "", last: str = "", **headers: str) -> AsyncIterator["Reader"]:
+        """Subscribe; `last` goes as Last-Event-ID."""
+        given = {"Authorization": f"Bearer {self.token}", **({"Last-Event-ID": last} if last else {}), **headers}
+        forever = aiohttp.ClientTimeout(total=None)
+        url = f"{self.url}/v1/feed?{query}"
+        async with self.session.get(url, headers=given, timeout=forever, read_bufsize=2**20) as answer:
+            assert answer.status == 200, await answer.text()
+            yield Reader(answer)
+
     async def id_of(self, **identifier: str) -> str:
         """The customer behind an identifier; there must be one."""
         async with self.session.get(
@@ -139,6 +150,56 @@ class Desk:
             found = await answer.json()
         assert found["result"] == "one", found
         return str(found["customer"]["id"])
+
+
+class Happening(NamedTuple):
+    """One event of a feed; of a heartbeat only the id, where it has one."""
+
+    name: str
+    id: str
+    data: Any
+
+
+class Reader:
+    """A subscriber. `position` is the last id that came, as EventSource keeps it."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+        self.position = ""
+        self.heartbeats = 0
+
+    async def next(self, timeout: float = 10.0) -> Happening:
+        """The next event; raises TimeoutError, or EOFError where the hub ended the feed."""
+        async with asyncio.timeout(timeout):
+            while True:
+                found = await self._block()
+                if found.name:
+                    return found
+
+    async def until(self, name: str) -> list[Happening]:
+        """Everything before the next event of this name."""
+        found = []
+        while (happening := await self.next()).name != name:
+            found.append(happening)
+        return found
+
+    async def silent(self, seconds: float = 0.3) -> bool:
+        try:
+            await self.next(seconds)
+        except TimeoutError:
+            return True
+        return False
+
+    async def _block(self) -> Happening:
+        fields = {"event": "", "id": "", "data": "null"}
+        while (line := (await self._answer.content.readline()).decode()) != "\n":
+            if not line:
+                raise EOFError
+            name, _, value = line.rstrip("\n").partition(": ")
+            self.heartbeats += line.startswith(": heartbeat")
+            fields[name] = value
+        self.position = fields["id"] or self.position
+        return Happening(fields["event"], fields["id"], json.loads(fields["data"]))
 
 
 def full(key: str) -> str:

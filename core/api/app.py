@@ -32,6 +32,8 @@ def app(room: Room) -> web.Application:
     application.on_shutdown.append(_close)
     for route in table:
         application.router.add_route(route.method, route.path, route.__call__)
+        if route.method == "GET" and route.handler is not feed:
+            application.router.add_route("HEAD", route.path, route.__call__)
     application.add_routes(page.routes())
     return application
 

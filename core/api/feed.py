@@ -7,7 +7,9 @@ rise within a generation; consumers drop versions that they have seen.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -28,6 +30,7 @@ from schemas.personal import NONE
 _PAGE = 100
 _RINGING_BACK = 2_000  # a phone that rings has just changed its customer: no need to read them all
 _FILTERS = ACTIVITIES | {"person"}
+_KERNEL = 256 * 1024
 _PAUSE = 1.0  # seconds between two looks at a store that is down
 
 
@@ -61,10 +64,12 @@ async def feed(call: Call) -> web.StreamResponse:
         headers={hdrs.CONTENT_TYPE: "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
     await response.prepare(request)
+    _bound(request)
     try:
-        async for chunk in _stream(call, selection, last):
-            async with asyncio.timeout(room.patience):
-                await response.write(chunk)
+        async with aclosing(_stream(call, selection, last)) as chunks:
+            async for chunk in chunks:
+                async with asyncio.timeout(room.patience):
+                    await response.write(chunk)
     except TimeoutError:
         if request.transport is not None:
             request.transport.abort()  # it does not read: closing in order would wait for it, too
@@ -73,7 +78,14 @@ async def feed(call: Call) -> web.StreamResponse:
     return response
 
 
-async def _stream(call: Call, selection: Selection, last: tuple[int, int] | None) -> AsyncIterator[bytes]:
+def _bound(request: web.Request) -> None:
+    """Keep little in the kernel for one reader: otherwise it would hold megabytes before a slow one is noticed."""
+    transport = request.transport.get_extra_info("socket") if request.transport else None
+    if transport is not None:
+        transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL)
+
+
+async def _stream(call: Call, selection: Selection, last: tuple[int, int] | None) -> AsyncGenerator[bytes, None]:
     room, follower = call.room, call.request.app[FOLLOWER]
     yield b": supporthub\nretry: 1000\n\n"
     hub = await room.store.hub()

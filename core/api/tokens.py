@@ -58,7 +58,6 @@ async def open_session(store: Store, once: str, now: int) -> str | None:
         return None
     if row.expires <= now:
         return None
-    await _sweep(store, now)
     secret = secrets.token_urlsafe(32)
     await store.put_token(TokenRow(hashed(secret), "session", "page", row.scopes, now, now + SESSION_MS))
     return secret
@@ -71,10 +70,3 @@ async def scopes_of(store: Store, secret: str, kind: str, now: int) -> frozenset
         return None
     granted = frozenset(row.scopes.split())
     return frozenset(SCOPES) if "admin" in granted else granted
-
-
-async def _sweep(store: Store, now: int) -> None:
-    for kind in ("login", "session"):
-        for row in await store.tokens(kind):
-            if 0 < row.expires <= now:
-                await store.take_token(row.hash)

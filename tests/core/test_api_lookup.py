@@ -2,6 +2,7 @@
 
 from urllib.parse import quote
 
+import orjson
 import pytest
 
 from schemas.answers import Lookup
@@ -120,9 +121,8 @@ async def test_a_wrong_question_says_what_to_ask(desk: Desk, query: str, paramet
 
 async def test_what_is_joined_at_read_says_as_of_when(desk: Desk) -> None:
     await dana(desk)
-    await desk.store.put_state(
-        "desk", "p1", b'{"source":"intercom/acme","last_delivery":"%s"}' % desk.ago(HOUR).encode(), 1
-    )
+    state = {"connector": "intercom", "account": "acme", "last_delivery": desk.clock - HOUR}
+    await desk.store.put_state("desk", "p1", orjson.dumps(state), desk.clock)
     await desk.tell(
         desk.article("guru/card/1", "Bag lost or late", "What to do when a bag never arrived.", verified=True),
         desk.article("guru/card/2", "Parking", "Where to park a car."),

@@ -1,0 +1,155 @@
+"""Customers by id and by words, their timeline, the sources, over real HTTP."""
+
+from urllib.parse import quote
+
+import orjson
+import pytest
+
+from schemas.answers import Found, Sources, Timeline
+from schemas.customer import Customer
+from schemas.entities import Person
+from tests.fixtures_api import DANA, DAY, HOUR, Desk
+
+
+async def two_danas(desk: Desk) -> tuple[str, str]:
+    """Ids of two customers; `merge` makes them one."""
+    await desk.tell(desk.person("hubspot/contact/1", "Dana Reyes", DANA))
+    desk.clock += 1_000
+    await desk.tell(desk.person("intercom/contact/a", "Dana Reyes", "dana@example.com"))
+    return await desk.id_of(phone=DANA), await desk.id_of(email="dana@example.com")
+
+
+async def merge(desk: Desk) -> None:
+    await desk.tell(desk.person("intercom/contact/a", "Dana Reyes", "dana@example.com", DANA))
+
+
+async def test_any_former_id_leads_to_the_survivor_under_its_own_id(desk: Desk) -> None:
+    first, second = await two_danas(desk)
+    assert first != second
+    await merge(desk)
+    for id in (first, second):
+        customer = await desk.get(f"/v1/customers/{id}")
+        assert Customer.model_validate(customer).id == first
+        assert {person["source"] for person in customer["people"]} == {"hubspot/acme", "intercom/acme"}
+
+
+async def test_after_a_split_each_id_is_its_own_again(desk: Desk) -> None:
+    first, second = await two_danas(desk)
+    await merge(desk)
+    await desk.tell(desk.person("intercom/contact/a", "Dana Reyes", "dana@example.com"))
+    # The number is a former one of the second and joins until somebody else holds it: the first does.
+    assert (await desk.get(f"/v1/customers/{first}"))["id"] == first
+    assert (await desk.get(f"/v1/customers/{second}"))["id"] == second
+
+
+async def test_an_unknown_id_is_a_problem_that_says_where_to_look(desk: Desk) -> None:
+    problem = await desk.get("/v1/customers/nobody", 404)
+    assert (problem["status"], problem["title"]) == (404, "Not Found")
+    assert "/v1/lookup" in problem["remedy"]
+
+
+async def test_nothing_new_is_not_sent_again(desk: Desk) -> None:
+    id, _ = await two_danas(desk)
+    path = f"{desk.url}/v1/customers/{id}"
+    token = {"Authorization": f"Bearer {desk.token}"}
+    async with desk.session.get(path, headers=token) as answer:
+        tag = answer.headers["ETag"]
+    async with desk.session.get(path, headers={**token, "If-None-Match": tag}) as answer:
+        assert (answer.status, await answer.read()) == (304, b"")
+    await desk.tell(desk.person("hubspot/contact/1", "Dana Maria Reyes", DANA))
+    async with desk.session.get(path, headers={**token, "If-None-Match": tag}) as answer:
+        assert answer.status == 200
+        assert answer.headers["ETag"] != tag
+
+
+@pytest.mark.parametrize(
+    "words", ["dana", "REYES dan", "bakery", "dana@example.com", "+1 202 555 0143", "(202) 555-0143"]
+)
+async def test_a_customer_is_found_by_name_address_number_and_organization(desk: Desk, words: str) -> None:
+    await desk.tell(
+        desk.person("hubspot/contact/1", "Dana Reyes", DANA, "dana@example.com", organization="Example Bakery"),
+        desk.person("hubspot/contact/2", "Max Weber", "max@example.com"),
+        desk.ticket("intercom/conversation/1", "hubspot/contact/1", "Bag", waiting_since=desk.ago(HOUR)),
+    )
+    found = Found.model_validate(await desk.get(f"/v1/customers?q={quote(words)}"))
+    (listed,) = found.customers
+    assert (listed.name, listed.organization, listed.phone) == ("Dana Reyes", "Example Bakery", DANA)
+    assert (listed.open, listed.ringing, listed.waiting_since) == (1, False, desk.ago(HOUR))
+
+
+async def test_pages_of_a_search_bring_everybody_once_the_newest_change_first(desk: Desk) -> None:
+    for number in range(7):
+        await desk.tell(
+            desk.person(f"hubspot/contact/{number}", f"Dana {'ABCDEFG'[number]}x", f"d{number}@example.com")
+        )
+    names, after = [], ""
+    while True:
+        page = await desk.get(f"/v1/customers?q=dana&limit=3&after={after}")
+        names += [each["name"] for each in page["customers"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert names == [f"Dana {letter}x" for letter in "GFEDCBA"]
+
+
+async def test_the_timeline_comes_in_pages_without_gap_or_double(desk: Desk) -> None:
+    await desk.tell(
+        desk.person("hubspot/contact/1", "Dana Reyes", DANA), desk.person("aircall/contact/1", "Dana Reyes", DANA)
+    )
+    await desk.tell(
+        *(
+            desk.ticket(f"intercom/conversation/{n}", "hubspot/contact/1", f"about {n}", at=desk.ago((n // 2) * HOUR))
+            for n in range(9)
+        ),
+        desk.call("aircall/call/1", DANA, "missed", person="aircall/contact/1", at=desk.ago(DAY)),
+    )
+    id = await desk.id_of(phone=DANA)
+    keys, cursor = [], ""
+    while cursor is not None:
+        page = await desk.get(f"/v1/customers/{id}/timeline?limit=3" + (f"&cursor={cursor}" if cursor else ""))
+        assert Timeline.model_validate(page).customer == id
+        keys += [entry["key"] for entry in page["entries"]]
+        times = [entry["at"] for entry in page["entries"]]
+        assert times == sorted(times, reverse=True)
+        cursor = page["next"]
+    assert len(keys) == len(set(keys)) == 10
+    assert keys[-1] == "aircall/acme/call/1"
+
+
+@pytest.mark.parametrize("query", ["cursor=%%%", "cursor=e30", "limit=0", "limit=101", "limit=x"])
+async def test_a_wrong_page_of_the_timeline_is_a_problem(desk: Desk, query: str) -> None:
+    id, _ = await two_danas(desk)
+    problem = await desk.get(f"/v1/customers/{id}/timeline?{query}", 400)
+    assert problem["remedy"]
+
+
+async def test_the_sources_say_when_they_were_heard_and_what_to_do(desk: Desk) -> None:
+    person = "hubspot/contact/1"
+    await desk.tell(desk.person(person, "Dana Reyes", DANA), desk.task("hubspot/task/1", person, "Call back"))
+    crm = {"connector": "hubspot", "account": "acme", "webhook": True, "last_poll": desk.clock - HOUR}
+    crm |= {"refused": {"signature": 2}, "streams": {"contacts": {"complete_up_to": desk.clock - DAY}}}
+    other = {"connector": "hubspot", "account": "acme", "last_poll": desk.clock - DAY, "refused": {"signature": 1}}
+    phone = {"connector": "aircall", "account": "acme", "error": "401", "remedy": "hub check --live"}
+    for connection, process, document in (
+        ("crm", "a", crm),
+        ("crm", "b", other),
+        ("phone", "a", phone),
+        ("kb", "a", {}),
+    ):
+        await desk.store.put_state(connection, process, orjson.dumps(document), desk.clock)
+    answer = Sources.model_validate(await desk.get("/v1/sources"))
+    found = {each.connection: each for each in answer.sources}
+    assert (answer.kind, answer.customers, answer.version) == ("demo", 1, "1-1")
+    assert (found["crm"].state, found["crm"].title, found["crm"].source) == ("ok", "HubSpot", "hubspot/acme")
+    assert (found["crm"].heard, found["crm"].refused) == (desk.ago(HOUR), {"signature": 3})
+    assert found["crm"].complete_up_to == {"contacts": desk.ago(DAY)}
+    assert found["crm"].objects["task"] == 1
+    assert (found["phone"].state, found["phone"].remedy) == ("broken", "hub check --live")
+    assert (found["kb"].state, found["kb"].heard) == ("waiting", None)
+
+
+async def test_a_deleted_person_is_gone_from_search(desk: Desk) -> None:
+    await two_danas(desk)
+    await desk.tell(desk.gone("hubspot/contact/1", Person))
+    assert (await desk.get(f"/v1/customers?q={quote(DANA)}"))["customers"] == []
+    assert [each["email"] for each in (await desk.get("/v1/customers?q=dana"))["customers"]] == ["dana@example.com"]

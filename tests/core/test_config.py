@@ -1,0 +1,111 @@
+"""hub.yaml: every mistake at once, each with its line and a remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from core.config import load
+from core.errors import ConfigError
+
+GOOD = """\
+data: var/demo
+connections:
+  calls:
+    type: aircall
+    mock: true
+    account: example
+"""
+
+
+def wrong(tmp_path: Path, text: str, **environ: str) -> list[str]:
+    file = tmp_path / "hub.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load(file, environ)
+    return [line.removeprefix(f"{file}:") for line in str(error.value).splitlines()]
+
+
+def test_the_committed_file_is_valid() -> None:
+    config = load(Path(__file__).parents[2] / "hub.yaml", {})
+    assert sorted(config.connections) == ["aircall", "guru", "hubspot", "intercom"]
+    assert config.demo
+
+
+def test_all_mistakes_are_told_at_once_each_with_its_line(tmp_path: Path) -> None:
+    text = GOOD.replace("account: example", "acount: example") + "  desk:\n    type: zendask\nshows: {}\n"
+    assert wrong(tmp_path, text) == [
+        "3: connections.calls.account: is missing: Aircall names none in its webhooks: any word, never change it.",
+        "6: connections.calls.acount: unknown setting; did you mean `account`?",
+        "8: connections.desk.type: no connector 'zendask'; there are: aircall, guru, hubspot, intercom",
+        "9: shows: unknown section; did you mean `show`?",
+    ]
+
+
+def test_a_missing_environment_variable_is_told_once_and_not_as_a_wrong_value(tmp_path: Path) -> None:
+    text = GOOD.replace("mock: true", "api_id: ${AIRCALL_ID}\n    api_token: x")
+    assert wrong(tmp_path, text) == [
+        "5: connections.calls.api_id: the environment variable AIRCALL_ID is not set",
+    ]
+
+
+def test_secrets_from_the_environment_and_from_files_cannot_change_the_structure(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a: [b, {c\n")
+    file = tmp_path / "hub.yaml"
+    file.write_text(GOOD.replace("mock: true", "api_id: ${ID}\n    api_token: ${file:secret}"))
+    settings = load(file, {"ID": "x: y\n#"}).connections["calls"].settings
+    assert settings.api_token.get_secret_value() == "a: [b, {c"  # type: ignore[attr-defined]
+    shown = repr(settings)
+    assert "a: [b" not in shown
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    told = wrong(tmp_path, GOOD.replace("example", "${file:nowhere}"))
+    assert told == ["6: connections.calls.account: the file nowhere cannot be read (No such file or directory)"]
+
+
+def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
+    told = wrong(tmp_path, GOOD + "  calls:\n    type: aircall\n")
+    assert told == ["7: connections.calls: this name stands in line 3 already; names must differ"]
+
+
+def test_the_country_norway_must_be_quoted(tmp_path: Path) -> None:
+    told = wrong(tmp_path, GOOD + "identity:\n  region: NO\n")
+    assert told == ["8: identity.region: YAML reads this as false; put it in quotes"]
+
+
+def test_invented_and_real_sources_do_not_mix(tmp_path: Path) -> None:
+    more = "  other:\n    type: aircall\n    account: b\n    api_id: x\n    api_token: y\n"
+    (told,) = wrong(tmp_path, GOOD + more)
+    assert told.startswith("7: connections.other: this connection is real and others are `mock: true`")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("- a\n", "1: expected sections such as `data:` and `connections:`"),
+        ("data: [\n", "2: not YAML: "),
+        ("", "1: expected sections such as `data:` and `connections:`"),
+        ("data: x\n", "1: connections: name at least one connection with its `type:`"),
+        (GOOD + "bus: {type: kafka}\n", "7: bus.servers: name Kafka's bootstrap servers"),
+        (GOOD + "store: {type: postgres}\n", "7: store.url: name the database"),
+        (GOOD + "server: {api: '8080'}\n", "7: server.api: '8080' is not HOST:PORT"),
+        (GOOD + "    since: 30\n", "7: connections.calls.since: write a number and a unit: 30s, 5m, 12h, 30d or 2w"),
+        (GOOD + "identity: {join: [telepathy]}\n", "7: identity.join.0: must be 'external_id', "),
+    ],
+)
+def test_each_mistake_has_its_place_and_remedy(tmp_path: Path, text: str, told: str) -> None:
+    first, *more = wrong(tmp_path, text)
+    assert first.startswith(told)
+    assert not more
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "hub.yaml"
+    file.write_bytes(b"data: \xff\n")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(file)
+
+
+def test_a_file_that_is_not_there_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--config"):
+        load(tmp_path / "hub.yaml")
