@@ -1,15 +1,18 @@
 """Buses to test with: `kafka_servers` (a real broker), `bus_kind` and `open_bus` (both implementations), `bus`."""
 
+import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from core.bus import Bus
+from core.bus import Bus, Message
 from core.bus.embedded import open_embedded
 from core.bus.kafka import open_kafka
 from core.bus.topics import Topic
@@ -23,6 +26,7 @@ TOPICS = {
         Topic("state", 2, None, True, "for tests"),
     )
 }
+Compacts = Callable[[Bus], Awaitable[None]]
 OpenBus = Callable[[], AbstractAsyncContextManager[Bus]]
 
 
@@ -54,20 +58,43 @@ def bus_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def open_bus(bus_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> OpenBus:
+def prefix() -> str:
+    """Before the names of this test's topics and groups on Kafka."""
+    return f"test-{uuid.uuid4().hex[:12]}."
+
+
+@pytest.fixture
+def open_bus(bus_kind: str, request: pytest.FixtureRequest, tmp_path: Path, prefix: str) -> OpenBus:
     """Opens the same bus again and again, with the topics of TOPICS."""
-    return bus_opener(bus_kind, request, tmp_path, TOPICS)
-
-
-def bus_opener(kind: str, request: pytest.FixtureRequest, folder: Path, topics: Mapping[str, Topic]) -> OpenBus:
-    if kind == "embedded":
-        return lambda: open_embedded(folder / "bus.db", disk_cap=10**9, topics=topics, upkeep_every=0.1)
+    if bus_kind == "embedded":
+        return lambda: open_embedded(tmp_path / "bus.db", disk_cap=10**9, topics=TOPICS, upkeep_every=0.1)
     servers = request.getfixturevalue("kafka_servers")
-    prefix = f"test-{uuid.uuid4().hex[:12]}."
-    return lambda: open_kafka(servers, prefix=prefix, options={}, topics=topics)
+    return lambda: open_kafka(servers, prefix=prefix, options={}, topics=TOPICS)
 
 
 @pytest.fixture
 async def bus(open_bus: OpenBus) -> AsyncIterator[Bus]:
     async with open_bus() as bus:
         yield bus
+
+
+@pytest.fixture
+def kafka_compacts(request: pytest.FixtureRequest, prefix: str) -> Compacts:
+    """Has Kafka compact the topic "state" soon: old segments only are compacted, so there must be newer ones."""
+
+    async def compacts(bus: Bus) -> None:
+        settings = {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.01", "cleanup.policy": "compact"}
+        await alter_topic(request.getfixturevalue("kafka_servers"), f"{prefix}state", settings)
+        await asyncio.sleep(0.5)
+        await bus.publish([Message("state", f"roll{number}", b"") for number in range(16)])
+
+    return compacts
+
+
+async def alter_topic(servers: str, topic: str, settings: Mapping[str, str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(settings))])
+    finally:
+        await admin.close()

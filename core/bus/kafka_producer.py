@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition, errors
 from aiokafka.producer.transaction_manager import TransactionState
@@ -12,6 +13,7 @@ from core.bus.kafka_client import ANSWER_WITHIN, Client, kafka_errors, started, 
 from core.bus.topics import refuse_large
 from core.errors import HubError, PermanentError
 
+BATCH_FROM = 64  # messages in one call
 TRANSACTION_MS = 30_000  # a sender that dies in mid-transaction holds up readers for so long
 
 Place = Callable[[Message], TopicPartition]
@@ -19,25 +21,49 @@ Ends = Callable[[Sequence[TopicPartition]], Awaitable[Mapping[TopicPartition, in
 
 
 async def _send(producer: AIOKafkaProducer, place: Place, messages: Sequence[Message]) -> dict[TopicPartition, int]:
-    """The last offset per partition, once all are acknowledged."""
-    waiting = []
+    """Where in each partition some of them stand, once all are acknowledged."""
+    groups: dict[TopicPartition, list[Message]] = {}
+    for message in messages:
+        groups.setdefault(place(message), []).append(message)
+    send = _send_batches if len(messages) >= BATCH_FROM else _send_each
+    waiting: list[asyncio.Future[Any]] = []
     try:
-        for message in messages:
-            at = place(message)
-            sent = await producer.send(
-                at.topic,
-                value=message.value,
-                key=message.key.encode(),
-                partition=at.partition,
-                headers=list(message.headers),
-            )
-            waiting.append(sent)
+        for at, group in groups.items():
+            await send(producer, at, group, waiting)
         done = await asyncio.gather(*waiting)
     except BaseException:
         for sent in waiting:
             sent.cancel()
         raise
     return {TopicPartition(sent.topic, sent.partition): sent.offset for sent in done}
+
+
+async def _send_each(
+    producer: AIOKafkaProducer, at: TopicPartition, messages: Sequence[Message], waiting: list[asyncio.Future[Any]]
+) -> None:
+    """One by one, so that what many publishers send at once shares a batch."""
+    for message in messages:
+        key, headers = message.key.encode(), list(message.headers)
+        waiting.append(await producer.send(at.topic, message.value, key, at.partition, headers=headers))
+
+
+async def _send_batches(
+    producer: AIOKafkaProducer, at: TopicPartition, messages: Sequence[Message], waiting: list[asyncio.Future[Any]]
+) -> None:
+    """As batches of our own: half the work per message."""
+    batch = producer.create_batch()
+    for message in messages:
+        fields = {
+            "timestamp": None,
+            "key": message.key.encode(),
+            "value": message.value,
+            "headers": list(message.headers),
+        }
+        if batch.append(**fields) is None:  # full; an empty one takes a message of any size
+            waiting.append(await producer.send_batch(batch, at.topic, partition=at.partition))
+            batch = producer.create_batch()
+            batch.append(**fields)
+    waiting.append(await producer.send_batch(batch, at.topic, partition=at.partition))
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
@@ -124,14 +150,14 @@ class KafkaSender:
     async def _transaction(self, messages: Sequence[Message]) -> None:
         await self._settle()
         await self._producer.begin_transaction()
-        last = await _send(self._producer, self._place, messages)
+        sent = await _send(self._producer, self._place, messages)
         await self._producer.commit_transaction()
-        # The broker answers before the end of the transaction stands in every partition.
-        while not await self._visible(last):  # noqa: ASYNC110
+        # The broker answers before the end of the transaction stands in every partition; readers pass it as a whole.
+        while not await self._visible(sent):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
-    async def _visible(self, last: Mapping[TopicPartition, int]) -> bool:
-        return all(end > last[at] for at, end in (await self._ends(list(last))).items())
+    async def _visible(self, sent: Mapping[TopicPartition, int]) -> bool:
+        return all(end > sent[at] for at, end in (await self._ends(list(sent))).items())
 
     async def _settle(self) -> None:
         """End what an earlier `send` left open when it failed or was cancelled."""

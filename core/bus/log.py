@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
-
-import orjson
 
 from core.bus import Headers, Message, Record
 from core.bus.topics import Topic, partition_of, refuse_large
@@ -178,8 +177,8 @@ class Log:
         now = time.time_ns() // 1_000_000
         for part, message in placed:
             part.time = max(part.time, now)  # never backwards, so that at_time may bisect
-            headers = orjson.dumps([(name, value.decode("latin-1")) for name, value in message.headers])
-            self._rows.append((part.id, part.end, part.time, message.key, headers, message.value))
+            row = (part.id, part.end, part.time, message.key, pack(message.headers), message.value)
+            self._rows.append(row)
             part.end += 1
 
     def _place(self, message: Message) -> Part:
@@ -251,7 +250,7 @@ class Reader:
     def read(self, part: Part, begin: int, end: int, limit: int) -> list[Record]:
         topic, number = part.topic, part.number
         return [
-            Record(topic, number, offset, time, key, value, _headers(headers))
+            Record(topic, number, offset, time, key, value, unpack(headers))
             for offset, time, key, headers, value in self._connection.execute(_SELECT, (part.id, begin, end, limit))
         ]
 
@@ -277,5 +276,25 @@ class Reader:
         return self._connection.execute('SELECT "group", part, hold FROM progress').fetchall()
 
 
-def _headers(encoded: bytes) -> Headers:
-    return tuple((name, value.encode("latin-1")) for name, value in orjson.loads(encoded))
+@lru_cache(1024)
+def _name(encoded: bytes) -> str:
+    return encoded.decode()
+
+
+def pack(headers: Headers) -> bytes:
+    """Names and values in turn, behind a separator that occurs in none of them: four bytes, which stand first. Headers
+    are read for every record, so reading them is one `split`."""
+    parts = [part for name, value in headers for part in (name.encode(), value)]
+    if not parts:
+        return b""
+    for number in range(1000):
+        separator = b"\x1f%03d" % number
+        packed = separator.join(parts)
+        if packed.count(separator) == len(parts) - 1:
+            return separator + packed
+    raise PermanentError("these headers hold every separator that there is")
+
+
+def unpack(packed: bytes) -> Headers:
+    parts = packed[4:].split(packed[:4]) if packed else []
+    return tuple(zip(map(_name, parts[::2]), parts[1::2], strict=True))

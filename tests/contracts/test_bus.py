@@ -11,7 +11,7 @@ from core.bus import Bus, Message, Record, Subscription
 from core.bus.topics import MAX_VALUE
 from core.errors import PermanentError
 from tests.contracts.reading import SOON, collect, everything, messages, records, until, values
-from tests.fixtures_bus import TOPICS, OpenBus
+from tests.fixtures_bus import TOPICS, Compacts, OpenBus
 
 
 async def test_published_is_there_after_reopening(open_bus: OpenBus) -> None:
@@ -356,6 +356,46 @@ async def test_a_reader_of_what_a_sender_sent_reaches_the_head(bus: Bus) -> None
         for partition, end in ends.items():
             rest = await bus.read("state", partition, end, 10)
             assert (rest.records, rest.end) == ([], begins[partition][1])
+
+
+async def test_compaction_keeps_the_last_value_of_each_key(bus: Bus, bus_kind: str, kafka_compacts: Compacts) -> None:
+    for number in range(30):
+        await bus.publish([Message("state", f"k{key}", f"{key}.{number}".encode()) for key in range(4)])
+    await bus.publish([Message("state", "k3", None)])
+    before = await bus.range("state")
+    if bus_kind == "kafka":
+        await kafka_compacts(bus)
+    deadline = time.monotonic() + 3 * SOON
+    while len(left := await everything(bus, "state")) > 40 and time.monotonic() < deadline:
+        await asyncio.sleep(0.2)
+    assert len(left) <= 40, "nothing was compacted"
+    last = {record.key: record.value for record in left}
+    assert {key: last[key] for key in ("k0", "k1", "k2")} == {f"k{key}": f"{key}.29".encode() for key in range(3)}
+    assert last.get("k3") is None
+    after = await bus.range("state")
+    assert all(after[number][1] >= end for number, (_, end) in before.items()), "the head has moved back"
+    for partition, (begin, end) in before.items():
+        batch = await bus.read("state", partition, begin, 1000)
+        assert batch.end >= end, "a hole must not hold up a reader"
+
+
+async def test_a_group_reads_on_over_the_holes_of_compaction(bus: Bus, bus_kind: str, kafka_compacts: Compacts) -> None:
+    for number in range(30):
+        await bus.publish([Message("state", f"k{key}", str(number).encode()) for key in range(4)])
+    if bus_kind == "kafka":
+        await kafka_compacts(bus)
+    deadline = time.monotonic() + 3 * SOON
+    while len(await everything(bus, "state")) > 40 and time.monotonic() < deadline:
+        await asyncio.sleep(0.2)
+    ends = {number: end for number, (_, end) in (await bus.range("state")).items()}
+    async with bus.subscribe(["state"], "g") as subscription:
+        reached = dict.fromkeys(ends, 0)
+        while reached != ends:
+            batches = await subscription.next(500, SOON)
+            assert batches, f"stuck at {reached} of {ends}"
+            for batch in batches:
+                assert batch.begin == reached[batch.partition]
+                reached[batch.partition] = batch.end
 
 
 async def test_check_is_about_what_stands_against_the_promises(bus: Bus, bus_kind: str) -> None:

@@ -2,41 +2,23 @@
 
 import asyncio
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from core.bus import Bus, Message
 from core.bus.kafka import open_kafka
 from core.bus.topics import Topic
 from core.errors import ConfigError, PermanentError, TransientError
 from tests.contracts.reading import SOON, collect, everything, messages, records
-from tests.fixtures_bus import TOPICS, kafka_node
+from tests.fixtures_bus import TOPICS, alter_topic, kafka_node
 from tests.kafka.broker import Broker
 
 pytestmark = pytest.mark.kafka
-
-Admin = Callable[[], AIOKafkaAdminClient]
-
-
-@pytest.fixture
-def prefix() -> str:
-    return f"test-{uuid.uuid4().hex[:12]}."
-
-
-async def alter(servers: str, topic: str, **configs: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    try:
-        settings = {name.replace("_", "."): value for name, value in configs.items()}
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, settings)])
-    finally:
-        await admin.close()
 
 
 async def test_processes_that_start_at_once_create_the_topics_once(kafka_servers: str, prefix: str) -> None:
@@ -49,8 +31,8 @@ async def test_processes_that_start_at_once_create_the_topics_once(kafka_servers
 
 async def test_check_names_settings_that_lose_history(kafka_servers: str, prefix: str) -> None:
     async with open_kafka(kafka_servers, prefix=prefix, options={}, topics=TOPICS) as bus:
-        await alter(kafka_servers, f"{prefix}plain", retention_ms="1000", retention_bytes="1000000")
-        await alter(kafka_servers, f"{prefix}state", cleanup_policy="delete")
+        await alter_topic(kafka_servers, f"{prefix}plain", {"retention.ms": "1000", "retention.bytes": "1000000"})
+        await alter_topic(kafka_servers, f"{prefix}state", {"cleanup.policy": "delete"})
         said = "\n".join(await bus.check())
     assert f"topic {prefix}plain has retention.ms=1000 instead of 604800000" in said
     assert f"topic {prefix}plain has retention.bytes=1000000 instead of -1" in said
@@ -143,9 +125,6 @@ async def test_retention_that_passed_the_callers_offset_is_an_error(kafka_server
 
 
 async def cut(servers: str, topic: str, partition: int, before: int) -> None:
-    from aiokafka import TopicPartition
-    from aiokafka.admin import RecordsToDelete
-
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=before)})
