@@ -87,10 +87,12 @@ class Component:
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Two groups of source persons that share an identifier and were not joined, with the reason for people
-    (`two external ids`, `names clash`, `contested: 3 people`, `a person said they differ`, `claimed only`)."""
+    (`two external ids`, `names clash`, `contested: 3 people`, `a person said they differ`, `claimed only`,
+    `somebody else has it now`, `too many people hang together`, `no rule joins by it`). The identifier is `merge` or
+    `verdict` where a verdict forbade one."""
 
     identifier: str
-    people: tuple[tuple[str, ...], ...]  # the groups, by anchor
+    people: tuple[tuple[str, ...], ...]  # the groups, in order of their anchors, each anchor first
     reason: str
 
 
@@ -105,7 +107,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """`customers` maps each customer's anchor (a person key) to all its members, implied ones included, sorted.
+    """`customers` maps each customer's anchor (a person key) to all its members, implied ones included, sorted. Staff
+    are there, too, each alone.
 
     `joined_by` maps a member to the strongest identifier that joined it (`verdict`, `merge` or an identifier) where
     there was one. `contested` are the identifiers that several customers hold and that joined nobody.
