@@ -58,14 +58,20 @@ class SourceState(Shape):
     connection: Annotated[str, NONE]
     source: Annotated[str | None, NONE] = Field(None, description="vendor/account, once it is known")
     title: Annotated[str | None, NONE] = Field(None, description="the source's own name")
-    state: Annotated[str, NONE] = Field("unknown", description="ok, or what is wrong in one word")
+    state: Annotated[Literal["ok", "waiting", "broken"], NONE] = Field(
+        "waiting", description="waiting: configured, and not heard yet"
+    )
+    webhook: Annotated[bool, NONE] = Field(False, description="it takes webhooks; otherwise it is only polled")
     last_delivery: Annotated[Timestamp | None, NONE] = None
     last_poll: Annotated[Timestamp | None, NONE] = None
     heard: Annotated[Timestamp | None, NONE] = Field(None, description="the later of the two")
+    complete_up_to: Annotated[dict[str, Timestamp], NONE] = Field({}, description="polled completely, by stream")
     refused: Annotated[dict[str, int], NONE] = Field({}, description="deliveries refused, by reason")
+    last_refusal: Annotated[str | None, NONE] = None
     dead: Annotated[int, NONE] = Field(0, description="open dead letters")
     objects: Annotated[dict[str, int], NONE] = Field({}, description="live objects by entity")
     problem: Annotated[str | None, NONE] = None
+    broken_since: Annotated[Timestamp | None, NONE] = None
     remedy: Annotated[str | None, NONE] = None
 
 

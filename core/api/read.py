@@ -12,6 +12,7 @@ import orjson
 from core.api.items import open_items
 from core.api.room import Room
 from core.api.sources import connection_states
+from core.projection import Registers
 from core.sdk import from_ms, to_ms
 from core.store import CustomerRow, ObjectRow
 from schemas.customer import ArticleCard
@@ -135,7 +136,9 @@ def _article(row: ObjectRow) -> dict[str, Any]:
     body = card.get("body") or ""
     if len(body) > _EXCERPT:
         card["body"] = body[:_EXCERPT].rsplit(" ", 1)[0] + "…"
-    return card
+    event, observed = Registers.load(row.registers).newest() or ("", 0)
+    vendor, account, *_ = row.key.split("/")
+    return {**card, "source": f"{vendor}/{account}", "event": event, "observed": from_ms(observed)}
 
 
 async def _freshness(room: Room, record: Mapping[str, Any], now: int) -> dict[str, Any]:
