@@ -17,11 +17,13 @@ _PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """`at`: when it was saved; `complete_up_to`: when the last poll that ended by itself began. Epoch ms."""
+    """`at`: when it was saved; `complete_up_to`: when the last poll that ended by itself began; `began`: when the one
+    that is still under way did. Epoch ms."""
 
     cursor: Cursor | None = None
     at: int | None = None
     complete_up_to: int | None = None
+    began: int | None = None
 
 
 class Cursors:

@@ -24,7 +24,7 @@ from core.ingest.status import BUS, Board, Clock, ms
 from core.sdk import Delivery, Hint, Payload, Split, Webhook, classify
 from core.store import DeadRow
 
-# SECURITY: of a delivery that is kept whole these headers are not.
+# SECURITY: these headers are never kept.
 _PRIVATE_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
@@ -103,7 +103,7 @@ class Intake:
         also where it became a dead letter; 401 and 403 keep nothing. Raises TransientError where it cannot be kept
         now: the source must send it again."""
         door = self._doors[name]
-        self._board.received(name, received)
+        self._board.received(name)
         try:
             self._verify(door, delivery)
             groups = self._taken(door, delivery, self.account(name), received)
@@ -112,6 +112,7 @@ class Intake:
         except AccountError as error:
             return Outcome(403, self._board.refused(name, error))
         published = await self._publish(door, groups)
+        self._board.heard(name, received)
         self._board.metrics.ingest.labels(name).observe(max(0, ms(self._clock()) - received) / 1000)
         return published
 
@@ -192,7 +193,7 @@ class Intake:
                 "body": body,
                 "method": delivery.method,
                 "url": delivery.url,
-                "headers": {n: v for n, v in delivery.headers.items() if n not in _PRIVATE_HEADERS},
+                "headers": _kept(delivery.headers),
                 "query": dict(delivery.query),
                 "received": received,
             }
@@ -295,8 +296,12 @@ def _fields(payload: Payload) -> dict[str, Any]:
         "pushed": payload.pushed,
         "received": payload.received,
         "at": payload.at,
-        "headers": dict(payload.headers),
+        "headers": _kept(payload.headers),
     }
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in _PRIVATE_HEADERS}
 
 
 def _raw(door: _Door, kind: str, account: str, value: dict[str, Any], subjects: Mapping[str, None]) -> Message:

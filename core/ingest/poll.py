@@ -5,7 +5,7 @@ The cursors' topic is read as a consumer group: whoever is assigned a connection
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -20,7 +20,6 @@ from core.ingest.intake import Intake
 from core.ingest.pace import Backoff, Lag, Pace, closing, live_first, patiently, told
 from core.ingest.status import BUS, Board, Clock, ms
 from core.sdk import Http, Stream
-from core.sdk.connector import Cursor
 
 GROUP = "poll"
 ASSIGNMENT = 0.5  # seconds between two looks at who polls what
@@ -134,7 +133,7 @@ class StreamPoll:
 
     async def _once(self, saved: Saved) -> None:
         tools, name = self._tools, self._connection.name
-        began = ms(tools.clock())
+        began = saved.began or ms(tools.clock())
         seen: set[bytes] = set()
         await live_first(tools.lag, tools.pace)
         pages = self._stream.poll(
@@ -145,18 +144,18 @@ class StreamPoll:
                 _check(page.cursor, seen)
                 await self._publish(page.payloads)
                 # Saved last: after a crash this page is fetched again rather than never.
-                saved = await self._save(page.cursor, saved.complete_up_to)
+                saved = await self._save(Saved(page.cursor, complete_up_to=saved.complete_up_to, began=began))
                 await live_first(tools.lag, tools.pace)
         tools.board.polled(name, self._stream.name, 0)
-        await self._save(saved.cursor, began)
+        await self._save(Saved(saved.cursor, complete_up_to=began))
 
     async def _publish(self, payloads: Any) -> None:
         name = self._connection.name
         await patiently(lambda: self._tools.intake.payloads(name, payloads))
         self._tools.board.polled(name, self._stream.name, len(payloads))
 
-    async def _save(self, cursor: Cursor | None, complete_up_to: int | None) -> Saved:
-        saved = Saved(cursor, ms(self._tools.clock()), complete_up_to)
+    async def _save(self, saved: Saved) -> Saved:
+        saved = replace(saved, at=ms(self._tools.clock()))
         await self._cursors.save(self._connection.name, self._stream.name, saved)
         self._saved = saved
         self._show(saved)
@@ -167,7 +166,7 @@ class StreamPoll:
 
     def _due(self, saved: Saved) -> float:
         """Seconds until the next poll: one that was cut short goes on at once."""
-        if saved.complete_up_to is None or saved.at is None:
+        if saved.complete_up_to is None or saved.began is not None:
             return 0.0
         return min(self._every, max(0.0, saved.complete_up_to / 1000 + self._every - self._tools.clock().timestamp()))
 

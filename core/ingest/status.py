@@ -71,11 +71,13 @@ class Board:
     def __getitem__(self, name: str) -> State:
         return self._states[name]
 
-    def received(self, name: str, at: int) -> None:
-        state = self._states[name]
-        state.received += 1
-        state.last_delivery = at
+    def received(self, name: str) -> None:
+        self._states[name].received += 1
         self.metrics.received.labels(name).inc()
+
+    def heard(self, name: str, at: int) -> None:
+        """A delivery of the source itself: whatever is refused says nothing about when it was last heard."""
+        self._states[name].last_delivery = at
         self.metrics.heard.labels(name, "webhook").set(at / 1000)
 
     def refused(self, name: str, error: Exception | str) -> str:

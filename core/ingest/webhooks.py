@@ -90,7 +90,7 @@ class Listener:
         try:
             body = await self._body(request, connection.settings.max_body)
         except _Refused as refused:
-            self._board.received(connection.name, received)
+            self._board.received(connection.name)
             self._board.refused(connection.name, refused)
             raise
         try:

@@ -113,6 +113,7 @@ async def test_a_delivery_is_answered_202_once_its_events_and_payloads_are_on_th
         dict(record.headers)["subjects"]: orjson.loads(record.value or b"") for record in await messages(door.bus, RAW)
     }
     assert raw[b"desk/acme/person/1"]["data"] == PERSON and raw[b"desk/acme/ticket/7"]["pushed"] is True
+    assert door.board.document("desk")["last_delivery"]
     assert door.metrics.value("received", connection="desk") == 1
     assert door.metrics.value("published", connection="desk") == 2
 
@@ -145,6 +146,7 @@ async def test_what_is_not_proved_is_401_counted_and_not_kept(door: Door, why: s
     headers = {name: value for name, value in {**given["headers"], **change}.items() if value and name[:2] == "x-"}
     answer = await door.send("POST", "/hooks/desk", data=change.get("body", given["data"]), headers=headers)
     assert answer.status == 401 and answer.content_type == "application/problem+json"
+    assert door.board.document("desk")["last_delivery"] is None, "strangers do not say when the source was heard"
     assert door.metrics.value("refused", connection="desk") == 1
     assert not await everything(door.bus)
 
@@ -366,7 +368,10 @@ async def test_secrets_in_a_payload_never_reach_the_bus_nor_the_log(door: Door) 
         await door.post(f"{TOKEN} {SECRET}".encode())
         await door.post({"token": TOKEN, "items": [{"kind": "odd", "x": SECRET}]})
         await door.send("POST", "/hooks/desk", data=TOKEN.encode(), headers={"x-signature": SECRET})
-    assert len(await door.events()) == 2 and len(await door.letters()) == 3
+        private = {"Authorization": "Basic canary", "Cookie": "canary"}
+        await door.post({"items": [TICKET, {"kind": "person"}]}, **private)
+        await door.post(["wrong shape"], **private)
+    assert len(await door.events()) == 3 and len(await door.letters()) == 5
     assert b"canary" not in await everything(door.bus)
     assert "canary" not in str(lines) + str(door.board.document("desk"))
 

@@ -315,7 +315,7 @@ async def test_a_stream_is_read_page_by_page_and_its_cursor_saved(bus: Bus, sour
     async with running(bus, desk(source)) as hub:
         await until(lambda: _all(hub, 5))
         saved = await until(lambda: _complete(hub))
-        assert saved["cursor"] == {"after": 5}
+        assert saved["cursor"] == {"after": 5} and saved["began"] is None
         assert source.paths.count("/people?after=0") == 1
         await until(lambda: hub.documents["desk"]["streams"].get("people", {}).get("complete_up_to"))
         assert hub.documents["desk"]["polls_here"] is True
@@ -334,6 +334,18 @@ async def test_a_restart_goes_on_at_the_cursor_and_waits_until_it_is_due(bus: Bu
     async with running(bus, desk(source, poll_every=timedelta(milliseconds=100))) as hub:
         await until(lambda: _all(hub, 2))
         assert source.paths[polls] == "/people?after=1"
+
+
+async def test_a_poll_that_was_cut_short_is_complete_up_to_its_first_beginning(bus: Bus, source: Source) -> None:
+    for number in range(4):
+        source.person(number)
+    source.failing = [lambda _: web.json_response({"people": source.people[:2], "next": 2, "more": True})]
+    source.broken = status(500)
+    async with running(bus, desk(source)) as hub:
+        began = (await until(hub.cursor))["began"]
+    source.broken = None
+    async with running(bus, desk(source)) as hub:
+        assert (await until(lambda: _complete(hub)))["complete_up_to"] == began
 
 
 async def test_a_crash_between_publish_and_cursor_repeats_the_page(bus: Bus, source: Source) -> None:
