@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
-from core.identity import Component, Evidence, Partition, Rules, SourcePerson, partition
+from core.identity import Component, Evidence, Partition, Rules, SourcePerson, canonical, partition
 from core.identity.blocks import connected
+from core.sdk.cast import CAST, OFFICE_PHONE
 
 GIVEN = """
 Dana Daniel Ben Bea Ann Anna Tom Maya Omar Inés Łukasz Zoë Wei Ravi Noa Ada Aiko Amara Bruno Carla Chen Elif Emil Farid
@@ -134,3 +135,20 @@ def pieces(town: Town, crowded: frozenset[str]) -> list[tuple[list[SourcePerson]
         keys = sorted({key for at in piece for key in groups[at]})
         found.append(([persons[key] for key in keys], [one for key in keys for one in carried.get(key, [])]))
     return found
+
+
+def test_the_cast_of_the_demo_are_sixteen_customers_and_one_office() -> None:
+    persons, evidence = [], []
+    for slug, actor in CAST.items():
+        for tool, facts in actor.known.items():
+            key = f"{tool}/example/contact/{slug}"
+            persons.append(SourcePerson(key, (f"{facts['given']} {facts['family']}",), len(persons)))
+            for kind in facts.keys() & {"email", "phone"}:
+                identifier = canonical(kind, facts[kind], Rules())
+                assert identifier
+                evidence.append(Evidence(key, identifier, "recorded"))
+    result = partition(Component(persons, evidence=evidence), Rules())
+    assert (len(persons), len(result.customers)) == (35, 16)
+    assert [(each.identifier, each.reason) for each in result.refusals] == [
+        (f"phone:{OFFICE_PHONE}", "contested: 3 people")
+    ]
