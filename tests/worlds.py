@@ -56,7 +56,8 @@ def world(seed: int, *, people: int = 6, steps: int = 40) -> list[Event]:
                 events.append(maker.upserted(payload, "task", chance.randrange(3), shape_t, clock=clock))
             case "delete":
                 kind, shape_d = chance.choice((("contact", Person), ("conversation", Conversation), ("call", Call)))
-                events.append(maker.deleted(payload, kind, number, shape_d, clock=clock, final=chance.random() < 0.3))
+                final, erased = chance.random() < 0.3, shape_d is Person and chance.random() < 0.2
+                events.append(maker.deleted(payload, kind, number, shape_d, clock=clock, final=final, erased=erased))
             case "merge":
                 into = str((int(number) + 1) % people)
                 events.append(maker.merged(payload, "contact", number, Person, into=into, clock=clock))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -124,6 +125,7 @@ async def _how(running: Running, token: str) -> None:
 async def _follow(running: Running, store: Store) -> None:
     seen = (await store.hub()).seq
     refused = _refusals(running)
+    rung: deque[str] = deque(maxlen=100)  # a call rings once, however often its record changes meanwhile
     async with store.notified(0.5) as notices:
         async for _ in notices:
             while True:
@@ -132,13 +134,21 @@ async def _follow(running: Running, store: Store) -> None:
                     break
                 seen = rows[-1].seq
                 for row in rows:
-                    if line := await line_of(store, row):
+                    call = _ringing(row)
+                    if call not in rung and (line := await line_of(store, row)):
                         _say(*line)
+                    if call:
+                        rung.append(call)
             now = _refusals(running)
             for (connection, reason), count in now.items():
                 if count > refused.get((connection, reason), 0):
                     _say("refuse", f"{connection}: {reason} (401); see `hub status`")
             refused = now
+
+
+def _ringing(row: CustomerRow) -> str | None:
+    ringing = orjson.loads(row.record).get("ringing") if b'"kind":"ring"' in row.cause else None
+    return str(ringing[0]["key"]) if ringing else None
 
 
 async def line_of(store: Store, row: CustomerRow) -> tuple[str, str] | None:

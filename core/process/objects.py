@@ -102,7 +102,8 @@ def _derive(changed: Changed, subject: str, old: Registers | None, new: Register
         changed.touched.setdefault(subject, set()).add("person")
         if visible.state == "erased":
             changed.erased.append(subject)
-        changed.rows.append(ObjectRow(subject, "person", None, dump, None))
+        card = orjson.dumps({"key": subject, "entity": "person"}) if visible.state == "live" else None
+        changed.rows.append(ObjectRow(subject, "person", None, dump, card))
         return (subject,)
     if new.entity in ACTIVITIES:
         now = activity(subject, new, visible)

@@ -220,25 +220,19 @@ def _vendor(key: str) -> str:
 
 def _causes(moved: Moved, found: _Closure, now: Mapping[str, str], heads: Mapping[str, Any], result: Partition) -> None:
     """Why records change: merges and splits of customers that were already known."""
-    was: dict[str, set[str]] = {}
-    for key, row in found.rows.items():
-        if row.customer in heads:
-            was.setdefault(now[key], set()).add(row.customer)
-    for id, before in was.items():
-        if len(before) > 1:
-            by = sorted({result.joined_by[k] for k in found.rows if now[k] == id and k in result.joined_by})
-            mine = {key: row.customer for key, row in found.rows.items() if now[key] == id and row.implied is None}
-            came, stayed = (
-                {_vendor(key) for key, was_ in mine.items() if (was_ == id) is kept} for kept in (False, True)
-            )
-            if not came:  # only a number that nobody had told us yet
-                continue
+    for id in set(now.values()):
+        told = {key: row for key, row in found.rows.items() if now[key] == id and row.implied is None}
+        came = {key for key, row in told.items() if row.customer != id}
+        stayed = set(told) - came
+        if came and stayed and id in heads:
+            by = sorted({result.joined_by[key] for key in told if key in result.joined_by})
+            before = {row.customer for key, row in found.rows.items() if now[key] == id and row.customer in heads}
             moved.causes[id] = {
                 "kind": "merge",
                 "merged": sorted(before - {id}),
                 "by": by,
-                "from": sorted(came),
-                "to": sorted(stayed) or sorted(came),
+                "from": sorted({_vendor(key) for key in came}),
+                "to": sorted({_vendor(key) for key in stayed}),
             }
     split: dict[str, set[str]] = {}
     for key, row in found.rows.items():

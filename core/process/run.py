@@ -132,8 +132,8 @@ def _halves(batches: Sequence[Batch]) -> list[list[Batch]]:
     middle = len(batch.records) // 2
     cut = batch.records[middle].offset
     return [
-        [replace(batch, end=cut, records=batch.records[:middle])],
-        [replace(batch, begin=cut, records=batch.records[middle:])],
+        [batch._replace(end=cut, records=batch.records[:middle])],
+        [batch._replace(begin=cut, records=batch.records[middle:])],
     ]
 
 

@@ -76,9 +76,8 @@ async def apply(store: Store, batch: Decoded, settings: Settings) -> Outcome:
             )
         await writing.move_offsets(batch.moves)
         subjects = sorted({event.subject for event in batch.events})
-        suppressed = await writing.suppressed(subjects) if subjects else set()
-        events = [event for event in batch.events if event.subject not in suppressed]
-        held = await writing.objects([subject for subject in subjects if subject not in suppressed])
+        events = await _erasing(writing, batch.events) if subjects else []
+        held = await writing.objects(sorted({event.subject for event in events}))
         changed = change(events, held, settings.rules)
         failed = [
             deadletter.of_record(batch.records[event.id], deadletter.reason_of(error, event.data), batch.at)
@@ -93,6 +92,30 @@ async def apply(store: Store, batch: Decoded, settings: Settings) -> Outcome:
         count, oldest = connections.get(event.connection, (0, batch.at))
         connections[event.connection] = (count + 1, min(oldest, batch.records[event.id].timestamp))
     return Outcome(len(batch.events), customers, dead, connections)
+
+
+async def _erasing(writing: Writing, events: Sequence[Incoming]) -> list[Incoming]:
+    """What of these events may be applied. PRIVACY: whoever was merged into an erased person is erased, too, in
+    whatever order the two are told; and nothing brings an erased one back."""
+    named = {event.subject for event in events} | {event.into for event in events if event.into}
+    suppressed = await writing.suppressed(sorted(named))
+    kept = [event for event in events if event.subject not in suppressed]
+    erasures = {event.subject: event for event in kept if event.erased}
+    gone = suppressed | set(erasures)
+    while True:
+        into = {event.subject: event for event in kept if event.into in gone and event.subject not in gone}
+        rows = await writing.aliases_to(sorted(gone)) if erasures or into else []
+        more = set(into) | {row.key for row in rows if row.key not in gone}
+        if not more:
+            break
+        by = min(erasures.values() if erasures else into.values(), key=lambda event: event.id)
+        for key in sorted(more):
+            erasures[key] = by._replace(
+                id=f"{by.id}.{key}", entity="person", action="deleted", subject=key, data={}, into=None,
+                final=True, erased=True,
+            )  # fmt: skip
+        gone |= more
+    return [event for event in kept if event.subject not in erasures] + [erasures[key] for key in sorted(erasures)]
 
 
 async def write(writing: Writing, changed: Changed, settings: Settings, dead: list[DeadRow], at: int) -> int:

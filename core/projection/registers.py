@@ -107,9 +107,9 @@ class Registers:
 
     def apply(self, write: Write) -> None:
         """Take one event in. An event that is old or double changes nothing that can be seen."""
-        self.first = min(self.first, write.received) if self.first else write.received
         if self._exists and self._exists[2] == "erased" and not write.erased:
             return
+        self.first = min(self.first, write.received) if self.first else write.received
         stamp = [*write.order, write.received]
         known = self._events.get(write.id)
         if known is not None:
@@ -117,6 +117,7 @@ class Registers:
                 return
             if known[:4] == stamp[:4]:
                 known[4] = min(known[4], stamp[4])
+                self._prune()
                 return
         self._events[write.id] = stamp
         match write.action:
@@ -166,6 +167,7 @@ class Registers:
     def _prune(self) -> None:
         if self._exists and self._exists[2] == "erased":
             self._fields, self._full, self._into = {}, None, None
+            self.first = self._events[self._exists[1]][4]  # of what was before, nothing may remain
         if self._full:
             floor = self._rank(self._full)
             ranked = {field for (entity, field) in RANKS if entity == self.entity}

@@ -207,3 +207,23 @@ async def test_a_store_that_was_restored_from_a_backup_begins_a_new_generation(t
 
 def test_holes_in_a_batch_are_passed_over() -> None:
     assert decoded([]).moves == []
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
+async def test_who_was_merged_into_an_erased_person_is_erased_with_them(tmp_path: Path, order: tuple[int, ...]) -> None:
+    maker = worlds.VENDORS[0]
+    payload = worlds.Payload("test", {}, "acme", True, 5)
+    known = worlds.Person(role="customer", display_name="Dana Reyes")
+    events = [
+        maker.upserted(payload, "contact", 1, known, clock=1),
+        maker.merged(payload, "contact", 1, worlds.Person, into=2, clock=2),
+        maker.deleted(payload, "contact", 2, worlds.Person, clock=3, erased=True),
+    ]
+    async with hub(tmp_path) as (bus, store):
+        for index in order:
+            await worlds.publish(bus, [events[index]])
+            await drain(bus, store)
+        objects = await store.objects_by_key([event.subject for event in events])
+        assert [b"Dana" in row.registers for row in objects] == [False] * len(objects)
+        _, rows = await store.changes(0, 100)
+        assert not any(b"Dana" in row.record for row in rows)
