@@ -15,8 +15,7 @@ from aiohttp import web
 
 from connectors.intercom import search, views
 from connectors.intercom.world import Object, Workspace
-from core.sdk.mock import answer, now
-from core.sdk.player import Push
+from core.sdk.mock import Push, answer, now
 from core.sdk.story import uuid
 
 DEMO: Mapping[str, str] = {"token": "demo-token-of-intercom", "webhook_secret": "demo-client-secret-of-intercom"}

@@ -19,9 +19,10 @@ def contact(payload: Payload) -> Iterator[Event]:
 
 
 def unarchived(payload: Payload) -> Iterator[Event]:
-    """Back from the archive. Its `updated_at` may be older than the archiving, so the later of the two times counts."""
-    item: Item = payload.data
-    yield _contact(payload, item, max(clock(payload, item) or 0, payload.at or 0) or None)
+    """Back from the archive. `updated_at` may be older than the archiving: the second event brings nothing but that the
+    contact is there again."""
+    yield from contact(payload)
+    yield MAKER.upserted(payload, "contact", payload.data.get("id") or "", Person(), clock=payload.at, mode="patch")
 
 
 def merged(payload: Payload) -> Iterator[Event]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from connectors.intercom import views
 from core.sdk.cast import ORGANIZATIONS
-from core.sdk.player import Push
+from core.sdk.mock import Push
 from core.sdk.story import Beat, number, uuid
 
 Object = dict[str, Any]

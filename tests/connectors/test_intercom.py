@@ -1,6 +1,5 @@
 """Intercom: samples, signatures, topics, and the whole way against its contract mock over real HTTP."""
 
-import asyncio
 import copy
 import hashlib
 import hmac
@@ -399,11 +398,6 @@ def folded(found: Iterable[Event]) -> dict[str, Any]:
     return {key: each.visible() for key, each in registers.items()}
 
 
-async def quiet(mock: Mock) -> None:
-    while len(mock.courier):
-        await asyncio.sleep(0.02)
-
-
 STREAMS = [stream.name for stream in CONNECTOR.streams]
 
 
@@ -536,7 +530,7 @@ async def test_a_second_scroll_waits_and_a_forgotten_one_begins_again() -> None:
 async def test_webhooks_of_the_mock_verify_and_normalize() -> None:
     async with receiver() as (url, kept), source(url) as intercom:
         intercom.mock.send(intercom.mock.player.step(400))
-        await quiet(intercom.mock)
+        await intercom.mock.courier.settled()
         assert len(kept) > 100
         topics = set()
         for each in kept:
@@ -568,7 +562,7 @@ async def test_webhooks_and_polls_lead_to_the_same_world_in_any_order() -> None:
             kept.clear()
             intercom.later(10)
             intercom.mock.send(intercom.mock.player.step(40))
-            await quiet(intercom.mock)
+            await intercom.mock.courier.settled()
             for each in kept:
                 split = WEBHOOK.split(json.loads(each.body), each, CONFIG, intercom.account, intercom.clock.now())
                 pushed += [event for payload in split.payloads for event in normalize(payload)]
@@ -598,7 +592,7 @@ async def test_a_merged_contact_becomes_an_alias_by_its_hint() -> None:
         intercom.happens("person.upsert", "member", given="Mia", family="Brandt", email="mia@example.com")
         for index in range(3):
             intercom.happens("person.merge", f"lead{index}", into="member")
-        await quiet(intercom.mock)
+        await intercom.mock.courier.settled()
         merges = [each for each in kept if b'"contact.merged"' in each.body]
         assert not any(world.contact_id("lead0").encode() in each.body for each in merges)
         (hint, *_) = WEBHOOK.split(json.loads(merges[-1].body), merges[-1], CONFIG, intercom.account, BEGIN).hints

@@ -1,0 +1,105 @@
+"""From Guru's cards to articles. Pure: no I/O, no clock.
+
+Cards are only ever read, so of two states with one clock the later look wins: the expiry of a verification moves no
+clock of the card.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from core.sdk import Maker, NormalizeError, Payload, from_iso, plain, to_ms
+from schemas.entities import Article, Reference
+from schemas.event import Event
+
+_MAKER = Maker("guru")
+_APP = "https://app.getguru.com/card/"
+_SHOWN = {
+    "TEAM": ("internal", "internal"),
+    "PRIVATE": ("internal", "private"),
+    "PUBLIC": ("public", "public"),
+}  # shareStatus -> (audience, visibility)
+_MARKDOWN = (
+    (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),  # links and pictures: their text
+    (re.compile(r"^\s{0,3}(#{1,6}|>|[-*+]|\d+\.)\s+", re.M), ""),
+    (re.compile(r"^\s*(```\w*|---+|\*\*\*+)\s*$", re.M), ""),
+    (re.compile(r"(\*\*|__|~~|`)(.+?)\1"), r"\2"),
+)
+Item = Mapping[str, Any]
+
+
+def normalize(payload: Payload) -> Iterator[Event]:
+    """Kinds: `card`, `card.restored` (a card that came back) and `card.missing`; others give no event."""
+    item = payload.data
+    if payload.kind not in ("card", "card.restored", "card.missing"):
+        return
+    if not isinstance(item, dict):
+        raise NormalizeError(f"{payload.kind}: not an object but {type(item).__name__}")
+    id = item.get("id") or ""
+    if payload.kind == "card.missing":
+        yield _MAKER.deleted(payload, "card", id, Article, clock=payload.at)
+        return
+    if item.get("archived") is True:  # how Guru deletes; a card may be restored
+        yield _MAKER.deleted(payload, "card", id, Article, clock=max(_clock(item) or 0, payload.at or 0) or None)
+        return
+    yield _MAKER.upserted(payload, "card", id, _article(payload, item), clock=_clock(item))
+    if payload.kind == "card.restored":
+        # Restoring need not move the card's clock: this event brings nothing but that the card is there again.
+        yield _MAKER.upserted(payload, "card", id, Article(), clock=payload.at, mode="patch")
+
+
+def _article(payload: Payload, item: Item) -> Article:
+    state = item.get("verificationState")
+    audience, visibility = _SHOWN.get(item.get("shareStatus") or "", (None, None))
+    slug = item.get("slug")
+    return Article(
+        title=item.get("preferredPhrase") or None,
+        body=_text(item.get("content")),
+        audience=audience,
+        visibility=visibility,
+        collection=_collection(payload, item),
+        tags=[tag["value"] for tag in item.get("tags") or () if isinstance(tag, dict) and tag.get("value")],
+        verified=None if state is None else state == "TRUSTED",
+        verified_at=from_iso(item.get("lastVerified")),
+        verified_until=from_iso(item.get("nextVerificationDate")),
+        source_state=state,
+        owner=_owner(payload, item),
+        url=_APP + slug if slug else None,
+        created_at=from_iso(item.get("dateCreated")),
+        updated_at=from_iso(item.get("lastModified")),
+    )
+
+
+def _clock(item: Item) -> int | None:
+    """Verifying a card need not count as modifying it."""
+    times = [from_iso(item.get(name)) for name in ("lastModified", "lastVerified")]
+    return max((to_ms(time) for time in times if time), default=None)
+
+
+def _text(content: Any) -> str | None:
+    """Cards hold HTML; those written through the API may hold Markdown."""
+    if not isinstance(content, str):
+        return None
+    if content.lstrip().startswith("<"):
+        return plain(content)
+    for pattern, kept in _MARKDOWN:
+        content = pattern.sub(kept, content)
+    return "\n".join(line.strip() for line in content.split("\n") if line.strip())
+
+
+def _collection(payload: Payload, item: Item) -> Reference | None:
+    found = item.get("collection")
+    if not isinstance(found, dict) or not found.get("id"):
+        return None
+    return Reference(key=_MAKER.key(payload, "collection", found["id"]), name=found.get("name") or None)
+
+
+def _owner(payload: Payload, item: Item) -> Reference | None:
+    # PRIVACY: a user's id in Guru is their e-mail address, and keys are shown and logged, so the key has its digest.
+    found = item.get("owner")
+    if not isinstance(found, dict) or not (id := found.get("id") or found.get("email")):
+        return None
+    name = " ".join(part for part in (found.get("firstName"), found.get("lastName")) if part)
+    digest = hashlib.sha256(str(id).lower().encode()).hexdigest()[:16]
+    return Reference(key=_MAKER.key(payload, "user", digest), name=name or None)

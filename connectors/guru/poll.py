@@ -1,0 +1,101 @@
+"""Guru's lists: cards that changed, all cards with their verification, and the archived ones.
+
+Lists are bare arrays; the next page's whole URL stands in the header `Link`. A cursor is `{"since", "at"}` between two
+polls (epoch ms of the source's clock) and `{"since", "high", "next"}` inside one.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connectors.guru.config import Config
+from core.sdk import Http, Page, Payload, PermanentError, Response, Stream, from_iso, to_ms
+from core.sdk.connector import Cursor
+
+QUERY = "/api/v1/search/query"
+MANAGER = "/api/v1/search/cardmgr"
+OVERLAP = 300_000  # ms: the search shows changes late
+SKEW = 3_600_000  # ms: how far our clock may be from the source's
+# `maxResults` stands nowhere: with it the answer has no Link header and the list ends after one page.
+_CARDS: Mapping[str, str | int] = {"queryType": "cards", "showArchived": "false", "sortOrder": "asc"}
+_ARCHIVED: Mapping[str, Any] = {"queryType": "archived", "sorts": None, "query": None, "collectionIds": []}
+# Blanks stand inside the angle brackets, where a strict reader of RFC 8288 expects none.
+_NEXT = re.compile(r'<\s*([^>\s]+)\s*>\s*;[^,]*\brel="?next-page"?')
+
+
+def following(response: Response) -> str | None:
+    """The next page's URL; None on the last page."""
+    found = _NEXT.search(response.headers.get("link", ""))
+    return found[1] if found else None
+
+
+async def cards(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
+    """What changed since the cursor, the oldest change first."""
+    cursor = cursor or {}
+    since = int(cursor.get("since") or (http.now() - config.since).timestamp() * 1000)
+    high = int(cursor.get("high") or since)
+    moment = datetime.fromtimestamp(since // 1000, UTC)
+    params = {**_CARDS, "sortField": "lastModified", "q": f"lastModified >= {moment.isoformat()}"}
+    async for rows, response, after in _pages(http, "GET", QUERY, cursor, params=params):
+        times = [time for row in rows if (time := from_iso(row.get("lastModified")))]
+        high = max([high, *map(to_ms, times)])
+        going: Cursor = {"since": since, "high": high, "next": after}
+        ended: Cursor = {"since": max(high - OVERLAP, response.started - OVERLAP - SKEW), "at": response.started}
+        yield Page(_payloads(rows, account, response), going if after else ended)
+
+
+async def everything(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
+    """All cards, however old: knowledge has no `since`, and a verification that runs out is told nowhere else."""
+    params = {**_CARDS, "sortField": "dateCreated"}  # so that edits do not move cards between pages
+    async for rows, response, after in _pages(http, "GET", QUERY, cursor or {}, params=params):
+        yield Page(_payloads(rows, account, response), {"next": after} if after else {"at": response.started})
+
+
+async def archived(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
+    """Deleted cards: they vanish from every other list."""
+    async for rows, response, after in _pages(http, "POST", MANAGER, cursor or {}, json=_ARCHIVED):
+        rows = [{**row, "archived": True} for row in rows]
+        yield Page(_payloads(rows, account, response), {"next": after} if after else {"at": response.started})
+
+
+def _payloads(rows: list[dict[str, Any]], account: str, response: Response) -> list[Payload]:
+    return [Payload("card", row, account, False, response.started) for row in rows]
+
+
+async def _pages(
+    http: Http,
+    method: str,
+    path: str,
+    cursor: Cursor,
+    *,
+    params: Mapping[str, str | int] | None = None,
+    json: Mapping[str, Any] | None = None,
+) -> AsyncIterator[tuple[list[dict[str, Any]], Response, str | None]]:
+    """Rows, answer and the next page's URL, which is complete. An answer without body (204) is an empty list."""
+    after: str | None = cursor.get("next")
+    resumed = after is not None
+    while True:
+        try:
+            if after:
+                response = await http.request(method, after, json=json)
+            else:
+                response = await http.request(method, path, params=params, json=json)
+        except PermanentError:
+            if not resumed:
+                raise
+            after, resumed = None, False  # the token of another day is forgotten: from the beginning
+            continue
+        resumed = False
+        rows = response.data if isinstance(response.data, list) else []
+        after = following(response)
+        yield [row for row in rows if isinstance(row, dict)], response, after
+        if after is None:
+            return
+
+
+STREAMS: tuple[Stream[Config], ...] = (
+    Stream("cards", cards),
+    Stream("all cards", everything, every=timedelta(hours=1)),
+    Stream("archived cards", archived, every=timedelta(hours=6)),
+)
