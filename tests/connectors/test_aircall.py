@@ -146,7 +146,7 @@ def test_a_delivery_with_the_token_is_taken() -> None:
     WEBHOOK.verify(taken, CONFIG, NOW)
     split = WEBHOOK.split(WEBHOOK.cut(raw), taken, CONFIG, "example", MS)
     assert [(each.kind, each.at) for each in split.payloads] == [("call.ended", 1768200231000)]
-    assert DEMO["webhook_token"] not in repr(split)
+    assert DEMO["webhook_token"] not in repr(split) + repr(WEBHOOK.cut(raw))
     assert "media.example.com" not in repr(split)
 
 
@@ -275,6 +275,34 @@ async def test_a_changed_contact_is_found_by_the_next_poll() -> None:
         mock.player.insert("person.upsert", "zoe", {"family": "Berg"})
         changed = await pages(http, "contacts", cursor)
     assert "Berg" in [payload.data["last_name"] for page in changed for payload in page.payloads]
+
+
+async def test_a_contact_that_changes_between_two_pages_hides_no_other() -> None:
+    clock = Clock(MS, rate=0)
+    async with running(simulator(7, {}), pace=0, clock=clock) as mock, aircall(mock) as http:
+        contacts(mock, 120, step=60)
+        found = []
+        async for page in stream("contacts")(http, CONFIG, "example", None):
+            # Who was on the page moves to the end of the list, and everybody behind moves up.
+            clock.set(clock.now() + 1_000)
+            for index in range(len(found), len(found) + 5):
+                mock.player.insert("person.upsert", f"extra{index}", {"family": "Changed"})
+            found.append(page)
+        assert {str(id) for id in ids(found)} == set(mock.simulator.truth()["contact"])
+
+
+async def test_more_contacts_of_one_second_than_a_page_holds_are_all_found() -> None:
+    async with running(simulator(7, {}), pace=0, clock=Clock(MS, rate=0)) as mock, aircall(mock) as http:
+        contacts(mock, 170, step=0)
+        found = ids(await pages(http, "contacts"))
+        assert {str(id) for id in found} == set(mock.simulator.truth()["contact"])
+
+
+def contacts(mock: Mock, count: int, step: int) -> None:
+    """So many more contacts, the last of them an hour ago, `step` seconds between two."""
+    for index in range(count):
+        beat = Beat(0, "person.upsert", "aircall", f"extra{index}", 0, {"given": "Extra", "family": str(index)})
+        mock.simulator.apply(beat, MS - 3_600_000 - (count - index) * step * 1_000)
 
 
 def crowd(mock: Mock, cycles: int) -> None:
