@@ -77,6 +77,8 @@ def decode(record: Record) -> Incoming:
         final = headers.get("ce_final")
         into = headers.get("ce_into")
         data = orjson.loads(record.value or b"{}")
+        if not isinstance(data, dict):
+            raise NormalizeError("not an event of ours: its data is no JSON object")
         return Incoming(
             headers["ce_id"].decode(),
             entity,
