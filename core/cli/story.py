@@ -17,7 +17,7 @@ from rich.console import Console
 from core import api
 from core.api import tokens
 from core.config import HubConfig
-from core.hub import Running
+from core.hub import Running, mocks
 from core.store import CustomerRow, Store
 
 AUTH = "auth"  # in the data folder: a header line for curl, readable by its owner alone
@@ -31,13 +31,14 @@ async def tell(running: Running) -> None:
     await running.started.wait()
     if running.store is None or not running.api:
         return
-    token = await authorize(running.store, running.config)
+    await authorize(running.store, running.config)
     if not (running.config.demo or sys.stdout.isatty()):
         return
     store, config = running.store, running.config
     await _settled(store, config)
     await _head(store, config)
-    await _how(running, token)
+    await _how(running)
+    await mocks.play(running.mocks)
     await _follow(running, store)
 
 
@@ -101,7 +102,7 @@ async def _head(store: Store, config: HubConfig) -> None:
     _out.print(f"{people} people in {sources} tools are {counts.get(('', 'customer'), 0)} customers.\n", markup=False)
 
 
-async def _how(running: Running, token: str) -> None:
+async def _how(running: Running) -> None:
     store, config = running.store, running.config
     assert store is not None
     once, _ = await api.new_login(store, int(time.time() * 1000))
@@ -178,8 +179,9 @@ async def _ring(store: Store, record: Mapping[str, Any], cause: Mapping[str, Any
     if candidates := record["candidates"]:
         people = await store.persons_by_key(candidates[0]["persons"])
         rows = await store.customers_by_id([person.customer for person in people])
+        profiles = [orjson.loads(row.record)["profile"] for row in rows]
         organizations = {
-            o["value"].get("name") for r in rows if (o := orjson.loads(r.record)["profile"].get("organization"))
+            name for each in profiles if (name := each.get("organization", {}).get("value", {}).get("name"))
         }
         where = f", {organizations.pop()}" if len(organizations) == 1 else ""
         return "shared", f"{number}: {len(people)} people{where}; nobody merged {took}"

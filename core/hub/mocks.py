@@ -68,6 +68,14 @@ def hook_url(connection: Connection, public: str) -> str:
     return f"{url}/{secret.get_secret_value()}" if secret else url
 
 
+async def play(mocks: list[RunningMock]) -> None:
+    """Let the story go on; until then new mocks stand still, so that the first fetch finds the world at rest."""
+    async with aiohttp.ClientSession(timeout=_QUICK) as session:
+        for mock in mocks:
+            async with session.post(f"{mock.url}/_mock/pace", json={"pace": 1}) as answer:
+                answer.raise_for_status()
+
+
 async def stop(mocks: list[RunningMock]) -> None:
     """End these mocks and wait until their ports are free, two seconds at most."""
     async with aiohttp.ClientSession(timeout=_QUICK) as session:
@@ -91,7 +99,7 @@ async def _one(session: aiohttp.ClientSession, folder: Path, connection: Connect
     registry.mock(connection.connector.name)  # a connector without a mock says so before a process is started
     command = [
         sys.executable, "-m", "core.cli", "mock", connection.connector.name, "--state",
-        str(folder / f"{connection.name}.json"), "--cycle", str(cycle), "--told", str(told),
+        str(folder / f"{connection.name}.json"), "--cycle", str(cycle), "--told", str(told), "--pace", "0",
     ]  # fmt: skip
     if connection.settings.account:
         command += ["--set", f"account={connection.settings.account}"]

@@ -138,6 +138,7 @@ class _Rooms:
         await mocks.point(self._running.mocks, self._running.config, address)
         if "api" not in self._roles:
             self._running.started.set()
+            await mocks.play(self._running.mocks)
 
     async def _process(self, store: Store) -> None:
         await process.run(self._bus, store, settings_of(self._running.config), self._running.metrics)
