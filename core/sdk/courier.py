@@ -106,7 +106,9 @@ class Courier:
             if due <= monotonic():
                 return heapq.heappop(self._heap)
             try:
-                await asyncio.wait_for(self._wake.wait(), min(due - monotonic(), _LOOK))
+                # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the wake-up.
+                async with asyncio.timeout(min(due - monotonic(), _LOOK)):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
