@@ -99,7 +99,6 @@ class Statements:
     customers: str  # among
     heads: str  # among
     put_customer: Put
-    searched: str  # among: (id, search, live)
     put_words: Put
     drop_words: str  # among
     put_part: Put
@@ -109,6 +108,7 @@ class Statements:
     put_dead: Put
     put_offset: Put
     set_dead: str  # among
+    matches: str  # query, limit: a count that stops there
     search: str  # query, below seq, limit
     articles: str  # among words: limit
     full_objects: str  # among

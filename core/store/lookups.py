@@ -15,18 +15,17 @@ from core.store import (
     PersonRow,
     TokenRow,
     Writing,
+    search,
 )
-from core.store import words as folding
 from core.store.database import Database
+from core.store.search import COLUMNS, MOST_WORDS, NO_SEQ
+from core.store.words import distinct
 from core.store.writing import Transaction, to_activities, to_persons
 
 _HOLDERS = 200
-_MOST_WORDS = 30  # of a query
 _HUB = "SELECT generation, seq, fold_revision, kind, secret FROM hub"
-_CUSTOMER = 'c.id, c.seq, c.status, c."into", c.hash, c.record, c.search, c.cause, c.identity'
 _DEAD = "SELECT id, connection, stage, reason, payload, at, state, times FROM dead"
 _TOKEN = "SELECT hash, kind, name, scopes, created, expires FROM token"  # noqa: S105
-_NO_SEQ = 2**62  # above every seq
 
 
 class DatabaseStore:
@@ -68,11 +67,11 @@ class DatabaseStore:
     async def changes(self, after: int, limit: int, *, at_most: int | None = None) -> tuple[HubRow, list[CustomerRow]]:
         # One statement is one snapshot on both databases, and one way there and back.
         rows = await self._rows(
-            f"""SELECT h.generation, h.seq, h.fold_revision, h.kind, h.secret, {_CUSTOMER}
+            f"""SELECT h.generation, h.seq, h.fold_revision, h.kind, h.secret, {COLUMNS}
                 FROM hub h LEFT JOIN (
                     SELECT * FROM customer WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
                 ) c ON true ORDER BY c.seq""",
-            after, _NO_SEQ if at_most is None else at_most, limit,
+            after, NO_SEQ if at_most is None else at_most, limit,
         )  # fmt: skip
         return HubRow._make(rows[0][:5]), [CustomerRow._make(row[5:]) for row in rows if row[5] is not None]
 
@@ -98,8 +97,8 @@ class DatabaseStore:
     async def customer(self, id: str) -> CustomerRow | None:
         # The person's present customer first: an id that merged away, or came back by a split, is not asked.
         rows = await self._rows(
-            f"""SELECT {_CUSTOMER}, 0 AS rank FROM person p JOIN customer c ON c.id = p.customer WHERE p.birth_id = ?
-                UNION ALL SELECT {_CUSTOMER}, 1 AS rank FROM customer c WHERE c.id = ? ORDER BY rank LIMIT 1""",
+            f"""SELECT {COLUMNS}, 0 AS rank FROM person p JOIN customer c ON c.id = p.customer WHERE p.birth_id = ?
+                UNION ALL SELECT {COLUMNS}, 1 AS rank FROM customer c WHERE c.id = ? ORDER BY rank LIMIT 1""",
             id, id,
         )  # fmt: skip
         return CustomerRow._make(rows[0][:-1]) if rows else None
@@ -119,22 +118,8 @@ class DatabaseStore:
         return to_persons(await self._among(self._sql.persons_of, [customer]))
 
     async def search(self, words: str, limit: int, after: str = "") -> list[CustomerRow]:
-        found = folding.distinct([words])[:_MOST_WORDS]
-        if words.strip() and not found:
-            return []  # nothing but signs
         async with self._database.reading() as session:
-            below = _NO_SEQ
-            if after:
-                last = await session.rows("SELECT seq FROM customer WHERE id = ?", after)
-                below = last[0][0] if last else -1
-            if found:
-                query = self._database.match(found)
-                return [CustomerRow._make(row) for row in await session.rows(self._sql.search, query, below, limit)]
-            rows = await session.rows(
-                f"SELECT {_CUSTOMER} FROM customer c WHERE c.status = 'live' AND c.seq < ? ORDER BY c.seq DESC LIMIT ?",
-                below, limit,
-            )  # fmt: skip
-            return [CustomerRow._make(row) for row in rows]
+            return await search.search(session, self._database, words, limit, after)
 
     async def timeline(self, persons: Sequence[str], before: tuple[str, str] | None, limit: int) -> list[ActivityRow]:
         # Above every RFC 3339 time where there is no bound.
@@ -151,7 +136,7 @@ class DatabaseStore:
         return [ObjectRow._make(row) for row in await self._among(self._sql.full_objects, keys)]
 
     async def articles(self, words: Sequence[str], limit: int) -> list[ObjectRow]:
-        found = folding.distinct(words)[:_MOST_WORDS]
+        found = distinct(words)[:MOST_WORDS]
         return [ObjectRow._make(row) for row in await self._among(self._sql.articles, found, limit)]
 
     async def verified_articles(self) -> int:

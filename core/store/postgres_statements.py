@@ -37,7 +37,7 @@ def _upsert(table: Table, columns: str, *, updates: str | None = None) -> Put:
 _PAIR = ("text", "text")
 STATEMENTS = Statements(
     lock_hub="SELECT generation, seq, fold_revision, kind, secret FROM hub FOR UPDATE",
-    objects=f"SELECT key, registers FROM object WHERE key {_KEYS}",
+    objects=f"SELECT key, registers, live FROM object WHERE key {_KEYS}",
     put_object=_upsert(tables.OBJECT, "key, source, entity, parent, live, registers, card, text"),
     put_article=Put(
         "article",
@@ -106,9 +106,8 @@ STATEMENTS = Statements(
             ORDER BY at DESC, object DESC LIMIT ?
         ) p JOIN object o ON o.key = p.object""",
     customers=f"SELECT {_CUSTOMER} FROM customer c WHERE c.id {_KEYS}",
-    heads=f"SELECT id, seq, status, hash, identity FROM customer WHERE id {_KEYS}",
+    heads=f"SELECT id, seq, status, hash, identity, search FROM customer WHERE id {_KEYS}",
     put_customer=_upsert(tables.CUSTOMER, "id, seq, status, into, hash, record, search, cause, identity"),
-    searched=f"SELECT id, search, status = 'live' FROM customer WHERE id {_KEYS}",
     put_words=Put(
         "customer_words",
         f"""INSERT INTO customer_words AS w (customer, words)
@@ -130,6 +129,7 @@ STATEMENTS = Statements(
     ),
     put_offset=_upsert(tables.BUS_OFFSET, "topic, partition, next"),
     set_dead="WITH k AS (SELECT ?::text[] AS ids) UPDATE dead SET state = ? FROM k WHERE id = ANY (k.ids) RETURNING id",
+    matches="SELECT count(*) FROM (SELECT 1 FROM customer_words WHERE words @@ ?::tsquery LIMIT ?) w",
     # The words first: the other way round, a rare word would walk through all customers.
     search=f"""WITH w AS MATERIALIZED (SELECT customer FROM customer_words WHERE words @@ ?::tsquery)
         SELECT {_CUSTOMER} FROM w CROSS JOIN LATERAL (SELECT * FROM customer WHERE id = w.customer OFFSET 0) c

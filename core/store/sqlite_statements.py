@@ -29,7 +29,7 @@ def _upsert(table: Table, columns: str, *, updates: str | None = None) -> Put:
 
 STATEMENTS = Statements(
     lock_hub="SELECT generation, seq, fold_revision, kind, secret FROM hub",  # BEGIN IMMEDIATE has the lock
-    objects=f"SELECT key, registers FROM object WHERE key {_KEYS}",
+    objects=f"SELECT key, registers, live FROM object WHERE key {_KEYS}",
     put_object=_upsert(tables.OBJECT, "key, source, entity, parent, live, registers, card, text"),
     put_article=Put(
         "article",
@@ -77,8 +77,7 @@ STATEMENTS = Statements(
         ORDER BY p.at DESC, p.object DESC LIMIT ?4""",
     customers=f"SELECT {_CUSTOMER} FROM customer c WHERE c.id {_KEYS}",
     put_customer=_upsert(tables.CUSTOMER, "id, seq, status, into, hash, record, search, cause, identity"),
-    heads=f"SELECT id, seq, status, hash, identity FROM customer WHERE id {_KEYS}",
-    searched=f"SELECT id, search, status = 'live' FROM customer WHERE id {_KEYS}",
+    heads=f"SELECT id, seq, status, hash, identity, search FROM customer WHERE id {_KEYS}",
     put_words=Put(
         "customer_words",
         """INSERT INTO customer_words (customer, words) VALUES (?, ?)
@@ -98,6 +97,7 @@ STATEMENTS = Statements(
     ),
     put_offset=_upsert(tables.BUS_OFFSET, "topic, partition, next"),
     set_dead=f"UPDATE dead SET state = ?2 WHERE id {_KEYS.replace('?', '?1')} RETURNING id",
+    matches="SELECT count(*) FROM (SELECT 1 FROM customer_index WHERE customer_index MATCH ? LIMIT ?)",
     search=f"""SELECT {_CUSTOMER} FROM (
             SELECT w.customer FROM customer_index CROSS JOIN customer_words w ON w.number = customer_index.rowid
             WHERE customer_index MATCH ?1

@@ -52,6 +52,9 @@ class Transaction:
         self._database = database
         self._session = session
         self._sql = database.statements
+        # What was read so far, so that writing need not read it again; nobody else writes meanwhile.
+        self._live: dict[str, bool] = {}
+        self._searched: dict[str, tuple[str, bool]] = {}  # by customer: search, live
 
     # -- offsets and the hub
     async def move_offsets(self, moves: Sequence[tuple[str, int, int, int]]) -> None:
@@ -86,7 +89,11 @@ class Transaction:
 
     # -- objects and their parties
     async def objects(self, keys: Sequence[str]) -> dict[str, bytes]:
-        return dict(await self._session.among(self._sql.objects, keys))
+        found = {}
+        for key, registers, live in await self._session.among(self._sql.objects, keys):
+            found[key] = registers
+            self._live[key] = bool(live)
+        return found
 
     async def put_objects(self, rows: Sequence[ObjectRow]) -> None:
         await self._session.put(
@@ -97,7 +104,9 @@ class Transaction:
                 for row in rows
             ],
         )  # fmt: skip
-        await self._session.put(self._sql.set_live, [(row.key, row.card is not None) for row in rows])
+        live = {row.key: row.card is not None for row in rows}
+        await self._session.put(self._sql.set_live, list(live.items() - self._live.items()))
+        self._live.update(live)
         articles = [row for row in rows if row.entity == "article"]
         found = [row for row in articles if row.text]
         await self._session.put(
@@ -171,15 +180,18 @@ class Transaction:
 
     # -- customers
     async def heads(self, ids: Sequence[str]) -> dict[str, CustomerHead]:
-        return {row[0]: CustomerHead._make(row) for row in await self._session.among(self._sql.heads, ids)}
+        self._searched.update(dict.fromkeys(ids, ("", False)))
+        found = {}
+        for *row, search in await self._session.among(self._sql.heads, ids):
+            found[row[0]] = head = CustomerHead._make(row)
+            self._searched[head.id] = search, head.status == "live"
+        return found
 
     async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str]] = ()) -> None:
-        known = {
-            id: (search, bool(live))
-            for id, search, live in await self._session.among(self._sql.searched, [row.id for row in rows])
-        }
+        await self.heads([row.id for row in rows if row.id not in self._searched])
         await self._session.put(self._sql.put_customer, rows)
-        changed = [row for row in rows if known.get(row.id, ("", False)) != (row.search, row.status == "live")]
+        changed = [row for row in rows if self._searched[row.id] != (row.search, row.status == "live")]
+        self._searched.update({row.id: (row.search, row.status == "live") for row in changed})
         live = [row for row in changed if row.status == "live"]
         await self._session.put(self._sql.put_words, [(row.id, self._database.words(row.search)) for row in live])
         await self._session.among(self._sql.drop_words, [row.id for row in changed if row.status != "live"])
