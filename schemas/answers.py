@@ -57,7 +57,6 @@ class SourceState(Shape):
 
     connection: Annotated[str, NONE]
     source: Annotated[str | None, NONE] = Field(None, description="vendor/account, once it is known")
-    title: Annotated[str | None, NONE] = Field(None, description="the source's own name")
     state: Annotated[Literal["ok", "waiting", "broken"], NONE] = Field(
         "waiting", description="waiting: configured, and not heard yet"
     )
@@ -79,6 +78,7 @@ class Sources(Shape):
     """All connections, and the hub's own position."""
 
     sources: Annotated[list[SourceState], NONE]
+    titles: Annotated[dict[str, str], NONE] = Field({}, description="how the sources write their names, by vendor")
     customers: Annotated[int, NONE]
     version: Annotated[str, NONE] = Field(description="<generation>-<seq>: the head of the feed")
     kind: Annotated[Literal["demo", "real"], NONE]
@@ -110,6 +110,42 @@ class Handled(Shape):
 
     id: Annotated[str, NONE]
     state: Annotated[Literal["replayed", "discarded"], NONE]
+
+
+class TokenOrder(Shape):
+    """A token to make."""
+
+    name: Annotated[str, NONE] = Field(min_length=1, max_length=80)
+    scopes: Annotated[list[str], NONE] = Field(description="of read, feed, admin")
+
+
+class NewToken(Shape):
+    """A token's secret, which nobody can read again."""
+
+    name: Annotated[str, NONE]
+    scopes: Annotated[list[str], NONE]
+    token: Annotated[str, SENSITIVE]
+
+
+class Token(Shape):
+    """An access token as the hub remembers it: without its secret."""
+
+    name: Annotated[str, NONE]
+    scopes: Annotated[list[str], NONE]
+    created: Annotated[Timestamp, NONE]
+    expires: Annotated[Timestamp | None, NONE] = None
+
+
+class Tokens(Shape):
+    """All access tokens, the oldest first."""
+
+    tokens: Annotated[list[Token], NONE]
+
+
+class Revoked(Shape):
+    """A token that is no more."""
+
+    name: Annotated[str, NONE]
 
 
 class LoginLink(Shape):
@@ -159,5 +195,6 @@ class Problem(Shape):
 
 __all__ = [
     "Alive", "DeadLetter", "DeadLetters", "Entry", "Found", "Handled", "Listed", "LoginLink", "Lookup",
-    "Problem", "Ready", "RingOrder", "Ringing", "SourceState", "Sources", "Timeline",
+    "NewToken", "Problem", "Ready", "Revoked", "RingOrder", "Ringing", "SourceState", "Sources", "Timeline", "Token",
+    "TokenOrder", "Tokens",
 ]  # fmt: skip

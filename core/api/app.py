@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from aiohttp import web
 
-from core.api import admin, customers, lookup, page, sources
+from core.api import access, admin, customers, lookup, page, sources
 from core.api.feed import FeedQuery, feed
 from core.api.follower import Follower
 from core.api.guard import doorkeeper, harden
@@ -49,6 +49,7 @@ def routes() -> list[Route]:
             scope="feed", query=FeedQuery, problems=(400, 404),
         ),
         *admin.ROUTES,
+        *access.ROUTES,
     ]  # fmt: skip
 
     async def describe(_: Call) -> web.StreamResponse:

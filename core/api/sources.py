@@ -38,8 +38,7 @@ async def _sources(call: Call) -> web.StreamResponse:
             update={
                 "dead": dead.get(name, 0),
                 "objects": {entity: n for (source, entity), n in sorted(counts.items()) if source == state.source},
-                "title": title(call.room, state.source) if state.source else None,
-                "remedy": state.remedy or (f"hub dead list {name}" if dead.get(name) else None),
+                "remedy": state.remedy or (f"hub dead list --connection {name}" if dead.get(name) else None),
             }
         )
         for name, state in sorted(states.items())
@@ -47,6 +46,7 @@ async def _sources(call: Call) -> web.StreamResponse:
     return answer(
         Sources(
             sources=shown,
+            titles=dict(call.room.titles),
             customers=counts.get(("", "customer"), 0),
             version=f"{hub.generation}-{hub.seq}",
             kind="demo" if hub.kind == "demo" else "real",

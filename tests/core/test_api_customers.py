@@ -140,7 +140,7 @@ async def test_the_sources_say_when_they_were_heard_and_what_to_do(desk: Desk) -
     answer = Sources.model_validate(await desk.get("/v1/sources"))
     found = {each.connection: each for each in answer.sources}
     assert (answer.kind, answer.customers, answer.version) == ("demo", 1, "1-1")
-    assert (found["crm"].state, found["crm"].title, found["crm"].source) == ("ok", "HubSpot", "hubspot/acme")
+    assert (found["crm"].state, found["crm"].source, answer.titles["hubspot"]) == ("ok", "hubspot/acme", "HubSpot")
     assert (found["crm"].heard, found["crm"].refused) == (desk.ago(HOUR), {"signature": 3})
     assert found["crm"].complete_up_to == {"contacts": desk.ago(DAY)}
     assert found["crm"].objects["task"] == 1

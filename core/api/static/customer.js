@@ -2,12 +2,13 @@
 
 import { get } from "/static/api.js";
 import { follow } from "/static/feed.js";
-import { look, reading, watch } from "/static/reading.js";
+import { watch } from "/static/reading.js";
 import { callerNumber, howSure } from "/static/sure.js";
 import { blocks, choice } from "/static/view.js";
 import { el } from "/static/words.js";
 
 const place = document.getElementById("customer");
+const { reading, look } = watch(place);
 let shown = null; // {id, record, call, from, people, stop, loading, again}
 
 export const shownId = () => shown?.id ?? null;
@@ -96,9 +97,16 @@ function offer() {
   place.append(el("button", { class: "fresh", type: "button", onclick: () => draw(shown.record) }, "Something new: show"));
 }
 
+/** Only what differs is replaced, so that what stays keeps its focus. Buttons never stay: their meaning is not in their text. */
 function draw(record) {
   shown.record = record;
-  place.replaceChildren(...parts(record));
+  const next = parts(record);
+  next.forEach((part, index) => {
+    const old = place.children[index];
+    if (!old) place.append(part);
+    else if (!old.isEqualNode(part) || part.querySelector("button")) old.replaceWith(part);
+  });
+  while (place.children.length > next.length) place.lastElementChild.remove();
 }
 
 function parts(record) {
@@ -135,7 +143,6 @@ function newcomer() {
   else place.replaceChildren(el("h1", {}, "New caller"), el("p", { class: "none" }, "Nothing is known yet."));
 }
 
-watch(place);
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") live();
   else if (shown) {

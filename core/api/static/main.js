@@ -21,9 +21,9 @@ function pop(record, call) {
   refresh();
 }
 
-const sources = await get("/v1/sources").catch(() => ({ sources: [] }));
+const sources = await get("/v1/sources").catch(() => ({}));
 if (sources) {
-  learn(sources.sources);
+  learn(sources.titles);
   if (sources.kind === "demo") document.body.classList.add("demo");
   window.addEventListener("hashchange", go);
   window.addEventListener("popstate", go);

@@ -2,13 +2,14 @@
 
 import { get } from "/static/api.js";
 import { shownId } from "/static/customer.js";
-import { reading, watch } from "/static/reading.js";
+import { watch } from "/static/reading.js";
 import { dotted, el, said, span } from "/static/words.js";
 
 const PAUSE = 150; // ms without a key before a search
 const AGAIN = 15_000; // ms between two looks at the list while nothing is typed
 const found = document.getElementById("found");
 const count = document.getElementById("count");
+const { reading } = watch(document.getElementById("list"));
 const more = document.getElementById("more");
 const words = document.getElementById("words");
 let asked = null, next = null, timer = null;
@@ -21,7 +22,6 @@ export function startSearch() {
   });
   words.form?.addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", () => search({ page: next }));
-  watch(document.getElementById("list"));
   setInterval(() => {
     if (document.visibilityState === "visible" && found.children.length <= 20) refresh();
   }, AGAIN);

@@ -57,12 +57,13 @@ function open(items) {
 }
 
 function item(card) {
-  const owner = (card.assignee ?? card.owner)?.name;
+  const owner = card.assignee ?? card.owner;
+  const who = owner?.name ? said(owner.name) : owner ? null : "nobody yet"; // a name may still have to be joined
   const late = card.due_at && Date.parse(card.due_at) < Date.now();
   const due = card.due_at && el("span", { class: late ? "late" : "" }, `${late ? "was due" : "due"} ${day(card.due_at)}`);
   const age = card.at && span(Math.max(0, Date.now() - Date.parse(card.at)));
   const title = card.subject ?? card.title ?? card.preview ?? KINDS[card.entity] ?? "Item";
-  return row(card.key, out(card.url, said(title)), dotted(owner ? said(owner) : "nobody yet", due || age, sourceName(card.source)));
+  return row(card.key, out(card.url, said(title)), dotted(who, due || age, sourceName(card.source)));
 }
 
 function last(record, known) {

@@ -4,8 +4,8 @@ const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 const titles = new Map();
 
 /** The sources' own spelling of their names, by vendor. */
-export function learn(sources) {
-  for (const each of sources) if (each.source && each.title) titles.set(each.source.split("/")[0], each.title);
+export function learn(given) {
+  for (const [vendor, title] of Object.entries(given ?? {})) titles.set(vendor, title);
 }
 
 /** "hubspot/123" or "hubspot/123/contact/9" for people: HubSpot. */
