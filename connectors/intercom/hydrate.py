@@ -7,15 +7,16 @@ from urllib.parse import quote
 
 from connectors.intercom.config import Config, context
 from connectors.intercom.shapes import listed, present
-from core.sdk import Hint, Http, Payload, PermanentError
+from core.sdk import Hint, Http, Payload, PermanentError, Response
 
 _CANONICAL = re.compile(r'<\s*/?contacts/([^>\s/]+)\s*>\s*;\s*rel="?canonical"?')
 _GONE = (404, 410)
-_PATHS = {
-    "contact": ("/contacts/{}", {}),
-    "conversation": ("/conversations/{}", {"display_as": "plaintext"}),
-    "ticket": ("/tickets/{}", {}),
-}
+_PARAMS: dict[str, dict[str, str]] = {"conversation": {"display_as": "plaintext"}}
+
+
+async def read(http: Http, kind: str, id: str) -> Response:
+    """One contact, conversation or ticket with all its parts. PermanentError with `status` 404 or 410 if it is gone."""
+    return await http.get(f"/{kind}s/{quote(id, safe='')}", **_PARAMS.get(kind, {}))
 
 
 async def hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint]) -> AsyncIterator[Payload]:
@@ -31,10 +32,9 @@ async def hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint
 
 
 async def _object(http: Http, hint: Hint) -> AsyncIterator[tuple[str, Any, int]]:
-    path, params = _PATHS[hint.kind]
     started = int(http.now().timestamp() * 1000)
     try:
-        response = await http.get(path.format(quote(hint.id, safe="")), **params)
+        response = await read(http, hint.kind, hint.id)
     except PermanentError as error:
         if error.status not in _GONE:
             raise

@@ -100,6 +100,7 @@ class Intercom:
             web.post("/conversations/search", self._search_conversations),
             web.get("/conversations/{id}", self._one_conversation),
             web.post("/tickets/search", self._search_tickets),
+            web.get("/tickets/{id}", self._ticket),
             web.get("/articles", self._articles),
         ]
 
@@ -201,6 +202,9 @@ class Intercom:
     async def _search_tickets(self, request: web.Request) -> web.Response:
         """The story has no tickets."""
         return await _searched(request, "ticket.list", "tickets", [], by_day=False, usual=20)
+
+    async def _ticket(self, request: web.Request) -> web.Response:
+        return answer(self.failure(404), 404)
 
     async def _articles(self, request: web.Request) -> web.Response:
         """The story's knowledge stands in another tool."""

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from connectors.intercom.config import Config, context
+from connectors.intercom.hydrate import read
 from connectors.intercom.shapes import Item, listed, moment, present
 from core.sdk import Http, Page, Payload, PermanentError, Response, Stream, TransientError
 from core.sdk.connector import Cursor
@@ -38,7 +39,7 @@ class _Search:
 
 def _by_day(since: int) -> Query:
     """Contacts are matched by calendar day in the workspace's time zone, and `>` begins at the *next* midnight."""
-    return {"field": "updated_at", "operator": ">", "value": since - 2 * DAY}
+    return {"field": "updated_at", "operator": ">", "value": max(since - 2 * DAY, 0)}
 
 
 def _by_second(since: int) -> Query:
@@ -55,26 +56,29 @@ _TICKETS = _Search("/tickets/search", "tickets", 50, _by_second, "ascending", OV
 
 
 async def contacts(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
-    """Newest first, so that a quiet poll is one request although the search cannot ask for less than a day."""
-    async for rows, response, after in _pages(http, config, _CONTACTS, cursor):
+    """All of them at first, whatever `since` says: who calls today may have been silent for a year.
+
+    Newest first, so that a quiet poll is one request although the search cannot ask for less than a day.
+    """
+    async for rows, response, after in _pages(http, _CONTACTS, cursor or {"since": 0}):
         yield Page([_payload("contact", row, config, account, response) for row in rows], after)
 
 
 async def conversations(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
     """The search shows no parts, so each changed conversation is read."""
-    async for rows, _, after in _pages(http, config, _CONVERSATIONS, cursor):
+    async for rows, _, after in _pages(http, _CONVERSATIONS, cursor or _begin(http, config)):
         yield Page([found async for found in _each(http, config, account, "conversation", rows)], after)
 
 
 async def tickets(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
-    async for rows, _, after in _pages(http, config, _TICKETS, cursor):
+    async for rows, _, after in _pages(http, _TICKETS, cursor or _begin(http, config)):
         yield Page([found async for found in _each(http, config, account, "ticket", rows)], after)
 
 
 async def _each(http: Http, config: Config, account: str, kind: str, rows: list[Item]) -> AsyncIterator[Payload]:
     for id in filter(None, (present(row.get("id")) for row in rows)):
         try:
-            response = await http.get(f"/{kind}s/{quote(id, safe='')}", display_as="plaintext")
+            response = await read(http, kind, id)
         except PermanentError as error:
             if error.status != 404:
                 raise
@@ -82,12 +86,9 @@ async def _each(http: Http, config: Config, account: str, kind: str, rows: list[
         yield _payload(kind, response.data, config, account, response)
 
 
-async def _pages(
-    http: Http, config: Config, search: _Search, cursor: Cursor | None
-) -> AsyncIterator[tuple[list[Item], Response, Cursor]]:
+async def _pages(http: Http, search: _Search, cursor: Cursor) -> AsyncIterator[tuple[list[Item], Response, Cursor]]:
     """The rows that changed since the cursor, and the cursor after them."""
-    cursor = cursor or {}
-    since = int(cursor.get("since") or _begin(http, config))
+    since = int(cursor["since"])
     high, after = int(cursor.get("high") or since), dict(cursor.get("next") or {})
     resumed = bool(after)
     while True:
@@ -134,8 +135,8 @@ def numbered(data: Any) -> dict[str, Any]:
     return {"page": page + 1} if isinstance(page, int) and isinstance(last, int) and page < last else {}
 
 
-def _begin(http: Http, config: Config) -> int:
-    return int((http.now() - config.since).timestamp())
+def _begin(http: Http, config: Config) -> Cursor:
+    return {"since": int((http.now() - config.since).timestamp())}
 
 
 def _ended(high: int, overlap: int, response: Response) -> Cursor:
@@ -152,23 +153,23 @@ async def deletions(http: Http, config: Config, account: str, cursor: Cursor | N
     """Deleted conversations, newest first."""
     first: dict[str, Any] = {"per_page": 60, "order": "desc"}
     async for rows, response, after in _listed(
-        http, config, "/conversations/deleted", ("conversations", "deleted_at"), first, cursor
+        http, "/conversations/deleted", ("conversations", "deleted_at"), first, cursor or _begin(http, config)
     ):
         yield Page([_payload("conversation.deleted", row, config, account, response) for row in rows], after)
 
 
 async def articles(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
-    """Articles come with the newest `updated_at` first."""
-    async for rows, response, after in _listed(http, config, "/articles", ("data", "updated_at"), {}, cursor):
+    """All of them at first; they come with the newest `updated_at` first."""
+    names = ("data", "updated_at")
+    async for rows, response, after in _listed(http, "/articles", names, {}, cursor or {"since": 0}):
         yield Page([_payload("article", row, config, account, response) for row in rows], after)
 
 
 async def _listed(
-    http: Http, config: Config, path: str, names: tuple[str, str], first: dict[str, Any], cursor: Cursor | None
+    http: Http, path: str, names: tuple[str, str], first: dict[str, Any], cursor: Cursor
 ) -> AsyncIterator[tuple[list[Item], Response, Cursor]]:
     """A list that comes newest first, down to the watermark. `names`: where its rows stand, and their time."""
-    cursor = cursor or {}
-    since = int(cursor.get("since") or _begin(http, config))
+    since = int(cursor["since"])
     high, after = int(cursor.get("high") or since), dict(cursor.get("next") or {})
     while True:
         response = await http.get(path, **(first | after))

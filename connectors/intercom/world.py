@@ -149,8 +149,6 @@ class Workspace:
             "created": now, "updated": now, "waiting": now, "state": "open", "snoozed": None, "parts": [], "tags": [],
             "rating": None, "answered": None, "closed": None, "reopens": 0, "assigned": 0,
         }  # fmt: skip
-        if beat.n < 0:  # What a contact does moves their `updated_at`, so that a backfill finds whom it is about.
-            person["updated"] = max(person["updated"], now)
         person["replied"] = now
         return [self.push("conversation.user.created", views.conversation(self, id, pushed=True, parts=[]), now, id)]
 
