@@ -8,7 +8,7 @@ import orjson
 
 from core.bus.codec import Incoming
 from core.identity import Rules, canonical, is_blocked
-from core.projection import Activity, Carried, Registers, Visible, activity, article_text, names, person_state
+from core.projection import Carried, Place, Registers, Visible, article_text, card, names, person_state, place
 from core.store import ObjectRow, PartyRow
 from schemas.entities import ACTIVITIES
 from schemas.key import key, parse
@@ -63,7 +63,7 @@ def rebuilt(held: Mapping[str, bytes], rules: Rules) -> Changed:
     """Everything that the registers say, as if all of it had changed: for a rebuild under new rules."""
     changed = Changed()
     for subject, data in held.items():
-        _derive(changed, subject, None, Registers.load(data), rules)
+        _derive(changed, subject, None, Registers.load(data), data, rules)
     return changed
 
 
@@ -78,10 +78,11 @@ def _change_one(changed: Changed, subject: str, group: list[Incoming], data: byt
             for earlier in group[: group.index(event)]:
                 if all(earlier is not bad for bad, _ in changed.failed):
                     registers.apply(earlier)
-    if data is not None and registers.dump() == data:
+    dump = registers.dump()
+    if dump == data:
         return
     try:
-        people = _derive(changed, subject, Registers.load(data) if data else None, registers, rules)
+        people = _derive(changed, subject, Registers.load(data) if data else None, registers, dump, rules)
         newest = max(event.received for event in group)
         for person in people:
             changed.received[person] = max(newest, changed.received.get(person, 0))
@@ -89,9 +90,11 @@ def _change_one(changed: Changed, subject: str, group: list[Incoming], data: byt
         changed.failed.extend((event, error) for event in group)
 
 
-def _derive(changed: Changed, subject: str, old: Registers | None, new: Registers, rules: Rules) -> Sequence[str]:
+def _derive(
+    changed: Changed, subject: str, old: Registers | None, new: Registers, dump: bytes, rules: Rules
+) -> Sequence[str]:
     """Add one object's rows. Returns the persons whose records it touches."""
-    visible, dump = new.visible(), new.dump()
+    visible = new.visible()
     before = old.visible() if old else None
     if new.entity == "person":
         person = _person(subject, visible, rules)
@@ -102,20 +105,21 @@ def _derive(changed: Changed, subject: str, old: Registers | None, new: Register
         changed.touched.setdefault(subject, set()).add("person")
         if visible.state == "erased":
             changed.erased.append(subject)
-        card = orjson.dumps({"key": subject, "entity": "person"}) if visible.state == "live" else None
-        changed.rows.append(ObjectRow(subject, "person", None, dump, card))
+        known = orjson.dumps({"key": subject, "entity": "person"}) if visible.state == "live" else None
+        changed.rows.append(ObjectRow(subject, "person", None, dump, known))
         return (subject,)
     if new.entity in ACTIVITIES:
-        now = activity(subject, new, visible)
-        was = activity(subject, old, before) if old and before else None
-        changed.rows.append(ObjectRow(subject, new.entity, now.parent, dump, now.card))
+        now = place(new, visible)
+        was = place(old, before) if old and before else None
+        rendered = card(subject, new, visible, now) if now.live else None
+        changed.rows.append(ObjectRow(subject, new.entity, visible.get("conversation"), dump, rendered))
         return _parties(changed, subject, new.entity, was, now, rules)
     text = article_text(visible) if new.entity == "article" else None
-    card = None
+    known = None
     if visible.state == "live":
         facts = {name: fact.value for name, fact in sorted(visible.facts.items())}
-        card = orjson.dumps({"key": subject, "entity": new.entity, **facts})
-    changed.rows.append(ObjectRow(subject, new.entity, None, dump, card, text))
+        known = orjson.dumps({"key": subject, "entity": new.entity, **facts})
+    changed.rows.append(ObjectRow(subject, new.entity, None, dump, known, text))
     return ()
 
 
@@ -141,21 +145,19 @@ def _person(subject: str, visible: Visible, rules: Rules) -> Person:
     )
 
 
-def _parties(
-    changed: Changed, subject: str, entity: str, was: Activity | None, now: Activity, rules: Rules
-) -> Sequence[str]:
+def _parties(changed: Changed, subject: str, entity: str, was: Place | None, now: Place, rules: Rules) -> Sequence[str]:
     rows = _rows(subject, entity, now, rules, changed.implied)
     old = _rows(subject, entity, was, rules, {}) if was else []
     if rows != old:
         changed.parties[subject] = rows
     people = sorted({row.person for row in (*rows, *old)})
-    changed.doubtful.update(people if now.card is None else {row.person for row in old} - {row.person for row in rows})
+    changed.doubtful.update(people if not now.live else {row.person for row in old} - {row.person for row in rows})
     for person in people:
         changed.touched.setdefault(person, set()).add(entity)
     return people
 
 
-def _rows(subject: str, entity: str, now: Activity, rules: Rules, implied: dict[str, str]) -> list[PartyRow]:
+def _rows(subject: str, entity: str, now: Place, rules: Rules, implied: dict[str, str]) -> list[PartyRow]:
     """One row per person and role. Anonymous callers, our own lines and blocked addresses are nobody."""
     rows: dict[tuple[str, str], PartyRow] = {}
     vendor, account, *_ = parse(subject)

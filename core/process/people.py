@@ -220,17 +220,18 @@ def _vendor(key: str) -> str:
 
 def _causes(moved: Moved, found: _Closure, now: Mapping[str, str], heads: Mapping[str, Any], result: Partition) -> None:
     """Why records change: merges and splits of customers that were already known."""
-    for id in set(now.values()):
-        told = {key: row for key, row in found.rows.items() if now[key] == id and row.implied is None}
-        came = {key for key, row in told.items() if row.customer != id}
-        stayed = set(told) - came
+    members: dict[str, list[PersonRow]] = {}
+    for key, row in found.rows.items():
+        members.setdefault(now[key], []).append(row)
+    for id, rows in members.items():
+        told = [row for row in rows if row.implied is None]
+        came = {row.key for row in told if row.customer != id}
+        stayed = {row.key for row in told} - came
         if came and stayed and id in heads:
-            by = sorted({result.joined_by[key] for key in told if key in result.joined_by})
-            before = {row.customer for key, row in found.rows.items() if now[key] == id and row.customer in heads}
             moved.causes[id] = {
                 "kind": "merge",
-                "merged": sorted(before - {id}),
-                "by": by,
+                "merged": sorted({row.customer for row in rows if row.customer in heads} - {id}),
+                "by": sorted({result.joined_by[row.key] for row in told if row.key in result.joined_by}),
                 "from": sorted({_vendor(key) for key in came}),
                 "to": sorted({_vendor(key) for key in stayed}),
             }

@@ -1,7 +1,6 @@
 """Cards: each object's rendered piece of the record, and how it stands in a timeline. Pure."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -21,27 +20,24 @@ _WAITING = b',"waiting_since":"'
 _TITLES = ("title", "subject", "preview", "summary", "body", "comment", "number")
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """An activity as the store keeps it. `parties` are (role, person key or None, identifier or None) as the source
-    wrote them; `card` None where the object is gone."""
+class Place(NamedTuple):
+    """Where an activity stands. `parties` are (role, person key or None, identifier or None) as the source wrote them;
+    `live` is False where the object is gone."""
 
     at: str
     open: bool
-    parent: str | None
+    live: bool
     parties: tuple[tuple[str, str | None, tuple[str, str, str | None] | None], ...]
-    card: bytes | None
 
 
-def activity(key: str, registers: Registers, visible: Visible) -> Activity:
-    """Render an activity's card. A deleted one keeps its parties, so that their records are folded once more."""
+def place(registers: Registers, visible: Visible) -> Place:
+    """An activity without its card. A deleted one keeps its parties, so that their records are folded once more."""
     at = visible.get("at") or visible.get("created_at") or from_ms(visible.first) or ""
     parties = tuple(_party(party) for party in visible.get("parties") or ())
-    if visible.state != "live":
-        return Activity(at, False, visible.get("conversation"), parties, None)
     status = visible.get("status") or visible.get("state") or ""
     open_ = status == "open" if registers.entity == "task" else status in _OPEN.get(registers.entity, ())
-    return Activity(at, open_, visible.get("conversation"), parties, _card(key, registers, visible, at, open_))
+    live = visible.state == "live"
+    return Place(at, open_ and live, live, parties)
 
 
 def _party(party: dict[str, Any]) -> tuple[str, str | None, tuple[str, str, str | None] | None]:
@@ -50,17 +46,18 @@ def _party(party: dict[str, Any]) -> tuple[str, str | None, tuple[str, str, str 
     return party["role"], party.get("person"), named
 
 
-def _card(key: str, registers: Registers, visible: Visible, at: str, open_: bool) -> bytes:
-    """The line that a timeline shows comes first, up to `source`: `line_of` cuts it off without parsing."""
+def card(key: str, registers: Registers, visible: Visible, at: Place) -> bytes:
+    """An activity's piece of the record. The line that a timeline shows comes first, up to `source`: `line_of` cuts it
+    off without parsing."""
     event, observed = registers.newest() or ("", 0)
     vendor, account, *_ = key.split("/")
     facts = {name: _bounded(fact.value) for name, fact in sorted(visible.facts.items())}
-    card: dict[str, Any] = {"at": at, "entity": registers.entity, "key": key}
+    card: dict[str, Any] = {"at": at.at, "entity": registers.entity, "key": key}
     if named := title(facts):
         card["title"] = named
     if status := facts.get("status") or facts.get("state"):
         card["status"] = status
-    card["open"] = open_
+    card["open"] = at.open
     if waiting := facts.get("waiting_since"):
         card["waiting_since"] = waiting
     card |= {"source": f"{vendor}/{account}", "event": event, "observed": from_ms(observed)}

@@ -107,9 +107,10 @@ class Registers:
 
     def apply(self, write: Write) -> None:
         """Take one event in. An event that is old or double changes nothing that can be seen."""
-        if self._exists and self._exists[2] == "erased" and not write.erased:
+        if not (self._exists and self._exists[2] == "erased"):
+            self.first = min(self.first, write.received) if self.first else write.received
+        elif not write.erased:
             return
-        self.first = min(self.first, write.received) if self.first else write.received
         stamp = [*write.order, write.received]
         known = self._events.get(write.id)
         if known is not None:

@@ -7,7 +7,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.projection import Carried, Choice, Member, Piece, Registers, activity, base, fold, person_state
+from core.projection import Carried, Choice, Member, Piece, Registers, base, card, fold, person_state, place
 from core.projection.registers import RANKS
 
 FIELDS = ("subject", "status", "priority", "tags")
@@ -131,9 +131,9 @@ def test_a_deletion_that_is_not_final_can_be_taken_back() -> None:
 def conversation(key: str, at: str, waiting: str | None = None) -> Piece:
     data = {"subject": f"about {key}", "status": "open", "at": at, "waiting_since": waiting}
     registers = written(Write(key, "upserted", (1, 0, 0, 1), 1, "full", data))
-    made = activity(f"intercom/x/conversation/{key}", registers, registers.visible())
-    assert made.card
-    return Piece(f"intercom/x/conversation/{key}", "requester", "conversation", made.at, made.open, made.card)
+    where, visible = f"intercom/x/conversation/{key}", registers.visible()
+    at_ = place(registers, visible)
+    return Piece(where, "requester", "conversation", at_.at, at_.open, card(where, registers, visible, at_))
 
 
 def person(key: str, name: str, clock: int, email: str) -> Member:
