@@ -23,10 +23,11 @@ from core.api.room import FOLLOWER, Room
 from core.api.route import Call
 from core.api.selection import Chosen, Everything, OfCustomer, OfEntities, OfNeed, Selection, resolve
 from core.errors import TransientError
-from core.store import CustomerRow
+from core.store import CustomerRow, HubRow
 from schemas.entities import ACTIVITIES, Shape
 from schemas.personal import NONE
 
+READERS_AT_MOST = 1_000
 _PAGE = 100
 _RINGING_BACK = 2_000  # a phone that rings has just changed its customer: no need to read them all
 _FILTERS = ACTIVITIES | {"person"}
@@ -59,22 +60,25 @@ async def feed(call: Call) -> web.StreamResponse:
     """Answer with the stream; returns when the reader leaves, stops reading, or the hub stops."""
     room, request, query = call.room, call.request, call.query
     last = _position(request.headers.get("Last-Event-ID") or query.last_event_id)
-    selection = await _selection(room, query)
+    selection, hub = await _selection(room, query), await room.store.hub()
+    if request.app[FOLLOWER].readers >= READERS_AT_MOST:
+        raise Problem(503, "too many feeds are open", "share one, or try again later", headers={"Retry-After": "10"})
     response = web.StreamResponse(
         headers={hdrs.CONTENT_TYPE: "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
     await response.prepare(request)
     _bound(request)
     try:
-        async with aclosing(_stream(call, selection, last)) as chunks:
-            async for chunk in chunks:
-                async with asyncio.timeout(room.patience):
-                    await response.write(chunk)
+        with request.app[FOLLOWER].reader():
+            async with aclosing(_stream(call, selection, hub, last)) as chunks:
+                async for chunk in chunks:
+                    async with asyncio.timeout(room.patience):
+                        await response.write(chunk)
     except TimeoutError:
         if request.transport is not None:
             request.transport.abort()  # it does not read: closing in order would wait for it, too
-    except ConnectionError:
-        pass  # the reader left
+    except (ConnectionError, TransientError):
+        pass  # the reader left; or the store did before the first event: the reader comes again
     return response
 
 
@@ -85,10 +89,11 @@ def _bound(request: web.Request) -> None:
         transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL)
 
 
-async def _stream(call: Call, selection: Selection, last: tuple[int, int] | None) -> AsyncGenerator[bytes, None]:
+async def _stream(
+    call: Call, selection: Selection, hub: HubRow, last: tuple[int, int] | None
+) -> AsyncGenerator[bytes, None]:
     room, follower = call.room, call.request.app[FOLLOWER]
     yield b": supporthub\nretry: 1000\n\n"
-    hub = await room.store.hub()
     place = _Place(hub.generation, 0, hub.seq, resumed=False)
     if last is not None and (last[0] != hub.generation or last[1] > hub.seq):
         yield _event("reset", b'{"generation":%d}' % hub.generation)

@@ -5,7 +5,8 @@ So a hundred subscribers cost the store what one costs, as long as they keep up;
 
 import asyncio
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import structlog
@@ -38,6 +39,7 @@ class Follower:
         self._head = 0
         self._news = asyncio.Event()
         self.closed = False
+        self.readers = 0
 
     async def run(self) -> None:
         """Follow the store; while it is down, wait for it."""
@@ -72,6 +74,15 @@ class Follower:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._news.wait()
+
+    @contextmanager
+    def reader(self) -> Iterator[None]:
+        """Counts a subscriber as long as it is there."""
+        self.readers += 1
+        try:
+            yield
+        finally:
+            self.readers -= 1
 
     def close(self) -> None:
         self.closed = True

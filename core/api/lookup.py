@@ -46,12 +46,15 @@ async def _lookup(call: Call) -> web.StreamResponse:
 async def by_identifier(call: Call, kind: Any, text: str) -> dict[str, Any]:
     """`schemas.answers.Lookup`, JSON-ready."""
     room, what = call.room, _WORDS[kind]
-    identifier = canonical(kind, text.strip(), room.rules, namespace=call.query.namespace)
+    if kind == "phone" and text.startswith(" "):
+        text = "+" + text.strip()  # a + that nobody wrote as %2B means a blank in a query
+    identifier = canonical(kind, text, room.rules, namespace=call.query.namespace)
     if identifier is None:
         return {"result": "none", "reason": f"this {what} names nobody"}
     if is_blocked(identifier, room.rules):
         return {"result": "none", "reason": f"this {what} is our own or blocked: it names nobody"}
-    persons = [person for person in await room.store.by_identifier(identifier) if not person.staff]
+    # Whom their source has deleted is a witness that the identifier is shared, and no longer somebody to find.
+    persons = [each for each in await room.store.by_identifier(identifier) if not (each.staff or each.departed)]
     customers = await _customers(call, persons)
     known = {person.customer for person in persons if person.implied is None and person.customer in customers}
     if len(known) > 1:

@@ -35,6 +35,7 @@ async def office(desk: Desk) -> None:
     [
         "phone=%2B12025550143",
         "phone=(202)%20555-0143",
+        "phone=+12025550143",
         "email=DANA@example.com",
         "key=intercom/acme/contact/a",
         "key=intercom/acme/conversation/7",
@@ -101,6 +102,12 @@ async def test_nobody_is_none_with_a_reason(desk: Desk, query: str) -> None:
     found = await desk.get(f"/v1/lookup?{query}")
     assert found["result"] == "none"
     assert found["reason"]
+
+
+async def test_whom_their_source_deleted_is_not_found_any_more(desk: Desk) -> None:
+    await desk.tell(desk.person("hubspot/contact/1", "Dana Reyes", DANA))
+    await desk.tell(desk.gone("hubspot/contact/1", Person))
+    assert (await desk.get(f"/v1/lookup?phone={quote(DANA)}"))["result"] == "none"
 
 
 async def test_staff_are_never_found_as_customers(desk: Desk) -> None:
