@@ -17,7 +17,7 @@ import structlog
 from core.bus import Batch, Bus, Message, Sender, Start, Subscription
 from core.bus.committer import Committer, Ranges
 from core.bus.groups import Group, Place
-from core.bus.log import Log, Part, Reader, connect, sqlite_errors
+from core.bus.log import Clock, Log, Part, Reader, connect, sqlite_errors
 from core.bus.member import EmbeddedSender, Member
 from core.bus.topics import TOPICS, Topic
 from core.errors import ConfigError, PermanentError, TransientError
@@ -32,7 +32,12 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def open_embedded(
-    path: Path, *, disk_cap: int, topics: Mapping[str, Topic] = TOPICS, upkeep_every: float = 5.0
+    path: Path,
+    *,
+    disk_cap: int,
+    topics: Mapping[str, Topic] = TOPICS,
+    upkeep_every: float = 5.0,
+    clock: Clock = lambda: time.time_ns() // 1_000_000,
 ) -> AsyncIterator[Bus]:
     """The log at `path`, for this process alone. `disk_cap`: bytes above which `publish` raises TransientError;
     `upkeep_every`: seconds between two rounds of compaction and retention. Raises ConfigError where another process has
@@ -41,7 +46,7 @@ async def open_embedded(
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(path))
         try:
-            file = await asyncio.to_thread(Log, path, topics, disk_cap)
+            file = await asyncio.to_thread(Log, path, topics, disk_cap, clock)
         except sqlite3.DatabaseError as error:
             raise ConfigError(f"{path} cannot be opened as a bus: {error}; restore it, or move it away") from error
         stack.callback(file.close)
@@ -211,7 +216,11 @@ class EmbeddedBus:
         await self._committer.submit(lambda file: file.hold(group, offsets, move=False))
 
     async def check(self) -> Sequence[str]:
-        found = []
+        found = [
+            f"the bus's {task.get_name()} has stopped, so its file grows: restart the hub ({task.exception()!r})"
+            for task in self._tasks
+            if task.done()
+        ]
         used = await self._committer.submit(lambda file: file.used())
         if used > self._file.disk_cap * 0.8:
             found.append(
@@ -223,13 +232,12 @@ class EmbeddedBus:
     async def _late(self) -> list[str]:
         """Groups whose next record is older than half of its topic's retention."""
         holds = await self._look(lambda reader: reader.holds())
-        now = time.time_ns() // 1_000_000
         late = set()
         for group, id, offset in holds:
             topic = self._topics.get(self._places[id][0])
             if topic is None or topic.retention is None or offset >= self._ranges[self._places[id]][1]:
                 continue
-            horizon = now - topic.retention // timedelta(milliseconds=2)
+            horizon = self._file.clock() - topic.retention // timedelta(milliseconds=2)
             batch = await self.read(*self._places[id], offset, 1)
             if batch.records and batch.records[0].timestamp < horizon:
                 late.add((group, topic.name))
@@ -240,7 +248,10 @@ class EmbeddedBus:
 
     def keep_up(self, every: float) -> None:
         """Begin the background work: checkpoints, compaction and retention."""
-        self._tasks = [asyncio.create_task(self._checkpoints()), asyncio.create_task(self._upkeep(every))]
+        self._tasks = [
+            asyncio.create_task(self._checkpoints(), name="checkpoint"),
+            asyncio.create_task(self._upkeep(every), name="compaction and retention"),
+        ]
 
     async def _upkeep(self, every: float) -> None:
         while True:
@@ -252,7 +263,7 @@ class EmbeddedBus:
     async def _tidy(self, part: Part) -> None:
         more = True
         while more:
-            more = await self._committer.submit(lambda file: file.upkeep(part, time.time_ns() // 1_000_000))
+            more = await self._committer.submit(lambda file: file.upkeep(part))
             await asyncio.sleep(0.05 if more else 0)  # publishers first
 
     async def _checkpoints(self) -> None:

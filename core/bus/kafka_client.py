@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -103,6 +104,8 @@ class Client:
 def make_client(servers: str, prefix: str, options: Mapping[str, Any]) -> Client:
     """`options` are aiokafka's own by name, for the producer, the consumer or both. Raises ConfigError on unknown ones
     and on those that the promises of the bus rest upon."""
+    if not re.fullmatch(r"[a-zA-Z0-9._-]{0,100}", prefix):
+        raise ConfigError("bus.prefix: Kafka allows letters, digits, dots, dashes and underscores in names")
     rest = {name: value for name, value in options.items() if name not in _TLS and name != "ssl_check_hostname"}
     takes = {kind: set(inspect.signature(kind.__init__).parameters) - _OURS for kind in _KINDS}
     known = set().union(*takes.values())

@@ -82,9 +82,12 @@ class KafkaSubscription:
 
     async def keep(self, offsets: Mapping[Place, int]) -> None:
         """Commit for those partitions that are still ours; for the others, whoever has them now does."""
+        if self._consumer is None:
+            return
+        assigned = self._consumer.assignment() & self._positions.keys()
         ours = {self._partition(place): offset for place, offset in offsets.items()}
-        ours = {partition: offset for partition, offset in ours.items() if partition in self._positions}
-        if self._consumer is None or not ours:
+        ours = {partition: offset for partition, offset in ours.items() if partition in assigned}
+        if not ours:
             return
         with (
             kafka_errors(f"committing as group {self.group}"),

@@ -11,7 +11,7 @@ from aiokafka.producer.transaction_manager import TransactionState
 from core.bus import Message
 from core.bus.kafka_client import ANSWER_WITHIN, Client, kafka_errors, started, stopped
 from core.bus.topics import refuse_large
-from core.errors import HubError, PermanentError
+from core.errors import PermanentError
 
 BATCH_FROM = 64  # messages in one call
 TRANSACTION_MS = 30_000  # a sender that dies in mid-transaction holds up readers for so long
@@ -137,15 +137,18 @@ class KafkaSender:
         refuse_large(messages)
         if self._broken is not None:
             raise PermanentError(str(self._broken))
-        try:
-            with kafka_errors("sending"):
-                async with asyncio.timeout(ANSWER_WITHIN):
+        with kafka_errors("sending"):
+            async with asyncio.timeout(ANSWER_WITHIN):
+                try:
                     await self._transaction(messages)
-        except HubError as error:
-            if self._producer._txn_manager.is_fatal_error():
-                self._broken = PermanentError(f"{error}; this sender is fenced or broken, open a new one")
-                raise self._broken from error
-            raise
+                except errors.KafkaTimeoutError:
+                    raise
+                except errors.KafkaError as error:
+                    # Sequence numbers are lost with what failed: the broker would refuse all that follows.
+                    self._broken = PermanentError(
+                        f"sending: {error!r}: this sender is fenced or broken, open a new one"
+                    )
+                    raise self._broken from error
 
     async def _transaction(self, messages: Sequence[Message]) -> None:
         await self._settle()
@@ -167,6 +170,8 @@ class KafkaSender:
                 await self._producer.abort_transaction()
             case TransactionState.COMMITTING_TRANSACTION | TransactionState.ABORTING_TRANSACTION:
                 await asyncio.shield(manager.wait_for_transaction_end())
+            case TransactionState.FATAL_ERROR:
+                raise errors.KafkaError("the producer has failed")
 
     async def close(self) -> None:
         """An open transaction would hold up every reader until the broker gives up on it."""

@@ -1,15 +1,14 @@
 """The embedded bus's file: an append-only log in SQLite with the groups' offsets. Synchronous, one thread at a time."""
 
 import sqlite3
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
 
-from core.bus import Headers, Message, Record
+from core.bus import Message, Record
+from core.bus.headers import pack, unpack
 from core.bus.topics import Topic, partition_of, refuse_large
 from core.errors import ConfigError, PermanentError, TransientError
 
@@ -60,6 +59,7 @@ _EXPIRED = """SELECT max(offset) FROM
   (SELECT offset, time FROM record WHERE part=:part AND offset>=:begin AND offset<:bound ORDER BY offset LIMIT :step)
   WHERE time < :horizon"""
 
+Clock = Callable[[], int]  # epoch ms
 Row = tuple[int, int, int, str, bytes, bytes | None]
 
 
@@ -101,13 +101,19 @@ class Log:
     """The writing connection. Nothing is visible before `transaction` ends; what it changed in memory is taken back
     where it fails."""
 
-    def __init__(self, path: Path, topics: Mapping[str, Topic], disk_cap: int) -> None:
+    def __init__(self, path: Path, topics: Mapping[str, Topic], disk_cap: int, clock: Clock) -> None:
         self.path = path
+        self.clock = clock
         self._topics = topics
         self.disk_cap = disk_cap
         self._connection = connect(path)
         self._rows: list[Row] = []
-        self._open()
+        self._full = False
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
         (self._page_size,) = self._connection.execute("PRAGMA page_size").fetchone()
         self.parts: dict[tuple[str, int], Part] = {}
         self._counts: dict[str, int] = {}
@@ -143,6 +149,7 @@ class Log:
         self._rows = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            self._full = self.used() >= self.disk_cap
             yield
             self._insert()
             self._connection.execute("COMMIT")
@@ -167,14 +174,14 @@ class Log:
     def append(self, messages: Sequence[Message]) -> None:
         """All of them or, with an error, none."""
         refuse_large(messages)
-        if self.used() >= self.disk_cap:
+        if self._full:
             raise TransientError(
                 f"the bus holds its {self.disk_cap:,} bytes: raise bus.disk_cap in hub.yaml, or see with `hub check` "
                 "which group has not read for long",
                 retry_after=FULL_FOR,
             )
         placed = [(self._place(message), message) for message in messages]
-        now = time.time_ns() // 1_000_000
+        now = self.clock()
         for part, message in placed:
             part.time = max(part.time, now)  # never backwards, so that at_time may bisect
             row = (part.id, part.end, part.time, message.key, pack(message.headers), message.value)
@@ -202,13 +209,15 @@ class Log:
         rows = [(group, self.parts[place].id, offset) for place, offset in offsets.items()]
         self._connection.executemany(_MOVE if move else _HOLD, rows)
 
-    def upkeep(self, part: Part, now: int) -> bool:
+    def upkeep(self, part: Part) -> bool:
         """One bounded step of compaction and retention of one partition; True where more is waiting."""
         topic = self._topics.get(part.topic)
         if topic is None:
             return False
         compacted = topic.compact and self._compact(part)
-        expired = topic.retention is not None and self._expire(part, now - topic.retention // timedelta(milliseconds=1))
+        expired = topic.retention is not None and self._expire(
+            part, self.clock() - topic.retention // timedelta(milliseconds=1)
+        )
         if compacted or expired:
             values = (part.begin, part.end, part.cleaned, part.id)
             self._connection.execute("UPDATE partition SET begin=?, end=?, cleaned=? WHERE id=?", values)
@@ -274,27 +283,3 @@ class Reader:
     def holds(self) -> list[tuple[str, int, int]]:
         """(group, partition's id, offset) of everything that retention must not pass."""
         return self._connection.execute('SELECT "group", part, hold FROM progress').fetchall()
-
-
-@lru_cache(1024)
-def _name(encoded: bytes) -> str:
-    return encoded.decode()
-
-
-def pack(headers: Headers) -> bytes:
-    """Names and values in turn, behind a separator that occurs in none of them: four bytes, which stand first. Headers
-    are read for every record, so reading them is one `split`."""
-    parts = [part for name, value in headers for part in (name.encode(), value)]
-    if not parts:
-        return b""
-    for number in range(1000):
-        separator = b"\x1f%03d" % number
-        packed = separator.join(parts)
-        if packed.count(separator) == len(parts) - 1:
-            return separator + packed
-    raise PermanentError("these headers hold every separator that there is")
-
-
-def unpack(packed: bytes) -> Headers:
-    parts = packed[4:].split(packed[:4]) if packed else []
-    return tuple(zip(map(_name, parts[::2]), parts[1::2], strict=True))

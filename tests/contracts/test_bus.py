@@ -186,6 +186,26 @@ async def test_the_brokers_offset_never_stands_in_for_the_callers(bus: Bus) -> N
         assert values(await collect(subscription, 5)) == [b"5", b"6", b"7", b"8", b"9"]
 
 
+async def test_the_brokers_offset_stays_out_also_when_members_come_and_go(bus: Bus) -> None:
+    await bus.publish([Message("other", f"k{number}", b"") for number in range(20)])
+    ends = {("other", number): end for number, (_, end) in (await bus.range("other")).items()}
+    await bus.forget("g", dict.fromkeys(ends, 1))
+
+    async def start(places: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        return {place: ends[place] for place in places}
+
+    async with bus.subscribe(["other"], "g", start=start) as one:
+        assert not await one.next(100, 0.1)
+        waiting = asyncio.create_task(one.next(100, 6))
+        async with bus.subscribe(["other"], "g", start=start) as two:
+            deadline = time.monotonic() + SOON
+            while not two.assigned() and time.monotonic() < deadline:
+                assert not await two.next(100, 0.5)
+            assert two.assigned()
+            assert not await waiting
+            assert len(one.assigned()) == 1
+
+
 async def test_a_start_that_fails_is_asked_again(bus: Bus) -> None:
     await bus.publish(messages(3, "other"))
     answers = iter([ValueError("the store is down")])

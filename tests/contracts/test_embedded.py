@@ -17,7 +17,7 @@ import pytest
 
 from core.bus import Bus, Message
 from core.bus.embedded import open_embedded
-from core.bus.log import pack, unpack
+from core.bus.headers import pack, unpack
 from core.bus.topics import Topic
 from core.errors import ConfigError, PermanentError, TransientError
 from tests.contracts.reading import SOON, collect, everything, messages, records
@@ -48,6 +48,20 @@ async def test_retention_removes_what_is_old_where_nobody_reads(tmp_path: Path) 
         assert await waited_for(bus, "brief", 1201) == 1201
     async with open_embedded(tmp_path / "bus.db", disk_cap=PLENTY, topics=BRIEF) as bus:
         assert await bus.range("brief") == {0: (1201, 1201)}
+
+
+async def test_what_retention_and_compaction_removed_is_gone_from_the_disk(tmp_path: Path) -> None:
+    topics = {**BRIEF, "state": Topic("state", 1, None, True, "for tests")}
+    async with open_embedded(tmp_path / "bus.db", disk_cap=PLENTY, topics=topics, upkeep_every=0.1) as bus:
+        await bus.publish([Message("brief", f"k{number}", b"a word that expires" * 50) for number in range(50)])
+        await bus.publish([Message("state", "person", b"a word that is replaced" * 500)])
+        await bus.publish([Message("state", "person", None)])
+        assert await waited_for(bus, "brief", 50) == 50
+        deadline = time.monotonic() + SOON
+        while len(await everything(bus, "state")) > 1 and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+    left = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"a word that" not in left
 
 
 async def test_retention_never_passes_the_slowest_group(tmp_path: Path) -> None:
@@ -88,15 +102,32 @@ async def test_retention_follows_what_a_group_with_its_own_offsets_tells(tmp_pat
 
 async def test_check_rings_when_a_group_is_behind_by_half_of_the_retention(tmp_path: Path) -> None:
     topics = {"brief": Topic("brief", 1, timedelta(seconds=2), False, "for tests")}
-    async with open_embedded(tmp_path / "bus.db", disk_cap=PLENTY, topics=topics) as bus:
+    now = 1_000_000
+    async with open_embedded(tmp_path / "bus.db", disk_cap=PLENTY, topics=topics, clock=lambda: now) as bus:
         await bus.publish(messages(10, "brief"))
         await bus.forget("slow", {("brief", 0): 3})
         await bus.forget("swift", {("brief", 0): 10})
         assert await bus.check() == []
-        await asyncio.sleep(1.5)
+        now += 1001
         assert await bus.check() == [
             "group 'slow' is behind on 'brief' by more than half of its retention: start or repair what reads it"
         ]
+
+
+async def test_a_clock_that_is_set_back_does_not_disturb_replay(tmp_path: Path) -> None:
+    path = tmp_path / "bus.db"
+    now = 0
+    async with open_embedded(path, disk_cap=PLENTY, topics=BRIEF, clock=lambda: now) as bus:
+        for now in (1000, 3000, 2000):  # noqa: B007 - the clock reads it
+            await bus.publish(messages(1, "brief"))
+    now = 2500
+    async with open_embedded(path, disk_cap=PLENTY, topics=BRIEF, clock=lambda: now) as bus:
+        await bus.publish(messages(1, "brief"))
+        now = 4000
+        await bus.publish(messages(1, "brief"))
+        assert [record.timestamp for record in await everything(bus, "brief")] == [1000, 3000, 3000, 3000, 4000]
+        found = {moment: (await bus.at_time("brief", moment))[0] for moment in (1000, 1001, 3000, 3001, 4001)}
+    assert found == {1000: 0, 1001: 1, 3000: 1, 3001: 4, 4001: 5}
 
 
 async def test_at_its_disk_cap_the_bus_refuses_with_the_remedy_and_goes_on_when_there_is_room(tmp_path: Path) -> None:

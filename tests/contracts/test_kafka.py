@@ -124,6 +124,20 @@ async def test_retention_that_passed_the_callers_offset_is_an_error(kafka_server
         assert (await bus.read("other", partition, 0, 100)).records[0].offset == 5
 
 
+async def test_what_a_failed_transaction_wrote_is_never_read(kafka_servers: str, prefix: str) -> None:
+    async with open_kafka(kafka_servers, prefix=prefix, options={}, topics=TOPICS) as bus:
+        await alter_topic(kafka_servers, f"{prefix}state", {"max.message.bytes": "10000"})
+        keys = [f"k{number}" for number in range(8)]
+        async with bus.sender("publish") as sender:
+            with pytest.raises(PermanentError, match="Size"):
+                await sender.send([Message("state", "large", bytes(50_000)), *(Message("state", k, b"") for k in keys)])
+            with pytest.raises(PermanentError, match="open a new one"):
+                await sender.send([Message("state", "also", b"")])
+        async with bus.sender("publish") as sender:
+            await sender.send([Message("state", "good", b"")])
+        assert [record.key for record in await everything(bus, "state")] == ["good"]
+
+
 async def cut(servers: str, topic: str, partition: int, before: int) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
