@@ -100,7 +100,9 @@ def normalize(payload: Payload) -> Iterable[Event]:
         case "person":
             yield MAKE.upserted(payload, "person", item["id"], _person(item), clock=item["updated"])
         case "ticket":
-            ticket = Conversation(subject=item["subject"], updated_at=from_ms(item["updated"]))
+            ticket = Conversation(
+                subject=item["subject"], preview=item.get("preview"), updated_at=from_ms(item["updated"])
+            )
             yield MAKE.upserted(payload, "ticket", item["id"], ticket, clock=item["updated"])
         case "message":
             message = Message(body=item["body"], updated_at=from_ms(item["updated"]))
