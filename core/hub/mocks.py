@@ -50,10 +50,11 @@ async def start(config: HubConfig) -> tuple[HubConfig, list[RunningMock]]:
 
 
 async def point(mocks: list[RunningMock], config: HubConfig, webhooks: str) -> None:
-    """Tell the mocks where webhooks go; `webhooks` is the listener's address, http://host:port."""
+    """Tell the mocks where webhooks go; `webhooks` is the listener's address, http://host:port. Where the secret is a
+    part of the address, the mock knows it and signs with it."""
     async with aiohttp.ClientSession(timeout=_QUICK) as session:
         for mock in mocks:
-            url = hook_url(config.connections[mock.name], webhooks)
+            url = f"{webhooks}/hooks/{mock.name}"
             async with session.post(f"{mock.url}/_mock/target", json={"url": url}) as answer:
                 answer.raise_for_status()
 
