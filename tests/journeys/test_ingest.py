@@ -19,6 +19,7 @@ from core import deadletter
 from core.bus import Bus, Message, Record
 from core.bus.codec import Incoming, connection_headers, decode
 from core.bus.embedded import open_embedded
+from core.bus.kafka import open_kafka
 from core.bus.topics import CURSORS, DEAD, EVENTS, HINTS
 from core.config.model import Connection, Server
 from core.errors import TransientError
@@ -126,6 +127,17 @@ async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
 
 
 @pytest.fixture
+async def any_bus(bus_kind: str, request: pytest.FixtureRequest, tmp_path: Path, prefix: str) -> AsyncIterator[Bus]:
+    """Embedded, and real Kafka: for what groups and offsets decide."""
+    if bus_kind == "kafka":
+        opening = open_kafka(request.getfixturevalue("kafka_servers"), prefix=prefix, options={})
+    else:
+        opening = open_embedded(tmp_path / "bus.db", disk_cap=1_000_000_000)
+    async with opening as opened:
+        yield opened
+
+
+@pytest.fixture
 async def source() -> AsyncIterator[Source]:
     async with serving(Source()) as served:
         yield served
@@ -148,14 +160,14 @@ def named(*ids: int) -> dict[str, Any]:
 # -- accounts
 
 
-async def test_the_account_is_asked_once_and_remembered(bus: Bus, source: Source) -> None:
-    async with running(bus, desk(source, account=None)) as hub:
+async def test_the_account_is_asked_once_and_remembered(any_bus: Bus, source: Source) -> None:
+    async with running(any_bus, desk(source, account=None)) as hub:
         source.person(1)
         await until(lambda: hub.documents.get("desk", {}).get("account") == "acme")
         assert await hub.post({"items": [source.people[0]]}) == 202
     asked = source.paths.count("/me")
     source.broken = status(500)
-    async with running(bus, desk(source, account=None)) as hub:
+    async with running(any_bus, desk(source, account=None)) as hub:
         await until(lambda: hub.documents.get("desk", {}).get("account") == "acme")
         assert await hub.post({"items": [source.people[0]]}) == 202
     assert source.paths.count("/me") == asked == 1
@@ -196,11 +208,11 @@ async def test_a_fetch_soon_after_the_change_is_repeated_and_finds_what_it_misse
         assert source.paths.count("/batch") == 2, "once, not for ever"
 
 
-async def test_a_source_that_is_down_delays_its_own_hints_only_and_loses_none(bus: Bus, source: Source) -> None:
+async def test_a_source_that_is_down_delays_its_own_hints_only_and_loses_none(any_bus: Bus, source: Source) -> None:
     async with serving(Source("other")) as dead:
         dead.broken = status(500)
         down = desk(dead, "down", account="other")
-        async with running(bus, desk(source), down, lag=1_000_000) as hub:
+        async with running(any_bus, desk(source), down, lag=1_000_000) as hub:
             with capture_logs() as lines:
                 for number in range(5):
                     source.person(number)
@@ -230,15 +242,15 @@ async def test_a_fetch_that_was_refused_for_a_while_comes_in_the_end(bus: Bus, s
         assert not await hub.letters()
 
 
-async def test_hints_that_were_not_fetched_are_fetched_after_a_restart(bus: Bus, source: Source) -> None:
+async def test_hints_that_were_not_fetched_are_fetched_after_a_restart(any_bus: Bus, source: Source) -> None:
     source.broken = status(500)
     for number in range(30):
         source.person(number)
-    async with running(bus, desk(source), lag=1_000_000) as hub:
+    async with running(any_bus, desk(source), lag=1_000_000) as hub:
         await hub.post(named(*range(30)))
         await until(lambda: len(source.requests) > 2)
     source.broken = None
-    async with running(bus, desk(source), lag=1_000_000) as hub:
+    async with running(any_bus, desk(source), lag=1_000_000) as hub:
         await until(lambda: _all(hub, 30))
 
 
@@ -322,16 +334,16 @@ async def test_a_stream_is_read_page_by_page_and_its_cursor_saved(bus: Bus, sour
         assert hub.metrics.value("polled", connection="desk", stream="people") == 5
 
 
-async def test_a_restart_goes_on_at_the_cursor_and_waits_until_it_is_due(bus: Bus, source: Source) -> None:
+async def test_a_restart_goes_on_at_the_cursor_and_waits_until_it_is_due(any_bus: Bus, source: Source) -> None:
     source.person(1)
-    async with running(bus, desk(source)) as hub:
+    async with running(any_bus, desk(source)) as hub:
         await until(lambda: _complete(hub))
     polls = len(source.paths)
     source.person(2)
-    async with running(bus, desk(source)) as hub:
+    async with running(any_bus, desk(source)) as hub:
         await asyncio.sleep(1.5)
         assert len(source.paths) == polls, "it is not due yet"
-    async with running(bus, desk(source, poll_every=timedelta(milliseconds=100))) as hub:
+    async with running(any_bus, desk(source, poll_every=timedelta(milliseconds=100))) as hub:
         await until(lambda: _all(hub, 2))
         assert source.paths[polls] == "/people?after=1"
 
@@ -431,7 +443,7 @@ async def test_a_source_that_goes_in_circles_is_shown_and_not_followed(bus: Bus,
         assert len(source.requests) == asked == 2
 
 
-async def test_each_connection_is_polled_by_one_of_two_and_handed_over(bus: Bus, source: Source) -> None:
+async def test_each_connection_is_polled_by_one_of_two_and_handed_over(any_bus: Bus, source: Source) -> None:
     names = [f"desk {number}" for number in range(12)]
     every = timedelta(milliseconds=200)
     connections = [desk(source, name, poll_every=every) for name in names]
@@ -439,9 +451,9 @@ async def test_each_connection_is_polled_by_one_of_two_and_handed_over(bus: Bus,
     def mine(hub: Hub) -> set[str]:
         return {name for name, document in hub.documents.items() if document["polls_here"]}
 
-    async with running(bus, *connections) as first:
+    async with running(any_bus, *connections) as first:
         await until(lambda: mine(first) == set(names))
-        async with running(bus, *connections) as second:
+        async with running(any_bus, *connections) as second:
             await until(lambda: mine(second) and not mine(first) & mine(second))
             await until(lambda: mine(first) | mine(second) == set(names))
         await until(lambda: mine(first) == set(names))
