@@ -48,7 +48,8 @@ async def _object(http: Http, hint: Hint) -> AsyncIterator[tuple[str, Any, int]]
 
 
 async def _merges(http: Http, hint: Hint) -> AsyncIterator[tuple[str, Any, int]]:
-    """The survivor's history, all pages. There is none for leads and before API version 2.16 (404)."""
+    """The survivor's history, all pages. There is none (404) for leads, and once the survivor itself was merged or
+    deleted: then that is what the contact itself tells."""
     cursor: dict[str, str | int] = {}
     while True:
         try:
@@ -56,6 +57,8 @@ async def _merges(http: Http, hint: Hint) -> AsyncIterator[tuple[str, Any, int]]
         except PermanentError as error:
             if error.status not in _GONE:
                 raise
+            async for found in _object(http, hint):
+                yield found
             return
         for row in listed(response.data, "data"):
             merge = {"id": row.get("source_contact_id"), "into": hint.id, "merged_at": row.get("merged_at")}

@@ -130,6 +130,14 @@ async def test_a_change_of_today_is_found_although_the_search_knows_whole_days_o
             cursor = pages[-1].cursor
 
 
+async def test_a_change_in_the_very_second_of_the_watermark_is_found() -> None:
+    async with source() as intercom:
+        intercom.happens("conversation.open", "new", person="dana", subject="S", text="T")
+        found = {event.subject for event in events(await intercom.pages("conversations", {"since": BEGIN // 1000}))}
+        key = f"intercom/{intercom.account}/conversation/{intercom.world.world.conversation_id('new')}"
+        assert key in found
+
+
 async def test_since_bounds_the_first_fetch_of_conversations_but_not_of_people() -> None:
     async with source() as intercom:
         config = CONFIG.model_copy(update={"since": timedelta(days=3)})
@@ -232,6 +240,30 @@ async def test_a_merged_contact_becomes_an_alias_by_its_hint() -> None:
             ("person.merged", key + world.contact_id(f"lead{index}"), key + world.contact_id("member"))
             for index in range(3)
         }
+
+
+async def test_a_long_merge_history_is_read_to_its_end() -> None:
+    async with source() as intercom:
+        world = intercom.world.world
+        intercom.happens("person.upsert", "member", given="Mia", family="Brandt", email="mia@example.com")
+        for index in range(160):
+            intercom.happens("person.upsert", f"lead{index}", given="Visitor", role="lead")
+            intercom.happens("person.merge", f"lead{index}", into="member")
+        found = await intercom.hydrated(Hint("contact", world.contact_id("member"), BEGIN, "merged"))
+        assert len({event.subject for event in found}) == 160
+
+
+async def test_a_survivor_that_was_merged_itself_becomes_an_alias() -> None:
+    async with source() as intercom:
+        world = intercom.world.world
+        for ref in ("a", "b", "c"):
+            intercom.happens("person.upsert", ref, given=ref, email=f"{ref}@example.com")
+        intercom.happens("person.merge", "a", into="b")
+        intercom.happens("person.merge", "b", into="c")
+        (event,) = await intercom.hydrated(Hint("contact", world.contact_id("b"), BEGIN, "merged"))
+        assert (event.subject, event.into) == tuple(
+            f"intercom/{intercom.account}/contact/{world.contact_id(ref)}" for ref in ("b", "c")
+        )
 
 
 async def test_a_poll_tells_merges_too() -> None:
