@@ -37,7 +37,6 @@ SETTINGS = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
-    "enable_sort": "off",  # rather along an index that has the order than all rows of a person, sorted
 }
 
 

@@ -108,16 +108,13 @@ async def test_two_processes_may_open_a_new_store_at_once(open_store: OpenStore)
 
 
 async def test_whoever_listens_wakes_at_a_commit_of_any_process(open_store: OpenStore) -> None:
-    async with open_store() as one, open_store() as two, asyncio.timeout(60):
-        for writer in (one, two):
-            async with one.notified(50) as notices:
-                ticks = aiter(notices)
-                await anext(ticks)  # the look at the start
-                await asyncio.sleep(0.3)
-                before = (await one.hub()).seq
-                await put_next(writer, "a")
-                while (await one.hub()).seq == before:
-                    await anext(ticks)
+    async with open_store() as one, open_store() as two, one.notified(100) as notices, asyncio.timeout(60):
+        ticks = aiter(notices)
+        await anext(ticks)  # the look at the start
+        for writer in (one, two, two, one, two, two):
+            await asyncio.sleep(0.3)
+            await put_next(writer, "a")
+            await anext(ticks)
 
 
 async def test_who_listens_is_woken_after_a_while_without_any_commit(store: Store) -> None:
@@ -177,6 +174,21 @@ async def test_lost_connections_are_made_again(postgres_url: str, postgres_schem
             await until_it_works(two, f"b{round}")
             while not await sees(one, f"b{round}"):
                 await anext(ticks)
+
+
+@pytest.mark.postgres
+async def test_a_connection_that_was_lost_while_idle_is_noticed_before_it_is_used(
+    postgres_url: str, postgres_schema: str
+) -> None:
+    async with open_postgres(postgres_url, kind="real", schema=postgres_schema) as store:
+        for round in range(3):
+            await put_next(store, f"a{round}")
+            await asyncio.gather(*(store.hub() for _ in range(5)))
+            cut(postgres_url, "true")
+            while cut(postgres_url, "true"):
+                await asyncio.sleep(0.05)
+            assert await store.customer(f"a{round}") is not None
+            assert await put_next(store, f"b{round}") == round * 2 + 2
 
 
 @pytest.mark.postgres

@@ -3,15 +3,18 @@
 import json
 import re
 import sqlite3
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from core.store import Store, postgres_statements, sqlite_statements
-from core.store.database import Statements
+from core.store import CustomerRow, Store, postgres_statements, sqlite_statements
+from core.store.database import Put, Rows, Session, Statements
+from core.store.lookups import DatabaseStore
 from core.store.postgres import SETTINGS, open_postgres
+from core.store.search import search
 from core.store.sqlite import open_sqlite
 from tests.contracts.store_rows import customer, party, thing
 
@@ -99,3 +102,40 @@ def check(connection: psycopg.Connection[Any], statements: Statements, *, most: 
             if "Relation Name" in node:
                 read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
                 assert read * node["Actual Loops"] <= most, (name, node)
+
+
+class Listed:
+    """A session that keeps the statements that went through it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.statements: list[str] = []
+
+    async def rows(self, sql: str, *parameters: Any) -> Rows:
+        self.statements.append(sql)
+        return await self._session.rows(sql, *parameters)
+
+    async def among(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
+        return await self._session.among(sql, keys, *parameters)
+
+    async def each(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
+        return await self._session.each(sql, keys, *parameters)
+
+    async def put(self, put: Put, rows: Sequence[Sequence[Any]]) -> None:
+        await self._session.put(put, rows)
+
+
+async def test_words_that_many_have_are_found_from_the_newest_on_without_sorting_all(store: DatabaseStore) -> None:
+    rows = [customer(f"c{n:04}", n, f"Ann shop{n % 2}.example.com") for n in range(1, 5_001)]
+    async with store.writing() as tx:
+        await tx.put_customers([*rows[:-1], rows[-1]._replace(status="merged")])
+    async with store._database.reading() as session:
+        listed = Listed(session)
+        for text, expected in (("ann", rows[-2::-1]), ("shop1 ANN", rows[-2::-2])):
+            found: list[CustomerRow] = []
+            while len(found) < 60:
+                found += await search(listed, store._database, text, 20, found[-1].id if found else "")
+            assert found == expected[:60]
+        assert store._database.statements.search not in listed.statements
+        assert [row.id for row in await search(listed, store._database, "ann", 20, "c0003")] == ["c0002", "c0001"]
+        assert await search(listed, store._database, "ann shop0", 10_000, "") == rows[1:-1:2][::-1]
