@@ -43,13 +43,13 @@ def kafka_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         node.stop()
 
 
-def kafka_node(folder: Path) -> broker.Broker:
+def kafka_node(folder: Path, more: str = "") -> broker.Broker:
     """A broker that the test may kill; skips with one loud line where none can be run, fails in CI."""
     if not broker.available():
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must not skip the Kafka tests: {broker.MISSING}")
         pytest.skip(f"KAFKA TESTS SKIPPED: {broker.MISSING}")
-    return broker.Broker(folder)
+    return broker.Broker(folder, more)
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])

@@ -5,6 +5,7 @@ import inspect
 import logging
 import re
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,8 +41,24 @@ _UNAUTHORIZED = (
 )  # fmt: skip
 
 
-# While a broker is away it writes thirty lines a second; what the hub must know comes as an error, once.
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+class _LastWords(logging.Handler):
+    """aiokafka tells why it cannot connect (a wrong password, an unknown certificate) only to its log, and while a
+    broker is away thirty times a second: so the log ends here, and the reason goes into our error, once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._said, self._at = "", 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said, self._at = record.getMessage(), time.monotonic()
+
+    def __str__(self) -> str:
+        return f" ({self._said})" if time.monotonic() - self._at < ANSWER_WITHIN else ""
+
+
+_last_words = _LastWords()
+logging.getLogger("aiokafka").addHandler(_last_words)
+logging.getLogger("aiokafka").propagate = False
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer)
 
@@ -53,7 +70,7 @@ def kafka_errors(doing: str) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise TransientError(
-            f"{doing}: Kafka did not answer in time; see whether the brokers run and bus.servers names them",
+            f"{doing}: Kafka did not answer in time{_last_words}; do the brokers run, does bus.servers name them?",
             retry_after=RETRY_AFTER,
         ) from error
     except (errors.KafkaError, OSError) as error:
@@ -65,6 +82,8 @@ def _ours(doing: str, error: Exception) -> HubError:
     match error:
         case errors.ProducerFenced() | errors.InvalidProducerEpoch():
             return PermanentError(f"{said}; another sender took over, or this one paused for too long")
+        case errors.KafkaConnectionError():
+            return TransientError(said + str(_last_words), retry_after=RETRY_AFTER)
         case _ if isinstance(error, _PERMANENT):
             return PermanentError(said)
         case _ if isinstance(error, _UNAUTHORIZED):

@@ -353,6 +353,21 @@ async def test_senders_of_different_ids_do_not_fence_one_another(bus: Bus) -> No
     assert {record.key for record in await everything(bus, "state")} == {"a", "b", "c"}
 
 
+async def test_a_cancelled_send_is_all_or_nothing_and_its_sender_goes_on(bus: Bus) -> None:
+    async with bus.sender("publish") as sender:
+        for number in range(8):
+            sent = [Message("state", f"{number}.{part}", b"") for part in range(40)]
+            task = asyncio.create_task(sender.send(sent))
+            await asyncio.sleep(0.002 * number)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await sender.send([Message("state", "after", b"")])
+        keys = [record.key for record in await everything(bus, "state")]
+    assert keys.count("after") == 1
+    assert {sum(key.startswith(f"{number}.") for key in keys) for number in range(8)} <= {0, 40}
+
+
 async def test_what_a_sender_sent_is_visible_on_return(bus: Bus) -> None:
     async with bus.sender("publish") as sender:
         for number in range(20):

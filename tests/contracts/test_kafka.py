@@ -1,6 +1,8 @@
 """What is special about the bus on Kafka: topics and their settings, options, a broker that dies."""
 
 import asyncio
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -205,3 +207,59 @@ async def test_a_broker_that_was_killed_and_comes_back_heals_without_restart_of_
         assert len(await everything(bus, "plain")) >= 11
         last = [record.value for record in await everything(bus, "state")]
         assert (last[0], last[-1]) == (b"before", b"after")
+
+
+SECURE = """
+listeners=PLAINTEXT://127.0.0.1:${port},SASL_SSL://127.0.0.1:${secure},CONTROLLER://127.0.0.1:${controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:${port},SASL_SSL://127.0.0.1:${secure}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
+ssl.keystore.type=PEM
+ssl.keystore.location=%s
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  user_hub="let-me-in";
+"""
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A fresh self-signed certificate of 127.0.0.1, its key before it."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl here: apt-get install openssl")
+    key, pem = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    extra = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(pem)]
+    subprocess.run([*command, *extra], check=True, capture_output=True)
+    (tmp_path / "both.pem").write_text(key.read_text() + pem.read_text())
+    return pem
+
+
+@pytest.mark.slow
+async def test_the_bus_speaks_tls_and_sasl(tmp_path: Path, certificate: Path) -> None:
+    node = kafka_node(tmp_path / "node", SECURE % certificate.with_name("both.pem"))
+    options = {
+        "security_protocol": "SASL_SSL",
+        "ssl_cafile": str(certificate),
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "hub",
+        "sasl_plain_password": "let-me-in",
+    }
+    try:
+        await asyncio.to_thread(node.start)
+        async with open_kafka(node.secure, prefix="", options=options, topics=TOPICS) as bus:
+            await bus.publish(messages(20))
+            async with bus.subscribe(["plain"], "g") as subscription, bus.sender("publish") as sender:
+                assert len(records(await collect(subscription, 20, commit=True))) == 20
+                await sender.send(messages(3, "state"))
+            assert sum((await bus.committed("g", "plain")).values()) == 20
+        with pytest.raises(TransientError, match=r"(?i)authentication") as refused:
+            async with open_kafka(
+                node.secure, prefix="", options=options | {"sasl_plain_password": "wrong-word"}, topics=TOPICS
+            ):
+                pass
+        assert "wrong-word" not in str(refused.value)
+        with pytest.raises(TransientError, match=r"(?i)certificate verify failed"):
+            async with open_kafka(node.secure, prefix="", options={**options, "ssl_cafile": None}, topics=TOPICS):
+                pass
+    finally:
+        node.stop()

@@ -47,20 +47,21 @@ def jars() -> Path:
 
 
 class Broker:
-    """One node with its data in `folder`. The address stays the same over restarts."""
+    """One node with its data in `folder`. The address stays the same over restarts. `more` is added to its settings,
+    where ${port}, ${controller} and ${secure} are free ports; `secure` is the address of the last one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: str = "") -> None:
         self._folder = folder.resolve()
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / "server.properties"
         if not settings.exists():
-            port, controller = _free_ports(2)
-            template = string.Template((HERE / "server.properties").read_text())
-            settings.write_text(template.substitute(data=self._folder / "data", port=port, controller=controller))
-        found = re.search(r"^advertised.listeners=PLAINTEXT://(.+)$", settings.read_text(), re.MULTILINE)
-        assert found
-        self.address = found[1]
+            port, controller, secure = _free_ports(3)
+            template = string.Template((HERE / "server.properties").read_text() + more)
+            filled = template.substitute(data=self._folder / "data", port=port, controller=controller, secure=secure)
+            settings.write_text(filled)
+        found = re.findall(r"^advertised.listeners=(.+)$", settings.read_text(), re.MULTILINE)[-1].split(",")
+        self.address, self.secure = (str(found[at]).partition("://")[2] for at in (0, -1))
 
     @property
     def pid(self) -> int:
@@ -73,7 +74,9 @@ class Broker:
         if not (self._folder / "data" / "meta.properties").exists():
             with self._log() as log:
                 arguments = ["format", "--config", settings, "--cluster-id", "c3VwcG9ydGh1Yi10ZXN0cw"]
-                subprocess.run([*_java("kafka.tools.StorageTool"), *arguments], check=True, stdout=log, stderr=log)
+                done = subprocess.run([*_java("kafka.tools.StorageTool"), *arguments], stdout=log, stderr=log)
+            if done.returncode:
+                raise self._failed()
         with self._log() as log:
             self._process = subprocess.Popen(
                 [*_java("kafka.Kafka"), settings],
@@ -82,14 +85,16 @@ class Broker:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        host, _, port = self.address.partition(":")
         deadline = time.monotonic() + START_WITHIN
         while time.monotonic() < deadline and self._process.poll() is None:
-            with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            if _answers(self.address) and _answers(self.secure):
                 return self.address
             time.sleep(0.1)
         self.kill()
-        raise RuntimeError("the broker did not start:\n" + (self._folder / "log").read_text()[-2000:])
+        raise self._failed()
+
+    def _failed(self) -> RuntimeError:
+        return RuntimeError("the broker did not start:\n" + (self._folder / "log").read_text()[-2000:])
 
     def stop(self) -> None:
         """In order, or after a while not."""
@@ -113,6 +118,13 @@ class Broker:
 def _java(main: str) -> list[str]:
     options = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     return ["java", *options, f"-Dlog4j2.configurationFile={HERE / 'log4j2.yaml'}", "-cp", f"{jars()}/*", main]
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        return True
+    return False
 
 
 def _free_ports(count: int) -> list[int]:
