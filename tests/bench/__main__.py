@@ -1,0 +1,174 @@
+"""`python -m tests.bench [short|full]`: JSON in build/bench.json and a table.
+
+short: 10,000 existing customers, few events: a first look in some minutes. full: also 300,000, as the README quotes it.
+Baselines run in between on the same broker with the same payloads: the raw aiokafka hop, and Quix Streams in an
+environment of its own (build/quix; left out with a line where it cannot be installed).
+"""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from core.bus import Bus
+from core.bus.embedded import open_embedded
+from core.bus.kafka import open_kafka
+from core.projection import FOLD_REVISION
+from core.store import Store
+from core.store.postgres import open_postgres
+from core.store.sqlite import open_sqlite
+from tests.bench import hubs, pipeline, quix, streams
+from tests.bench.rows import Report, Row, out, percentile
+from tests.kafka.broker import Broker
+from tests.postgres import server
+
+_BUILD = Path("build")
+RATES = (100, 500)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a run measures."""
+
+    existing: tuple[int, ...]
+    events: int
+    seconds: float
+
+
+SIZES = {"short": Size((10_000,), 20_000, 5.0), "full": Size((10_000, 300_000), 60_000, 15.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A bus and a store, and how hub.yaml names them."""
+
+    name: str
+    folder: Path
+    servers: str = ""
+    url: str = ""
+
+    @property
+    def backends(self) -> str:
+        if not self.servers:
+            return ""
+        bus = f'bus: {{type: kafka, servers: "{self.servers}", prefix: "{self.prefix}"}}'
+        return f'{bus}\nstore: {{type: postgres, url: "{self.url}"}}'
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.folder.name}-"
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[tuple[Bus, Store]]:
+        kind = {"kind": "demo", "fold_revision": FOLD_REVISION}
+        if self.servers:
+            bus, store = open_kafka(self.servers, prefix=self.prefix, options={}), open_postgres(self.url, **kind)
+        else:
+            bus = open_embedded(self.folder / "bus.db", disk_cap=50_000_000_000)
+            store = open_sqlite(self.folder / "hub.db", **kind)
+        async with bus as opened_bus, store as opened_store:
+            yield opened_bus, opened_store
+
+
+async def measure(pair: Pair, existing: int, size: Size, report: Report, *, baselines: bool) -> None:
+    """One pair with so many customers: both streams, then the whole hub from outside."""
+    where = f"{pair.name}, {existing // 1000} k customers"
+    async with pair.opened() as (bus, store):
+        seconds = await pipeline.load(store, existing)
+        await store.set_published(await store.published(), (await store.hub()).seq)
+        report.add("loaded", where, existing / seconds, "customers/s")
+        for skewed in (False, True):
+            await _stream(pair, bus, store, where, existing, size, report, skewed=skewed, baselines=baselines)
+    await _outside(pair, where, existing, size, report)
+
+
+async def _stream(
+    pair: Pair,
+    bus: Bus,
+    store: Store,
+    where: str,
+    existing: int,
+    size: Size,
+    report: Report,
+    *,
+    skewed: bool,
+    baselines: bool,
+) -> None:
+    name = "skewed" if skewed else "uniform"
+    prepared = pipeline.messages(streams.events(size.events, existing, skewed=skewed))
+    hop: Row | None = None
+    if pair.servers and baselines:
+        await pipeline.fill(bus, prepared)
+        topics = f"{pair.prefix}events", f"{pair.prefix}raw"
+        rate = await pipeline.raw_hop(pair.servers, *topics, size.events)
+        hop = report.add(f"raw aiokafka hop, {name}", where, rate, "events/s")
+        if found := await quix.measure(_BUILD, pair.servers, prepared):
+            report.add(f"Quix Streams, {name}", where, found, "events/s", against=hop)
+    else:
+        await pipeline.fill(bus, prepared)
+    rate = await pipeline.drained(bus, store, size.events)
+    report.add(f"bus to published record, {name}", where, rate, "events/s", against=hop)
+
+
+async def _outside(pair: Pair, where: str, existing: int, size: Size, report: Report) -> None:
+    async with hubs.running(pair.folder, pair.backends) as hub:
+        for rate in RATES:
+            found = await hubs.client(
+                "latency", hub.webhook, hubs.SECRET, size.seconds, existing, rate, hub.api, hub.token
+            )
+            for share in (0.5, 0.95, 0.99):
+                took = percentile(found["seconds"], share) * 1000
+                report.add(f"webhook to feed, {rate}/s, p{share * 100:.0f}", where, took, "ms")
+            if found["lost"]:
+                report.add(f"webhook to feed, {rate}/s, not seen", where, found["lost"], "deliveries")
+        found = await hubs.client("lookup", hub.api, hub.token, 500, existing)
+        for share in (0.5, 0.99):
+            report.add(
+                f"look-up by e-mail, p{share * 100:.0f}", where, percentile(found["seconds"], share) * 1000, "ms"
+            )
+        found = await hubs.client("door", hub.webhook, hubs.SECRET, size.seconds, existing)
+        report.add("webhook door", where, found["per_second"], "deliveries/s")
+        report.add("peak memory of the hub", where, hub.peak_mb(), "MB")
+
+
+async def run(size: Size, only: str) -> Report:
+    """Each pair with each number of customers, one after the other."""
+    report = Report()
+    root = Path(tempfile.mkdtemp(prefix="hub-bench-"))
+    async with AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, root, ignore_errors=True)
+        servers = url = ""
+        if only != "embedded":
+            broker = Broker(root / "kafka")
+            servers = broker.start()
+            stack.callback(broker.stop)
+        for existing in size.existing:
+            pairs = []
+            if only != "kafka":
+                pairs.append(Pair("embedded + SQLite", root / f"embedded{existing}"))
+            if only != "embedded":
+                url = stack.enter_context(server())
+                pairs.append(Pair("Kafka + PostgreSQL", root / f"kafka{existing}", servers, url))
+            for pair in pairs:
+                pair.folder.mkdir()
+                out.print(f"\n{pair.name}, {existing:,} customers", style="bold")
+                await measure(pair, existing, size, report, baselines=existing == size.existing[0])
+    return report
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    size = next((word for word in words if word in SIZES), "full")
+    only = next((word for word in words if word in ("embedded", "kafka")), "")
+    report = uvloop.run(run(SIZES[size], only))
+    report.show()
+    report.write(_BUILD / "bench.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""From bus to published record with one worker, and the raw hop beside it."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from core import process, publish
+from core.bus import Bus, Message, Record
+from core.bus.codec import decode, encode
+from core.metrics import Metrics
+from core.process.folding import fold_touched
+from core.process.objects import change
+from core.process.people import Moved, birth_id, put_people
+from core.process.step import Settings
+from core.store import Store
+from schemas.event import Event
+from tests.bench import streams
+
+_CHUNK = 2_000
+_BOTH = ("hubspot", "intercom")
+
+
+async def load(store: Store, count: int) -> float:
+    """Put `count` customers into an empty store, past identity: who is who is known. Returns seconds."""
+    began = time.perf_counter()
+    events = streams.customers(count)
+    while chunk := list(islice(events, _CHUNK)):
+        await _load(store, chunk)
+    return time.perf_counter() - began
+
+
+async def _load(store: Store, chunk: Sequence[Event]) -> None:
+    async with store.writing() as writing:
+        changed = change([decode(_record(encode(event))) for event in chunk], {}, Settings().rules)
+        await writing.put_objects(changed.rows)
+        await put_people(writing, changed)
+        moved = Moved()
+        pairs: list[tuple[str, str]] = []
+        for key in changed.after:
+            number = key.rpartition("/")[2]
+            id = birth_id(writing.hub.secret, f"hubspot/bench/contact/{number}")
+            pairs.append((key, id))
+            joined = {f"{vendor}/bench/contact/{number}": f"email:customer{number}@example.com" for vendor in _BOTH}
+            moved.identity[id] = {"joined_by": joined}
+            moved.fold.add(id)
+        await writing.set_customers(pairs)
+        await fold_touched(writing, changed, moved, set(changed.after), Settings().show, [], 0)
+
+
+def _record(message: Message) -> Record:
+    return Record(message.topic, 0, 0, 0, message.key, message.value, message.headers)
+
+
+def messages(events: Iterator[Event]) -> list[Message]:
+    return [encode(event) for event in events]
+
+
+async def fill(bus: Bus, prepared: Sequence[Message]) -> None:
+    for begin in range(0, len(prepared), 5_000):
+        await bus.publish(prepared[begin : begin + 5_000])
+
+
+async def drained(bus: Bus, store: Store, events: int, *, batch: int = process.BATCH) -> float:
+    """Events per second from a full bus to published records: one worker, one publisher."""
+    metrics = Metrics()
+    began = time.perf_counter()
+    rooms = [
+        asyncio.create_task(process.run(bus, store, Settings(), metrics, batch=batch)),
+        asyncio.create_task(publish.run(bus, store, metrics)),
+    ]
+    try:
+        while await process.lag(bus, store) or await store.published() < (await store.hub()).seq:
+            await asyncio.sleep(0.02)
+            for room in rooms:
+                if room.done():
+                    room.result()
+        return events / (time.perf_counter() - began)
+    finally:
+        for room in rooms:
+            room.cancel()
+        await asyncio.gather(*rooms, return_exceptions=True)
+
+
+async def raw_hop(servers: str, topic: str, into: str, events: int) -> float:
+    """The named baseline: consume, `send` per message to another topic, acks awaited per batch, with aiokafka alone."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, auto_offset_reset="earliest")
+    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", enable_idempotence=True, linger_ms=5)
+    await consumer.start()
+    await producer.start()
+    try:
+        partitions = [
+            TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or await _known(consumer, topic)
+        ]
+        ends = await consumer.end_offsets(partitions)
+        starts = {partition: max(0, end - events // len(partitions)) for partition, end in ends.items()}
+        consumer.assign(partitions)
+        for partition, start in starts.items():
+            consumer.seek(partition, start)
+        total, done = sum(ends[p] - starts[p] for p in partitions), 0
+        began = time.perf_counter()
+        while done < total:
+            found = await consumer.getmany(timeout_ms=500, max_records=process.BATCH)
+            acks = [
+                await producer.send(into, record.value, key=record.key, headers=record.headers)
+                for records in found.values()
+                for record in records
+            ]
+            await asyncio.gather(*acks)
+            done += len(acks)
+        return done / (time.perf_counter() - began)
+    finally:
+        await producer.stop()
+        await consumer.stop()
+
+
+async def _known(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    while not (await consumer.topics() and (found := consumer.partitions_for_topic(topic))):
+        await asyncio.sleep(0.1)
+    return set(found)
