@@ -86,7 +86,7 @@ class Sources(Shape):
 
 
 class DeadLetter(Shape):
-    """An input that could not be handled. `payload` is cut at 4,000 characters."""
+    """An input that could not be handled. In lists `payload` is cut at 4,000 characters."""
 
     id: Annotated[str, NONE]
     connection: Annotated[str, NONE]

@@ -37,14 +37,13 @@ async def _dead(call: Call) -> web.StreamResponse:
     )
 
 
-def _letter(row: DeadRow) -> DeadLetter:
-    return DeadLetter.model_validate(
-        {
-            **row._asdict(),
-            "payload": row.payload.decode(errors="replace")[:_LONGEST_PAYLOAD],
-            "at": from_ms(row.at),
-        }
-    )
+def _letter(row: DeadRow, longest: int | None = _LONGEST_PAYLOAD) -> DeadLetter:
+    payload = row.payload.decode(errors="replace")[:longest]
+    return DeadLetter.model_validate({**row._asdict(), "payload": payload, "at": from_ms(row.at)})
+
+
+async def _one(call: Call) -> web.StreamResponse:
+    return answer(_letter(await _known(call), None))
 
 
 async def _replay(call: Call) -> web.StreamResponse:
@@ -105,6 +104,8 @@ async def _metrics(call: Call) -> web.StreamResponse:
 ROUTES = (
     Route("GET", "/v1/dead", _dead, DeadLetters, "Inputs that could not be handled, with the reason.",
           scope="admin", query=DeadQuery, problems=(400,)),
+    Route("GET", "/v1/dead/{id}", _one, DeadLetter, "A dead letter with its whole payload.",
+          scope="admin", problems=(404,)),
     Route("POST", "/v1/dead/{id}/replay", _replay, Handled, "Put a dead letter's input on its way again.",
           scope="admin", problems=(404, 409, 501)),
     Route("POST", "/v1/dead/{id}/discard", _discard, Handled, "Give a dead letter up.",

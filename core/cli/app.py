@@ -1,28 +1,109 @@
-"""The application: its commands, and what becomes of errors. Exit codes: 0 done, 1 failed, 2 wrong use or hub.yaml."""
+"""The application: its commands, and what becomes of errors. Exit codes: 0 done, 1 failed, 2 wrong use or hub.yaml.
+
+Commands import what they need when they run, so that `hub --help` and mistyped commands answer at once.
+"""
 
 import sys
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from core.cli.attempt import attempt
+from core.cli.check import check
+from core.cli.dead import dead
+from core.cli.demo import open_page, ring
+from core.cli.docs import docs
+from core.cli.find import find, show
 from core.cli.mock import mock
+from core.cli.rebuild import rebuild
 from core.cli.run import run
+from core.cli.schema import schema
+from core.cli.status import status
+from core.cli.tail import tail
+from core.cli.token import token
 from core.errors import ConfigError, HubError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=(
-    "One live customer record out of the support tools that a team already has."
-))  # fmt: skip
-app.command()(run)
-app.command()(mock)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="One live customer record out of the support tools that a team already has.",
+)
+
+
+def _examples(*lines: str) -> str:
+    return "\n\n".join(["For example:", *lines])
+
+
+def _version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import version
+
+    typer.echo(f"supporthub {version('supporthub')}")
+    raise typer.Exit
+
+
+@app.callback()
+def hub(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    pass
+
+
+app.command(epilog=_examples("hub run", "hub run -c live.yaml --role ingest --role api"))(run)
+app.command(epilog=_examples("hub check", "hub check --live"))(check)
+app.command(epilog=_examples("hub status", "hub status --json"))(status)
+app.command("open", epilog=_examples("hub open", "hub open --browser"))(open_page)
+app.command(epilog=_examples("hub ring", "hub ring +12025550143"))(ring)
+app.command(epilog=_examples("hub tail", "hub tail --ringing", "hub tail --all --json -n 100"))(tail)
+app.command(epilog=_examples("hub find dana reyes", "hub find +12025550143", "hub find dana@example.com --json"))(find)
+app.command(epilog=_examples("hub show d4a911db95acaf761c61"))(show)
+app.add_typer(dead, name="dead", epilog=_examples("hub dead list", "hub dead replay --connection aircall"))
+app.command(epilog=_examples("hub rebuild"))(rebuild)
+app.add_typer(token, name="token", epilog=_examples("hub token add dialer --scope read --scope feed"))
+app.command("try", epilog=_examples("hub try aircall delivery.json", "hub try aircall - --json < delivery.json"))(
+    attempt
+)
+app.command(
+    epilog=_examples("hub mock aircall --port 9001", "hub mock aircall --target http://127.0.0.1:8081/hooks/aircall")
+)(mock)
+app.command(epilog=_examples("hub schema change", "hub schema --write"))(schema)
+app.command(epilog=_examples("hub docs --check", "hub docs --write"))(docs)
 
 
 def main() -> None:
     """Run a command; errors are one line each, on stderr, without a traceback."""
     try:
-        app()
-    except ConfigError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False)
-        sys.exit(2)
+        app(prog_name="hub")
     except HubError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"hub: {error}", markup=False)
-        sys.exit(1)
+        _end([error])
+    except BaseExceptionGroup as group:
+        errors = _ours(group)
+        if not errors:
+            raise
+        _end(errors)
+
+
+def _ours(group: BaseExceptionGroup[BaseException]) -> list[HubError]:
+    """The errors of several tasks; none where one of them is not ours, because that one is worth its traceback."""
+    found: list[HubError] = []
+    for error in group.exceptions:
+        match error:
+            case BaseExceptionGroup():
+                inner = _ours(error)
+                if not inner:
+                    return []
+                found += inner
+            case HubError():
+                found.append(error)
+            case _:
+                return []
+    return found
+
+
+def _end(errors: list[HubError]) -> None:
+    for said in dict.fromkeys(f"{'' if isinstance(e, ConfigError) else 'hub: '}{e}" for e in errors):
+        # Nothing is redacted: it is the reader's own command line and hub.yaml.
+        sys.stderr.write(said.replace("\x1b", "") + "\n")
+    sys.exit(2 if any(isinstance(error, ConfigError) for error in errors) else 1)

@@ -1,16 +1,13 @@
 """`hub mock NAME`: one source's contract mock, for demos and for anybody's tests."""
 
-import asyncio
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
 
-from core import registry
-from core.errors import ConfigError
-from core.sdk.mock import Mock, serve
+if TYPE_CHECKING:
+    from core.sdk.mock import Mock
 
 
 def mock(
@@ -28,6 +25,14 @@ def mock(
 
     What can be driven from outside (clock, faults, rings) stands under /_mock/.
     """
+    import asyncio
+
+    import orjson
+
+    from core import registry
+    from core.errors import ConfigError
+    from core.sdk.mock import serve
+
     module = registry.mock(name)
     secrets = dict(module.DEMO)
     for each in set_ or ():
@@ -36,7 +41,7 @@ def mock(
             raise ConfigError(f"--set {each}: write SETTING=VALUE")
         secrets[setting] = value
 
-    def ready(running: Mock) -> None:
+    def ready(running: "Mock") -> None:
         typer.echo(f"{name} mock at {running.url}")
         if told:
             temporary = told.with_suffix(".new")

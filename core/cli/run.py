@@ -1,35 +1,45 @@
 """`hub run`: starts the hub and tells what happens in the terminal."""
 
-import asyncio
-import signal
-import sys
-from pathlib import Path
+from collections.abc import Coroutine
 from typing import Annotated
 
 import typer
-import uvloop
 
-from core import hub, log
-from core.cli.story import tell
-from core.config import load
-
-CONFIG = Annotated[Path, typer.Option("--config", "-c", help="The file to run on.", envvar="HUB_CONFIG")]
+from core.cli.options import CONFIG, YAML
 
 
 def run(
-    config: CONFIG = Path("hub.yaml"),
-    role: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(hub.ROLES)}; default: all.")] = None,
+    config: CONFIG = YAML,
+    role: Annotated[
+        list[str] | None, typer.Option(help="ingest, process, publish or api; may be repeated. Left out: all of them.")
+    ] = None,
 ) -> None:
     """Run the hub: take webhooks, poll, fold records, publish and serve them. Ctrl-C stops it in order."""
+    import asyncio
+    import sys
+
+    import uvloop
+
+    from core import hub, log
+    from core.cli.story import tell
+    from core.cli.terminal import say
+    from core.config import load
+
     loaded = load(config)
     log.setup()
-    roles = frozenset(role or hub.ROLES)
+    if loaded.demo or sys.stdout.isatty():
+        mocked = " (mock)" if loaded.demo else ""
+        say(f"environment ready · {config.name} ok · {len(loaded.connections)} connections{mocked}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_stopped(hub.run(loaded, roles, tell)))
+        runner.run(_until_stopped(hub.run(loaded, frozenset(role or hub.ROLES), tell)))
 
 
-async def _until_stopped(work: "asyncio.coroutines.Coroutine[None, None, None]") -> None:  # type: ignore[name-defined]
+async def _until_stopped(work: Coroutine[None, None, None]) -> None:
     """Ctrl-C and SIGTERM cancel; a second one does not wait."""
+    import asyncio
+    import signal
+    import sys
+
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     stopping = False

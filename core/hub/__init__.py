@@ -1,6 +1,10 @@
 """The composition root: the only place that names implementations. One set of rooms, in one process or in many."""
 
 from core.hub.compose import open_bus, open_store, settings_of
-from core.hub.run import ROLES, Running, run
+from core.hub.mocks import hook_url
+from core.hub.offline import lag, offline
+from core.hub.run import ROLES, Running, opened, run
 
-__all__ = ["ROLES", "Running", "open_bus", "open_store", "run", "settings_of"]
+__all__ = [
+    "ROLES", "Running", "hook_url", "lag", "offline", "open_bus", "open_store", "opened", "run", "settings_of",
+]  # fmt: skip

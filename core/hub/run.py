@@ -158,6 +158,7 @@ class _Rooms:
             ready={"bus": self._bus_ready, "store": self._store_ready},
             replay=self._replay,
             ring=_ring(telephony) if telephony else None,
+            titles=titles(running.config),
         )
         async with api.listening(room, host.strip("[]"), int(port)) as address:
             running.api = address
@@ -196,13 +197,29 @@ class _Rooms:
 
 
 async def replay(config: HubConfig, bus: Bus, store: Store, id: str) -> None:
-    """Put a dead letter's input on its way again. Raises PermanentError where there is none or it cannot be."""
+    """Put a dead letter's input on its way again. Raises PermanentError where there is none, where it cannot be, or
+    where it fails at once for the same reason; then the letter is open again."""
     row = await store.dead_letter(id)
     if row is None:
         raise PermanentError(f"there is no dead letter {id}; `hub dead list` names them")
     intake = ingest.Intake(bus, config.connections, ingest.Board(config.connections.values(), Metrics(), _now), _now)
-    await intake.replay(row)
+    for name, account in (await ingest.Cursors(bus).accounts()).items():
+        if name in config.connections:
+            intake.know(name, account)
+    # Marked before it is sent: what fails once more is opened by process, perhaps before we could mark it.
     await store.set_dead([id], "replayed")
+    try:
+        outcome = await intake.replay(row)
+        if outcome.dead:
+            raise PermanentError(f"it failed again: {row.reason}")
+    except BaseException:
+        await store.set_dead([id], "open")
+        raise
+
+
+def titles(config: HubConfig) -> dict[str, str]:
+    """The sources' own names by vendor."""
+    return {each.connector.name: each.connector.title for each in config.connections.values()}
 
 
 def _ring(mock: mocks.RunningMock) -> Callable[[str | None], Awaitable[Mapping[str, str]]]:

@@ -8,6 +8,7 @@ from core.bus import Bus
 from core.config.model import Connection, Server
 from core.errors import TransientError
 from core.ingest.accounts import learn
+from core.ingest.cursors import Cursors
 from core.ingest.http import Client, Patience, sessions
 from core.ingest.hydrate import Hydrator
 from core.ingest.intake import Intake, Outcome
@@ -17,7 +18,7 @@ from core.ingest.status import Board, Clock
 from core.ingest.webhooks import Listener, listening
 from core.metrics import Metrics
 
-__all__ = ["Board", "Client", "Intake", "Outcome", "Pace", "Patience", "Report", "run", "sessions"]
+__all__ = ["Board", "Client", "Cursors", "Intake", "Outcome", "Pace", "Patience", "Report", "run", "sessions"]
 
 Report = Callable[[str, dict[str, Any]], Awaitable[None]]
 

@@ -1,0 +1,182 @@
+"""`hub check`: whether hub.yaml, bus and store are as they should be; with --live also the credentials."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from core.cli.options import CONFIG, JSON, YAML
+
+Answer = dict[str, Any]
+
+
+def check(
+    config: CONFIG = YAML,
+    live: Annotated[bool, typer.Option("--live", help="Prove every connection's credentials at its source.")] = False,
+    json: JSON = False,
+) -> None:
+    """Check hub.yaml, bus and store; --live asks the sources and prints the webhook URLs to paste.
+
+    Ends with 2 where hub.yaml is wrong, every mistake named by its line; with 1 where something else is.
+    """
+    from core.cli.terminal import emit, finish
+    from core.config import load
+
+    answer = finish(_checked(load(config), live))
+    if json:
+        emit(answer)
+    else:
+        _show(answer)
+    if not answer["ok"]:
+        raise typer.Exit(1)
+
+
+async def _checked(config: Any, live: bool) -> Answer:
+    from core.cli.client import is_running
+
+    running = await is_running(config)
+    bus, store = await _bus(config, running), await _store(config)
+    connections = {name: _told(each, config) for name, each in config.connections.items()}
+    if live:
+        await _prove(config, connections)
+    wrong = [*bus["problems"], *store["problems"], *(p for each in connections.values() for p in each["problems"])]
+    mocked = sum(each.settings.mock for each in config.connections.values())
+    return {
+        "ok": not wrong,
+        "file": str(config.path),
+        "kind": "demo" if config.demo else "real",
+        "mocked": mocked,
+        "running": running,
+        "bus": bus,
+        "store": store,
+        "connections": connections,
+    }
+
+
+async def _bus(config: Any, running: bool) -> Answer:
+    from core import hub
+    from core.errors import HubError
+
+    kind = config.bus.type
+    answer: Answer = {"type": kind, "at": config.bus.servers or str(config.data / "bus.db"), "problems": []}
+    if kind == "embedded" and (running or not (config.data / "bus.db").exists()):
+        return {**answer, "note": "in use by the hub that runs" if running else "not there yet: `hub run` makes it"}
+    try:
+        async with hub.open_bus(config) as bus:
+            answer["problems"] = list(await bus.check())
+    except HubError as error:
+        answer["problems"] = [str(error)]
+    return answer
+
+
+async def _store(config: Any) -> Answer:
+    from core import hub
+    from core.errors import HubError
+
+    kind = config.store.type
+    answer: Answer = {"type": kind, "problems": []}
+    if kind == "sqlite" and not (config.data / "hub.db").exists():
+        return {**answer, "note": "not there yet: `hub run` makes it"}
+    try:
+        async with hub.open_store(config, read_only=True) as store:
+            row = await store.hub()
+            return {**answer, "kind": row.kind, "generation": row.generation, "revision": row.fold_revision}
+    except HubError as error:
+        return {**answer, "problems": [str(error)]}
+
+
+def _told(connection: Any, config: Any) -> Answer:
+    """What can be said of a connection without asking its source."""
+    from core import hub
+
+    settings, connector = connection.settings, connection.connector
+    enabled = connector.webhook is not None and connector.webhook.enabled(settings)
+    return {
+        "connector": connector.name,
+        "mock": settings.mock,
+        "webhook": hub.hook_url(connection, config.server.public_url or f"http://{config.server.webhooks}")
+        if enabled
+        else None,
+        "instructions": connector.webhook.instructions if connector.webhook else "",
+        "scopes": list(connector.scopes),
+        "streams": [stream.name for stream in connector.streams],
+        "problems": [],
+    }
+
+
+async def _prove(config: Any, connections: dict[str, Answer]) -> None:
+    import asyncio
+    from datetime import UTC, datetime
+
+    from core.cli.terminal import progress
+    from core.ingest import Client, Patience, sessions
+
+    real = [each for each in config.connections.values() if not each.settings.mock or each.settings.base_url]
+    async with sessions() as session:
+        with progress("asking the sources", len(real)) as done:
+
+            async def ask(connection: Any) -> None:
+                http = Client(connection, session, lambda: datetime.now(UTC), patience=Patience(tries=2, timeout=15.0))
+                connections[connection.name] |= await _asked(connection, http)
+                asked.append(connection.name)
+                done(len(asked))
+
+            asked: list[str] = []
+            await asyncio.gather(*(ask(connection) for connection in real))
+    for connection in config.connections.values():
+        answer = connections[connection.name]
+        if answer["webhook"] and not answer["mock"] and not config.server.public_url:
+            answer["problems"].append(
+                "the webhook's address is a private one: set `server.public_url` to where the source reaches it"
+            )
+
+
+async def _asked(connection: Any, http: Any) -> Answer:
+    from core.errors import HubError, PermanentError, UnauthorizedError
+
+    place = f"connections.{connection.name}"
+    try:
+        return {"account": await connection.connector.account(http, connection.settings), "proved": True}
+    except UnauthorizedError as error:
+        why = f"{error}: correct the credentials of {place}"
+    except PermanentError as error:
+        scopes = f"; it needs: {', '.join(connection.connector.scopes)}" if connection.connector.scopes else ""
+        why = f"{error}: compare {place} with its connector's README{scopes}"
+    except HubError as error:
+        why = f"{error}: the source does not answer; try again later"
+    return {"proved": False, "problems": [why]}
+
+
+def _show(answer: Answer) -> None:
+    from core.cli.terminal import say
+
+    mocked = " (mock)" if answer["mocked"] else ""
+    say(f"{answer['file']} ok · {len(answer['connections'])} connections{mocked}")
+    bus, store = answer["bus"], answer["store"]
+    say(f"bus    {bus['type']}: {bus.get('note') or ('see below' if bus['problems'] else 'ok')}")
+    if "generation" in store:
+        say(f"store  {store['type']}: {store['kind']}, generation {store['generation']}, revision {store['revision']}")
+    else:
+        say(f"store  {store['type']}: {store.get('note') or 'see below'}")
+    for problem in [*bus["problems"], *store["problems"]]:
+        say(f"  ! {problem}")
+    for name, each in answer["connections"].items():
+        for line in _connection(name, each):
+            say(line)
+
+
+def _connection(name: str, answer: Mapping[str, Any]) -> list[str]:
+    if answer["mock"] and "proved" not in answer:
+        return [f"{name}: {answer['connector']}, a mock; `hub run` starts it"]
+    state = {None: "not asked; --live does", True: f"ok, account {answer.get('account')}", False: "refused"}
+    lines = [f"{name}: {answer['connector']}, {state[answer.get('proved')]}"]
+    lines += [f"  ! {problem}" for problem in answer["problems"]]
+    if "proved" not in answer:
+        return lines
+    if answer["scopes"]:
+        lines.append(f"  scopes   {', '.join(answer['scopes'])}")
+    lines.append(f"  polls    {', '.join(answer['streams'])}")
+    if answer["webhook"] is None:
+        return [*lines, "  webhook  none: poll only (no webhook secret is set)"]
+    lines.append(f"  webhook  {answer['webhook']}")
+    return [*lines, *(f"           {line}" for line in answer["instructions"].strip().splitlines())]

@@ -1,0 +1,104 @@
+"""`hub status`: how every connection is, what was refused and why, and what to do."""
+
+from typing import Any
+
+import typer
+
+from core.cli.options import CONFIG, JSON, YAML
+
+
+def status(config: CONFIG = YAML, json: JSON = False) -> None:
+    """Per connection when it was last heard, what was refused, what waits, and what to do about it.
+
+    Ends with 1 where a connection is broken.
+    """
+    from core.cli.terminal import emit, finish
+    from core.config import load
+
+    answer = finish(_asked(load(config)))
+    if json:
+        emit(answer)
+    else:
+        _show(answer)
+    if any(source["state"] == "broken" for source in answer["sources"]):
+        raise typer.Exit(1)
+
+
+async def _asked(config: Any) -> dict[str, Any]:
+    from core import hub
+    from core.cli.client import connect
+    from core.errors import HubError
+
+    async with connect(config) as client:
+        answer = await client.get("/v1/sources")
+        answer |= {"running": client.running, "api": client.url if client.running else None}
+        lag: int | None = _lag(await client.text("/metrics")) if client.running else None
+        if not client.running:
+            try:
+                lag = await hub.lag(config)
+            except HubError:
+                lag = None  # the bus is down; what the store says is shown all the same
+        return {**answer, "lag": lag}
+
+
+def _lag(metrics: str) -> int | None:
+    """What this process last saw of the lag of process; None where another one knows."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    for family in text_string_to_metric_families(metrics):
+        for sample in family.samples:
+            if sample.name == "hub_lag" and sample.labels.get("group") == "process":
+                return int(sample.value)
+    return None
+
+
+def _show(answer: dict[str, Any]) -> None:
+    from core.cli.terminal import ago, counted, say, table
+
+    where = f"running at {answer['api']}" if answer["running"] else "no hub runs; this is what the store remembers"
+    lag = "unknown" if answer["lag"] is None else f"{answer['lag']} events"
+    position = f"version {answer['version']} · {answer['customers']} customers"
+    say(f"{answer['kind'].upper()} · {where} · {position} · lag {lag}")
+    say()
+    rows = [
+        (
+            source["connection"],
+            source["state"],
+            ago(source.get("last_delivery")) if source.get("webhook") else "poll only",
+            ago(source.get("last_poll")),
+            counted(source["refused"]),
+            source["dead"] or "",
+            sum(source["objects"].values()) or "",
+        )
+        for source in answer["sources"]
+    ]
+    head = ("connection", "state", "last delivery", "last poll", "refused", "dead", "objects")
+    table(head, rows, empty="No connection was heard yet.")
+    streams = [
+        (source["connection"], stream, ago(at))
+        for source in answer["sources"]
+        for stream, at in sorted(source["complete_up_to"].items())
+    ]
+    say()
+    table(("connection", "stream", "complete up to"), streams, empty="No stream was read completely yet.")
+    for source in answer["sources"]:
+        for text in _trouble(source):
+            say()
+            say(f"{source['connection']}: {text}")
+
+
+def _trouble(source: dict[str, Any]) -> list[str]:
+    from core.cli.terminal import ago
+
+    told = []
+    if source.get("problem"):
+        since = f" (since {ago(source['broken_since'])})" if source.get("broken_since") else ""
+        told.append(f"{source['problem']}{since}")
+    if source.get("last_refusal"):
+        remedy = f"compare connections.{source['connection']} with what the source sends: hub check --live"
+        told.append(f"deliveries were refused, the last one for: {source['last_refusal']}; {remedy}")
+    if source["dead"]:
+        told.append(f"{source['dead']} dead letters; hub dead list --connection {source['connection']}")
+    if source.get("remedy") and source.get("problem"):
+        told.append(source["remedy"])
+    return told

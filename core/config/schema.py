@@ -1,0 +1,106 @@
+"""JSON Schema of `hub.yaml`, for editors: every section, and every connector's settings by `type`."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from core import registry
+from core.config.load import SECTIONS
+from core.sdk import Connector
+
+_DIALECT = "http://json-schema.org/draft-07/schema#"  # what editors' YAML modes understand best
+_FILLED = r"\$\{[^}]+\}"
+_DURATION = r"^\d+\s*[smhdw]$"
+
+
+def document() -> dict[str, Any]:
+    """The schema, JSON-ready."""
+    connectors = [registry.load(name) for name in registry.names()]
+    return {
+        "$schema": _DIALECT,
+        "$id": "supporthub/hub.schema.json",
+        "title": "hub.yaml",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["data", "connections"],
+        "properties": {
+            "data": {"type": "string", "description": "The folder in which the hub keeps its data."},
+            "connections": {
+                "type": "object",
+                "description": "One entry per source; its name stands in webhook URLs and in every fact.",
+                "minProperties": 1,
+                "propertyNames": {"pattern": r"^[a-z][a-z0-9_-]{0,39}$"},
+                "additionalProperties": _connection(connectors),
+            },
+            **{name: {"anyOf": [_object(model), {"type": "null"}]} for name, model in SECTIONS.items()},
+        },
+    }
+
+
+def duration_text(duration: timedelta) -> str:
+    """As one writes it in hub.yaml: `30d`, `5m`."""
+    seconds = int(duration.total_seconds())
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def _connection(connectors: list[Connector[Any]]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": {"enum": [each.name for each in connectors], "description": "The connector's name."}},
+        "allOf": [
+            {"if": {"properties": {"type": {"const": each.name}}, "required": ["type"]}, "then": _settings(each)}
+            for each in connectors
+        ],
+    }
+
+
+def _settings(connector: Connector[Any]) -> dict[str, Any]:
+    """What a connector requires is filled in where `mock: true` stands."""
+    schema = _object(connector.config)
+    required = [name for name in schema.pop("required", ()) if name != "type"]
+    filled = registry.mock(connector.name).DEMO if connector.mock else {}
+    return {
+        **schema,
+        "title": connector.title,
+        "if": {"properties": {"mock": {"const": True}}, "required": ["mock"]},
+        "then": {"required": [name for name in required if name not in filled]},
+        "else": {"required": required},
+    }
+
+
+def _object(model: type[BaseModel]) -> dict[str, Any]:
+    made = model.model_json_schema(mode="validation")
+    definitions = made.pop("$defs", {})
+    properties = {name: _property(each, definitions) for name, each in made["properties"].items()}
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, timedelta):
+            properties[name]["default"] = duration_text(field.default)
+    required = {"required": made["required"]} if made.get("required") else {}
+    described = {"description": made["description"]} if made.get("description") else {}
+    return {"type": "object", **described, "properties": properties, **required, "additionalProperties": False}
+
+
+def _property(made: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """As a person writes it in YAML: durations with a unit, `${…}` in the place of anything that is not a list."""
+    kept = {name: made[name] for name in ("description", "default") if name in made}
+    shape = {name: value for name, value in made.items() if name not in ("description", "default", "title")}
+    if "$ref" in shape:
+        shape = dict(definitions[shape["$ref"].rpartition("/")[2]])
+    shape = _written(shape)
+    if shape.get("type") in ("integer", "number", "boolean") or "enum" in shape:
+        shape = {"anyOf": [shape, {"type": "string", "pattern": _FILLED}]}
+    return {**kept, **shape}
+
+
+def _written(shape: Mapping[str, Any]) -> dict[str, Any]:
+    if "anyOf" in shape:
+        return {"anyOf": [_written(each) for each in shape["anyOf"]]}
+    if shape.get("format") == "duration":
+        return {"type": "string", "pattern": _DURATION}
+    return {name: value for name, value in shape.items() if name not in ("format", "writeOnly", "title")}

@@ -1,0 +1,42 @@
+"""The API over the store while no hub runs: on a loopback port of its own, for as long as one command needs it."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from core import api, process
+from core.bus import Bus
+from core.config import HubConfig
+from core.hub.compose import open_bus, open_store, rules_of
+from core.hub.run import replay, titles
+from core.store import Store
+
+
+@asynccontextmanager
+async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str, Store]]:
+    """(address, store). Without `write` nothing is made or changed. Raises ConfigError where there is no store yet."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(config, read_only=not write))
+        opened: list[Bus] = []  # by the first replay; all others need none
+
+        async def again(id: str) -> None:
+            if not opened:
+                opened.append(await stack.enter_async_context(open_bus(config)))
+            await replay(config, opened[0], store, id)
+
+        room = api.Room(
+            store=store,
+            rules=rules_of(config),
+            now=lambda: int(time.time() * 1000),
+            metrics=lambda: b"",
+            replay=again,
+            titles=titles(config),
+        )
+        address = await stack.enter_async_context(api.listening(room, "127.0.0.1", 0))
+        yield address, store
+
+
+async def lag(config: HubConfig) -> int:
+    """Events that wait on the bus while no hub runs."""
+    async with open_bus(config) as bus, open_store(config, read_only=True) as store:
+        return await process.lag(bus, store)
