@@ -31,8 +31,9 @@ class Page(NamedTuple):
 class Follower:
     """`run` follows until it is cancelled; `closed` tells subscribers to end."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, window: int = WINDOW) -> None:
         self._store = store
+        self._size = window
         self._window: OrderedDict[str, CustomerRow] = OrderedDict()
         self._floor = 0  # everything above it, up to the head, stands in the window
         self._generation = -1
@@ -108,7 +109,7 @@ class Follower:
                 self._window[row.id] = row
                 self._window.move_to_end(row.id)
                 self._head = row.seq
-            while len(self._window) > WINDOW:
+            while len(self._window) > self._size:
                 self._floor = self._window.popitem(last=False)[1].seq
             if len(rows) < _PAGE:
                 self._head = max(self._head, hub.seq)

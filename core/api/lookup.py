@@ -53,16 +53,19 @@ async def by_identifier(call: Call, kind: Any, text: str) -> dict[str, Any]:
         return {"result": "none", "reason": f"this {what} names nobody"}
     if is_blocked(identifier, room.rules):
         return {"result": "none", "reason": f"this {what} is our own or blocked: it names nobody"}
+    return await _of(call, await room.store.by_identifier(identifier), identifier, f"several people use this {what}")
+
+
+async def _of(call: Call, found: Sequence[PersonRow], identifier: str | None, several: str) -> dict[str, Any]:
+    """Who these persons are; `several` says why that may be more than one."""
     # Whom their source has deleted is a witness that the identifier is shared, and no longer somebody to find.
-    persons = [each for each in await room.store.by_identifier(identifier) if not (each.staff or each.departed)]
+    persons = [person for person in found if not (person.staff or person.departed)]
     customers = await _customers(call, persons)
     known = {person.customer for person in persons if person.implied is None and person.customer in customers}
-    if len(known) > 1:
-        return await _candidates(call, [customers[id] for id in known], persons, f"several people use this {what}")
-    if not known and len(customers) > 1:
-        return await _candidates(call, customers.values(), persons, f"several people used this {what}")
-    row = customers[next(iter(known or customers))] if customers else None
-    return await _one(call, row, persons, identifier)
+    rows = [customers[id] for id in known or customers]
+    if len(rows) > 1:
+        return await _candidates(call, rows, persons, several)
+    return await _one(call, rows[0] if rows else None, persons, identifier)
 
 
 async def _one(
@@ -78,7 +81,7 @@ async def _one(
         hub = await call.room.store.hub()
         return {"result": "one", "customer": await joined(call.room, row, hub.generation)}
     keys = sorted({key for doubt in doubts for key in doubt["persons"]})
-    others = await call.room.store.persons_by_key(keys) if keys else []
+    others = [each for each in await call.room.store.persons_by_key(keys) if each.implied is None] if keys else []
     customers = await _customers(call, others) or {row.id: row}
     reason = f"{shared['people']} people use this" if shared else doubts[0]["reason"]
     return await _candidates(call, customers.values(), [*persons, *others], reason)
@@ -97,11 +100,7 @@ async def _by_key(call: Call) -> dict[str, Any]:
     if not persons:
         row = await call.room.store.object(key)
         persons = await _of_activity(call, orjson.loads(row.card)) if row and row.card else []
-    persons = [person for person in persons if not person.staff]
-    customers = await _customers(call, persons)
-    if len(customers) > 1:
-        return await _candidates(call, customers.values(), persons, "several people take part in it")
-    return await _one(call, next(iter(customers.values()), None), persons, None)
+    return await _of(call, persons, None, "several people take part in it")
 
 
 async def _of_activity(call: Call, card: Mapping[str, Any]) -> list[PersonRow]:

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from core import api, process
+from core.api.follower import Follower
 from core.errors import TransientError
 from core.identity import Rules
 from schemas.customer import Change
@@ -306,6 +307,41 @@ async def test_a_mirror_that_disconnects_at_random_equals_the_store(tmp_path: Pa
                             break
         await living
         assert mirror.records == await mirror_of(desk)
+
+
+@pytest.mark.parametrize("window", [1, 3, 100])
+async def test_what_is_at_hand_and_what_the_store_says_is_the_same(desk: Desk, window: int) -> None:
+    follower = Follower(desk.store, window)
+    task = asyncio.create_task(follower.run())
+    try:
+        for number in (0, 1, 2, 3, 4, 1, 5, 0):
+            await desk.tell(
+                desk.person(f"hubspot/contact/{number}", "Dana", f"p{number}@example.com", tags=[str(desk.clock)])
+            )
+            desk.clock += 1
+        hub, _ = await desk.store.changes(0, 1)
+        while (await follower.after(1, hub.seq - 1, 10)).seq < hub.seq:
+            await asyncio.sleep(0.01)
+        for seq in range(hub.seq + 1):
+            _, rows = await desk.store.changes(seq, 100)
+            assert (await follower.after(1, seq, 100)).rows == rows
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_resumed_reader_of_one_customer_hears_of_what_merged_into_it(desk: Desk) -> None:
+    await people(desk, 0)
+    desk.clock += 1_000
+    await people(desk, 1)
+    first, second = [await desk.id_of(email=f"p{n}@example.com") for n in (0, 1)]
+    async with desk.feed(f"customer={first}") as reader:
+        await reader.until("snapshot-end")
+        last = reader.position
+    await desk.tell(desk.person("hubspot/contact/1", "Person Ax", "p0@example.com"))
+    async with desk.feed(f"customer={first}", last) as reader:
+        happenings = await reader.until("snapshot-end")
+    assert {(each.data["id"], each.data["status"]) for each in happenings} == {(first, "live"), (second, "merged")}
 
 
 async def test_many_readers_get_every_change_once(desk: Desk) -> None:

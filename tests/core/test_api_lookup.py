@@ -74,6 +74,22 @@ async def test_a_call_from_a_shared_phone_does_not_make_the_caller_known(desk: D
     assert {each["name"] for each in found["candidates"]} == {"Max Weber", "Noor Haddad", "Ben Ode"}
 
 
+async def test_a_call_from_a_shared_phone_leads_to_candidates_too(desk: Desk) -> None:
+    await office(desk)
+    await desk.tell(desk.call("aircall/call/1", OFFICE))
+    found = await desk.get("/v1/lookup?key=aircall/acme/call/1")
+    assert found["result"] == "candidates"
+    assert {each["name"] for each in found["candidates"]} == {"Max Weber", "Noor Haddad", "Ben Ode"}
+
+
+async def test_the_last_one_left_of_an_office_is_still_a_guess(desk: Desk) -> None:
+    await office(desk)
+    await desk.tell(desk.gone("hubspot/contact/1", Person), desk.gone("hubspot/contact/2", Person))
+    found = await desk.get(f"/v1/lookup?phone={quote(OFFICE)}")
+    assert found["result"] == "candidates"
+    assert [each["name"] for each in found["candidates"]] == ["Max Weber"]
+
+
 async def test_at_most_five_candidates_come_the_latest_in_touch_first(desk: Desk) -> None:
     names = ("Max Weber", "Noor Haddad", "Ben Ode", "Ida Lund", "Tom Falk", "Eva Stern", "Jo Marsh")
     await desk.tell(*(desk.person(f"hubspot/contact/{n}", name, OFFICE) for n, name in enumerate(names)))

@@ -21,7 +21,8 @@ export function howSure(record, call) {
   const shared = record.contested.find((each) => number && digits(each.identifier) === number);
   if (shared) return { kind: "doubt", text: `${shared.people} people use this number: ask the name`, people: shared.people };
   if (implied && record.candidates.length) {
-    const people = new Set(record.candidates.flatMap((each) => each.persons)).size;
+    const own = record.people.map((each) => each.key);
+    const people = new Set(record.candidates.flatMap((each) => each.persons).filter((key) => !own.includes(key))).size;
     return { kind: "doubt", text: people > 1 ? `${people} people use this number: ask the name` : "Perhaps known: ask the name" };
   }
   if (implied) return { kind: "new", text: call ? "New caller" : "Known by number or address only" };
