@@ -1,7 +1,10 @@
 """A source object's key, `vendor/account/kind/id`, each part percent-encoded (RFC 3986). Pure."""
 
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
+
+_quoted = lru_cache(65_536)(quote)
 
 
 class Key(NamedTuple):
@@ -13,7 +16,7 @@ class Key(NamedTuple):
     id: str
 
     def __str__(self) -> str:
-        return "/".join(quote(part, safe="+@:~") for part in self)
+        return "/".join(_quoted(part, "+@:~") for part in self)
 
 
 def key(vendor: str, account: str, kind: str, id: str | int) -> str:

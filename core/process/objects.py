@@ -160,13 +160,13 @@ def _parties(changed: Changed, subject: str, entity: str, was: Place | None, now
 def _rows(subject: str, entity: str, now: Place, rules: Rules, implied: dict[str, str]) -> list[PartyRow]:
     """One row per person and role. Anonymous callers, our own lines and blocked addresses are nobody."""
     rows: dict[tuple[str, str], PartyRow] = {}
-    vendor, account, *_ = parse(subject)
     for role, person, named in now.parties:
         if person is None and named:
             kind, value, namespace = named
             identifier = canonical(kind, value, rules, namespace=namespace)
             if identifier is None or is_blocked(identifier, rules):
                 continue
+            vendor, account, *_ = parse(subject)
             person = key(vendor, account, kind, identifier.partition(":")[2])
             implied[person] = identifier
         if person is not None:
