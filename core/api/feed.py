@@ -94,15 +94,8 @@ async def _stream(
 ) -> AsyncGenerator[bytes, None]:
     room, follower = call.room, call.request.app[FOLLOWER]
     yield b": supporthub\nretry: 1000\n\n"
-    place = _Place(hub.generation, 0, hub.seq, resumed=False)
-    if last is not None and (last[0] != hub.generation or last[1] > hub.seq):
-        yield _event("reset", b'{"generation":%d}' % hub.generation)
-        last = None
-    if last is not None:
-        place.seq, place.resumed = last[1], True
-    else:
-        for chosen in await _begin(room, call.query, selection, place):
-            yield _customer(place.generation, chosen)
+    place, begun = await _start(room, call.query, selection, hub, last)
+    yield begun
     sent, checked = place.seq, asyncio.get_running_loop().time()
     while not follower.closed:
         try:
@@ -131,6 +124,20 @@ async def _stream(
             sent = place.seq
         elif not chunk:
             await follower.wait(place.generation, place.seq, checked + room.heartbeat - now)
+
+
+async def _start(
+    room: Room, query: FeedQuery, selection: Selection, hub: HubRow, last: tuple[int, int] | None
+) -> tuple[_Place, bytes]:
+    """Where this reader is, and what it gets before all else. A position that is none of ours counts as none."""
+    place, reset = _Place(hub.generation, 0, hub.seq, resumed=False), b""
+    if last is not None and last[0] == hub.generation and last[1] <= hub.seq:
+        place.seq, place.resumed = last[1], True
+        return place, b""
+    if last is not None:
+        reset = _event("reset", b'{"generation":%d}' % hub.generation)
+    begun = await _begin(room, query, selection, place)
+    return place, b"".join([reset, *(_customer(place.generation, chosen) for chosen in begun)])
 
 
 async def _begin(room: Room, query: FeedQuery, selection: Selection, place: _Place) -> list[Chosen]:
