@@ -112,15 +112,8 @@ async def _stream(
             if await _revoked(call):
                 return
             # An id without data moves the reader's position past what its filter left out.
-            yield (
-                b": heartbeat\n\n"
-                if sent == place.seq
-                else b": heartbeat\nid: %d-%d\n\n"
-                % (
-                    place.generation,
-                    place.seq,
-                )
-            )
+            passed = b"id: %d-%d\n" % (place.generation, place.seq) if sent != place.seq else b""
+            yield b": heartbeat\n%s\n" % passed
             sent = place.seq
         elif not chunk:
             await follower.wait(place.generation, place.seq, checked + room.heartbeat - now)
