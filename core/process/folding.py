@@ -14,6 +14,7 @@ from core.store import CustomerHead, CustomerRow, DeadRow, Writing
 
 RECENT = 20  # activities per source person that a record is made of, the newest
 OPEN = 20  # and the longest open
+_NEVER = (0, "")
 
 
 @dataclass(slots=True)
@@ -25,7 +26,7 @@ class _Work:
     shown: dict[str, Shown] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     entities: dict[str, set[str]] = field(default_factory=dict)
-    received: dict[str, int] = field(default_factory=dict)
+    received: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 async def fold_touched(
@@ -36,7 +37,7 @@ async def fold_touched(
     work = _Work()
     for row in await writing.persons(sorted(people)):
         work.entities.setdefault(row.customer, set()).update(changed.touched.get(row.key, ()))
-        received = max(work.received.get(row.customer, 0), changed.received.get(row.key, 0))
+        received = max(work.received.get(row.customer, _NEVER), changed.received.get(row.key, _NEVER))
         work.received[row.customer] = received
     ids = sorted(moved.fold | set(work.entities))
     work.heads = await writing.heads(sorted({*ids, *moved.merged}))
@@ -111,7 +112,8 @@ def _rows(work: _Work, ids: Sequence[str], moved: Moved, seq: int) -> list[Custo
 
 
 def _cause(id: str, work: _Work, moved: Moved) -> dict[str, Any]:
-    """Why this version came to be, for the feed: {"kind": new|update|ring|merge|split|shared, "entities": [...], …}."""
+    """Why this version came to be, for the feed: {"kind": new|update|ring|merge|split|shared, "entities": [...],
+    "received": epoch ms of the newest event behind it (0: none), "connection": by which it came, …}."""
     head, entities = work.heads.get(id), work.entities.get(id, set())
     cause: dict[str, Any] = dict(moved.causes.get(id, {}))
     if not cause and head and head.identity and id in moved.identity:
@@ -121,4 +123,5 @@ def _cause(id: str, work: _Work, moved: Moved) -> dict[str, Any]:
             cause = {"kind": "shared", "identifier": fresh[0][0], "people": fresh[0][1]}
     if not cause:
         cause = {"kind": "ring" if work.shown[id].ringing and "call" in entities else "update" if head else "new"}
-    return {**cause, "entities": sorted(entities), "received": work.received.get(id, 0)}
+    received, connection = work.received.get(id, _NEVER)
+    return {**cause, "entities": sorted(entities), "received": received, "connection": connection}

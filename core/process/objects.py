@@ -43,7 +43,9 @@ class Changed:
     implied: dict[str, str] = field(default_factory=dict)  # person key -> identifier
     doubtful: set[str] = field(default_factory=set)  # whom an activity names no more, or a deleted one names
     touched: dict[str, set[str]] = field(default_factory=dict)
-    received: dict[str, int] = field(default_factory=dict)  # person key -> epoch ms of the newest event's arrival
+    received: dict[str, tuple[int, str]] = field(
+        default_factory=dict
+    )  # person -> newest arrival (epoch ms), connection
     failed: list[tuple[Incoming, Exception]] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
 
@@ -83,9 +85,9 @@ def _change_one(changed: Changed, subject: str, group: list[Incoming], data: byt
         return
     try:
         people = _derive(changed, subject, Registers.load(data) if data else None, registers, dump, rules)
-        newest = max(event.received for event in group)
+        newest = max((event.received, event.connection) for event in group)
         for person in people:
-            changed.received[person] = max(newest, changed.received.get(person, 0))
+            changed.received[person] = max(newest, changed.received.get(person, (0, "")))
     except Exception as error:
         changed.failed.extend((event, error) for event in group)
 

@@ -5,6 +5,8 @@ remembering sends the same or a newer state again; consumers drop a version that
 """
 
 import asyncio
+import time
+from collections.abc import Sequence
 
 import orjson
 import structlog
@@ -62,9 +64,18 @@ async def drain(sender: Sender, store: Store, metrics: Metrics | None = None) ->
         await sender.send([message(hub, row) for row in rows])
         sent += len(rows)
         if metrics:
-            metrics.customers.inc(len(rows))
+            _count(metrics, rows)
         if not await store.set_published(old, rows[-1].seq):
             continue  # a fenced predecessor was slower than its fence: read again
+
+
+def _count(metrics: Metrics, rows: Sequence[CustomerRow]) -> None:
+    metrics.customers.inc(len(rows))
+    now = time.time() * 1000
+    for row in rows:
+        cause = orjson.loads(row.cause)
+        if cause.get("received"):
+            metrics.feed.labels(cause["connection"]).observe(max(0.0, now - cause["received"]) / 1000)
 
 
 async def _check_generation(bus: Bus, store: Store) -> None:
