@@ -65,7 +65,18 @@ def server() -> Iterator[str]:
     setup = ["--username=postgres", "--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-D", str(data)]
     subprocess.run([programs / "initdb", *setup], check=True, **quiet)
     server = subprocess.Popen(
-        [programs / "postgres", "-D", str(data), "-k", str(data), "-c", "listen_addresses="], **quiet
+        [
+            programs / "postgres",
+            "-D",
+            str(data),
+            "-k",
+            str(data),
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "shared_buffers=512MB",
+        ],
+        **quiet,
     )
     url = f"postgresql://postgres@/postgres?host={data}"
     try:
