@@ -1,0 +1,122 @@
+"""What two hubs over the same world must agree on, and what the world itself says. See P2 in the design.
+
+Left out is what hangs on when a hub looked: versions, customer ids, event ids, times of observation.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import orjson
+
+from core.projection import Registers
+from core.sdk import to_ms
+from core.store import CustomerRow, PersonRow, Store
+from schemas.key import key
+
+_OWN = frozenset({"id", "version", "event", "observed", "fetched_at"})
+
+# Kinds that are compared with the source's own truth, and which of their fields tells how new an object is, there and
+# here. (Guru tells nobody that a card is not verified any more, so that its newest edit says nothing.)
+KINDS = {
+    ("intercom", "contact"): ("updated_at", "updated_at"),
+    ("intercom", "conversation"): ("updated_at", "updated_at"),
+    ("aircall", "contact"): ("updated_at", "updated_at"),
+    ("aircall", "call"): ("ended_at", "ended_at"),
+    ("guru", "card"): ("lastVerified", "verified_at"),
+    ("hubspot", "contact"): ("updatedAt", "updated_at"),
+    ("hubspot", "company"): ("updatedAt", "updated_at"),
+    ("hubspot", "deal"): ("updatedAt", "updated_at"),
+    ("hubspot", "task"): ("updatedAt", "updated_at"),
+}
+
+
+async def customers(store: Store) -> list[CustomerRow]:
+    """All that live."""
+    found: dict[str, CustomerRow] = {}
+    after = 0
+    while True:
+        _, rows = await store.changes(after, 500)
+        if not rows:
+            return [row for row in found.values() if row.status == "live"]
+        found.update((row.id, row) for row in rows)
+        after = rows[-1].seq
+
+
+async def comparable(store: Store) -> dict[str, Any]:
+    """Live records by the source persons behind them, without what is the hub's own."""
+    people: dict[str, list[PersonRow]] = {}
+    rows = await customers(store)
+    for row in rows:
+        people[row.id] = await store.person_keys(row.id)
+    least = {person.key: min(each.key for each in people[row.id]) for row in rows for person in people[row.id]}
+    return {
+        " ".join(sorted(person.key for person in people[row.id])): _stripped(orjson.loads(row.record), least)
+        for row in rows
+    }
+
+
+def _stripped(record: Any, least: Mapping[str, str]) -> Any:
+    match record:
+        case dict():
+            found = {name: _stripped(value, least) for name, value in record.items() if name not in _OWN}
+            if "reason" in found and "persons" in found:
+                # Candidates are named by their anchors, and who is the anchor hangs on who was heard of first.
+                found["persons"] = sorted(least.get(person, person) for person in found["persons"])
+            return found
+        case list():
+            return [_stripped(item, least) for item in record]
+        case _:
+            return record
+
+
+def differences(one: Any, other: Any, at: str = "") -> list[str]:
+    """Where two comparable values differ, a line each."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = sorted({*one, *other})
+        return [line for name in names for line in differences(one.get(name), other.get(name), f"{at}/{name}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [line for index, (a, b) in pairs for line in differences(a, b, f"{at}[{index}]")]
+    return [] if one == other else [f"{at}: {one!r} is not {other!r}"]
+
+
+async def missing(store: Store, source: str, account: str, truth: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What of a source's live objects the store does not show, or shows older than they are; a line each."""
+    lines = []
+    assert truth.keys() >= {kind for vendor, kind in KINDS if vendor == source}
+    for kind, objects in truth.items():
+        if (source, kind) not in KINDS:
+            continue
+        theirs, ours = KINDS[source, kind]
+        keys = {key(source, account, kind, id): shown for id, shown in objects.items()}
+        held = {row.key: row for row in await store.objects_by_key(sorted(keys))}
+        for each, shown in keys.items():
+            if each not in held or held[each].card is None:
+                lines.append(f"{each} is missing")
+                continue
+            visible = Registers.load(held[each].registers).visible()
+            if (wanted := _second(shown.get(theirs))) > _second(visible.get(ours)):
+                lines.append(f"{each}: {ours} is {visible.get(ours)}, its source has {wanted}")
+    return lines
+
+
+async def haunting(
+    store: Store, source: str, account: str, truth: Mapping[str, Mapping[str, Any]], told: Collection[str]
+) -> list[str]:
+    """Which of the objects that were `told` of (ids) the store shows although the source has them no more."""
+    live = {id for objects in truth.values() for id in objects}
+    kinds = [kind for vendor, kind in KINDS if vendor == source]
+    gone = {key(source, account, kind, id) for kind in kinds for id in told if id not in live}
+    rows = await store.objects_by_key(sorted(gone))
+    return [f"{row.key} is shown although it is gone" for row in rows if row.card is not None]
+
+
+def _second(moment: Any) -> int:
+    """Epoch seconds of a time as a source or as we write it; 0 where there is none."""
+    match moment:
+        case None:
+            return 0
+        case str() if not moment.isdigit():
+            return to_ms(moment) // 1000
+        case _:
+            return int(moment) // 1000 if int(moment) > 10**11 else int(moment)
