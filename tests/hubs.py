@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+import psycopg
 import pytest
 import yaml
 
@@ -26,6 +27,7 @@ from core.sdk import to_ms
 from core.store import Store
 
 SOURCES = ("aircall", "guru", "hubspot", "intercom")
+ROLES = ("ingest", "process", "process2", "publish", "api")
 PATIENCE = 90.0  # seconds; generous, because the machine is shared
 _COMMAND = [sys.executable, "-m", "core.cli"]
 _ROOT = Path(__file__).parent.parent
@@ -39,6 +41,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def kills(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--kills"))
+
+
+@pytest.fixture
+def machines(kafka_servers: str, postgres_url: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """`bus:` and `store:` of a hub on Kafka and PostgreSQL, with topics and a database of its own."""
+    name = prefix.strip(".").replace("-", "_")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        url = postgres_url.replace("/postgres?", f"/{name}?")
+        yield {
+            "bus": {"type": "kafka", "servers": kafka_servers, "prefix": prefix},
+            "store": {"type": "postgres", "url": url},
+        }
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -138,19 +139,35 @@ class Story:
         await self.first.ready()
 
 
+async def killed_and_compared(
+    folder: Path, kills: int, sections: dict[str, Any], roles: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.monotonic()
+    async with hubs.tools(folder / "mocks") as tools:
+        connections = hubs.settings(tools)
+        async with (
+            hubs.hub(folder / "killed", connections, **sections) as first,
+            hubs.hub(folder / "alive", connections) as second,
+        ):
+            story = Story(tools, first, second, kills, random.Random(kills))
+            await story.play(*roles)
+            await verify(tools, first, second)
+    with capsys.disabled():
+        where = "Kafka and PostgreSQL" if roles else "embedded"
+        print(f"\n[kill] {where}: {kills} kills, {story.deliveries} deliveries, {time.monotonic() - began:.0f} s")
+
+
 @pytest.mark.slow
 async def test_a_killed_hub_loses_nothing_that_it_acknowledged(
     tmp_path: Path, kills: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    began = time.monotonic()
-    async with hubs.tools(tmp_path / "mocks") as tools:
-        connections = hubs.settings(tools)
-        async with (
-            hubs.hub(tmp_path / "killed", connections) as first,
-            hubs.hub(tmp_path / "alive", connections) as second,
-        ):
-            story = Story(tools, first, second, kills, random.Random(kills))
-            await story.play()
-            await verify(tools, first, second)
-    with capsys.disabled():
-        print(f"\n[kill] embedded: {kills} kills, {story.deliveries} deliveries, {time.monotonic() - began:.0f} s")
+    await killed_and_compared(tmp_path, kills, {}, (), capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+@pytest.mark.postgres
+async def test_killed_roles_lose_nothing_that_the_hub_acknowledged(
+    tmp_path: Path, kills: int, machines: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    await killed_and_compared(tmp_path, kills, machines, hubs.ROLES, capsys)
