@@ -7,7 +7,7 @@ from typing import Any
 from core.bus import Bus
 from core.config.model import Connection, Server
 from core.errors import TransientError
-from core.ingest.accounts import learn
+from core.ingest.accounts import learn, recall
 from core.ingest.cursors import Cursors
 from core.ingest.http import Client, Patience, sessions
 from core.ingest.hydrate import Hydrator
@@ -18,7 +18,19 @@ from core.ingest.status import Board, Clock
 from core.ingest.webhooks import Listener, listening
 from core.metrics import Metrics
 
-__all__ = ["Board", "Client", "Cursors", "Intake", "Outcome", "Pace", "Patience", "Report", "run", "sessions"]
+__all__ = [
+    "Board",
+    "Client",
+    "Cursors",
+    "Intake",
+    "Outcome",
+    "Pace",
+    "Patience",
+    "Report",
+    "replaying",
+    "run",
+    "sessions",
+]
 
 Report = Callable[[str, dict[str, Any]], Awaitable[None]]
 
@@ -58,6 +70,13 @@ async def run(
             async with listening(listener, server) as address:
                 started(address)
                 await asyncio.Event().wait()
+
+
+async def replaying(bus: Bus, connections: Mapping[str, Connection], *, metrics: Metrics, clock: Clock) -> Intake:
+    """The door alone, for `Intake.replay`: no listener, no polls; it knows the accounts that were learnt so far."""
+    intake = Intake(bus, connections, Board(connections.values(), metrics, clock), clock)
+    await recall(Cursors(bus), intake, connections)
+    return intake
 
 
 async def _report(board: Board, connections: Mapping[str, Connection], report: Report, every: float) -> None:

@@ -110,8 +110,6 @@ class Hydrator:
             batch = await self._tools.bus.read(HINTS, partition, lane.behind, 1000)
             head = self._heads[partition]
             for record in batch.records:
-                if record.offset >= head:
-                    break  # this one is still to come by `next`
                 if lane.full:
                     lane.behind = record.offset
                     return

@@ -4,7 +4,6 @@ Webhooks, polls, hydration and replays all pass through it. Nothing is acknowled
 """
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -14,18 +13,15 @@ import orjson
 
 from core import deadletter
 from core.bus import Bus, Message
-from core.bus.codec import connection_headers, encode
-from core.bus.topics import HINTS, RAW
+from core.bus.codec import encode
 from core.config.model import Connection
 from core.deadletter import Letter, Stage
 from core.errors import AccountError, PermanentError, SignatureError, TransientError
-from core.ingest.cuts import Drops, blank, clean, drops_of, loads, secrets_of, without
+from core.ingest.cuts import blank, clean, loads, without
+from core.ingest.keep import Door, door_of, dumps, fields, hint_message, raw, whole
 from core.ingest.status import BUS, Board, Clock, ms
-from core.sdk import Delivery, Hint, Payload, Split, Webhook, classify
+from core.sdk import Delivery, Hint, Payload, Split, classify
 from core.store import DeadRow
-
-# SECURITY: these headers are never kept.
-_PRIVATE_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +33,6 @@ class Outcome:
     events: int = 0
     hints: int = 0
     dead: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Door:
-    """A connection with what is derived from its settings once."""
-
-    connection: Connection
-    secrets: tuple[bytes, ...]
-    drops: Drops
-
-    @property
-    def name(self) -> str:
-        return self.connection.name
-
-    @property
-    def webhook(self) -> Webhook[Any]:
-        assert self.connection.connector.webhook is not None
-        return self.connection.connector.webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +54,7 @@ class Intake:
         self._bus = bus
         self._board = board
         self._clock = clock
-        self._doors = {name: _door(connection) for name, connection in connections.items()}
+        self._doors = {name: door_of(connection) for name, connection in connections.items()}
         self._known = {name: asyncio.Event() for name in connections}
         for name, connection in connections.items():
             if connection.settings.account:
@@ -144,13 +122,13 @@ class Intake:
             raise PermanentError(f"hub.yaml has no connection {row.connection!r} any more: discard the letter")
         return await self._publish(door, self._again(door, content, row.at))
 
-    def _again(self, door: _Door, content: dict[str, Any], at: int) -> list[_Group]:
+    def _again(self, door: Door, content: dict[str, Any], at: int) -> list[_Group]:
         form = content.pop("form")
         match form:
             case "payload":
                 return [self._normalized(door, Payload(**content))]
             case "hint":
-                return [self._hinted(door, Hint(**content), self.account(door.name))]
+                return [_Group([hint_message(door, Hint(**content), self.account(door.name))], hints=1)]
             case "body":
                 body, received = content.pop("body"), content.pop("received")
                 delivery = Delivery(**content, body=b"")
@@ -164,7 +142,7 @@ class Intake:
                     "fetch it from the source again, or discard the letter"
                 )
 
-    def _verify(self, door: _Door, delivery: Delivery) -> None:
+    def _verify(self, door: Door, delivery: Delivery) -> None:
         try:
             door.webhook.verify(delivery, door.connection.settings, self._clock())
         except SignatureError:
@@ -173,7 +151,7 @@ class Intake:
             # SECURITY: what makes the check stumble has not been proved.
             raise SignatureError(f"the check failed: {type(error).__name__}") from error
 
-    def _taken(self, door: _Door, delivery: Delivery, account: str, received: int) -> list[_Group]:
+    def _taken(self, door: Door, delivery: Delivery, account: str, received: int) -> list[_Group]:
         try:
             body = door.webhook.cut(loads(delivery.body))
         except Exception as error:
@@ -182,29 +160,21 @@ class Intake:
             return [self._letter(door, "normalize", error, kept, shown=kept["body"])]
         return self._split(door, body, delivery, account, received)
 
-    def _split(self, door: _Door, body: Any, delivery: Delivery, account: str, received: int) -> list[_Group]:
+    def _split(self, door: Door, body: Any, delivery: Delivery, account: str, received: int) -> list[_Group]:
         try:
             split = door.webhook.split(body, delivery, door.connection.settings, account, received)
         except (SignatureError, AccountError):
             raise
         except Exception as error:
-            kept = {
-                "form": "body",
-                "body": body,
-                "method": delivery.method,
-                "url": delivery.url,
-                "headers": _kept(delivery.headers),
-                "query": dict(delivery.query),
-                "received": received,
-            }
+            kept = {"form": "body", **whole(delivery, body, received)}
             return [self._letter(door, "normalize", error, kept, shown=body)]
         return [
             *(self._normalized(door, payload) for payload in split.payloads),
-            *(self._hinted(door, hint, account) for hint in split.hints),
+            *(_Group([hint_message(door, hint, account)], hints=1) for hint in split.hints),
             *self._ignored(door, split, body, account),
         ]
 
-    def _normalized(self, door: _Door, payload: Payload) -> _Group:
+    def _normalized(self, door: Door, payload: Payload) -> _Group:
         """One poison payload stops nobody else: whatever the normalizer raises makes it a dead letter."""
         connector = door.connection.connector
         try:
@@ -214,43 +184,28 @@ class Intake:
             ]
             messages = [encode(event) for event in events]
             if not door.drops:
-                subjects = dict.fromkeys(event.subject for event in events)
-                messages.append(_raw(door, payload.kind, payload.account, _fields(payload), subjects))
+                subjects = [event.subject for event in events]
+                messages.append(raw(door, payload.kind, payload.account, fields(payload), subjects))
         except Exception as error:
-            return self._letter(door, "normalize", error, {"form": "payload", **_fields(payload)}, shown=payload.data)
+            return self._letter(door, "normalize", error, {"form": "payload", **fields(payload)}, shown=payload.data)
         return _Group(messages, events=len(events))
 
-    def _hinted(self, door: _Door, hint: Hint, account: str) -> _Group:
-        # One connection's hints stay in one partition, so that one process paces all requests to a source.
-        return _Group(
-            [
-                Message(
-                    HINTS,
-                    f"{door.name}/{hint.kind}/{hint.id}",
-                    _dumps(asdict(hint)),
-                    partition_by=door.name,
-                    headers=connection_headers(door.name, account, hint.kind),
-                )
-            ],
-            hints=1,
-        )
-
-    def _ignored(self, door: _Door, split: Split, body: Any, account: str) -> list[_Group]:
+    def _ignored(self, door: Door, split: Split, body: Any, account: str) -> list[_Group]:
         if not split.ignored:
             return []
         self._board.ignored(door.name, split.ignored)
-        return [] if door.drops else [_Group([_raw(door, "ignored", account, {"data": body}, {})])]
+        return [] if door.drops else [_Group([raw(door, "ignored", account, {"data": body})])]
 
     def _letter(
-        self, door: _Door, stage: Stage, error: Exception, content: dict[str, Any], *, shown: Any = None
+        self, door: Door, stage: Stage, error: Exception, content: dict[str, Any], *, shown: Any = None
     ) -> _Group:
         reason = deadletter.reason_of(error, shown)
         if door.drops and stage == "normalize":
-            content = deadletter.withheld(_dumps({n: content.get(n) for n in ("kind", "data", "body")}))
+            content = deadletter.withheld(dumps({n: content.get(n) for n in ("kind", "data", "body")}))
         message = deadletter.encode(Letter(door.name, stage, reason, clean(content), ms(self._clock())))
         return _Group([replace(message, value=blank(message.value or b"", door.secrets))], dead=stage)
 
-    async def _publish(self, door: _Door, groups: Sequence[_Group]) -> Outcome:
+    async def _publish(self, door: Door, groups: Sequence[_Group]) -> Outcome:
         try:
             await self._send([message for group in groups for message in group.messages])
         except PermanentError as error:
@@ -265,7 +220,7 @@ class Intake:
                 self._board.dead(door.name, group.dead)
         return published
 
-    def _refused_by_bus(self, door: _Door, group: _Group, error: PermanentError) -> _Group:
+    def _refused_by_bus(self, door: Door, group: _Group, error: PermanentError) -> _Group:
         """The bus will never take it (too large): what can be said of it is said."""
         kept = deadletter.withheld(b"".join(message.value or b"" for message in group.messages))
         message = deadletter.encode(Letter(door.name, "normalize", str(error), kept, ms(self._clock())))
@@ -280,44 +235,6 @@ class Intake:
             self._board.broke(BUS, "publish", error)
             raise
         self._board.healed(BUS, "publish")
-
-
-def _door(connection: Connection) -> _Door:
-    settings = connection.settings
-    return _Door(connection, secrets_of(settings), drops_of(settings.drop))
-
-
-def _fields(payload: Payload) -> dict[str, Any]:
-    """What a raw message and a dead letter keep of a payload."""
-    return {
-        "kind": payload.kind,
-        "data": payload.data,
-        "account": payload.account,
-        "pushed": payload.pushed,
-        "received": payload.received,
-        "at": payload.at,
-        "headers": _kept(payload.headers),
-    }
-
-
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _PRIVATE_HEADERS}
-
-
-def _raw(door: _Door, kind: str, account: str, value: dict[str, Any], subjects: Mapping[str, None]) -> Message:
-    """A payload as it came. The header names the subjects, so that erasure finds the message."""
-    body = blank(_dumps(value), door.secrets)
-    digest = hashlib.sha256(_dumps([door.name, kind, value["data"]])).hexdigest()[:32]
-    headers = [*connection_headers(door.name, account, kind), ("subjects", "\n".join(subjects).encode())]
-    return Message(RAW, digest, body, partition_by=next(iter(subjects), door.name), headers=headers)
-
-
-def _dumps(value: Any) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        # Headers and queries may carry lone surrogates, which JSON bodies have lost already.
-        return orjson.dumps(clean(value))
 
 
 def _sum(outcomes: Sequence[Outcome]) -> Outcome:

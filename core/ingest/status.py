@@ -161,7 +161,7 @@ class Board:
             "ignored": dict(state.ignored),
             "dead": dict(state.dead),
             "streams": {
-                stream: {"at": it.at, "complete_up_to": it.complete_up_to, "error": it.error}
+                stream: {"at": it.at, "complete_up_to": it.complete_up_to, "error": it.error and scrub(it.error)}
                 for stream, it in state.streams.items()
             },
         }

@@ -25,7 +25,7 @@ from core.ingest.status import Board, Clock, ms
 from core.sdk import Delivery, Webhook
 
 BODY_SECONDS = 30  # within which a body must have come
-MOST_BYTES = 128_000_000  # of all bodies that are being read or published; more are asked to come again
+MOST_BYTES = 32_000_000  # of all bodies that are being read or published; more are asked to come again
 STOP_SECONDS = 2  # that requests get to finish when the listener stops
 RETRY_AFTER = timedelta(seconds=5)
 _UNREAD = frozenset({400, 408, 413, 415})
@@ -76,7 +76,7 @@ class Listener:
             seconds = math.ceil((error.retry_after or RETRY_AFTER).total_seconds())
             return _problem(503, "not taken, please send it again later", {"Retry-After": str(max(1, seconds))})
         except Exception as error:
-            if (mistake := reason_of(error)) not in self._mistakes:
+            if (mistake := reason_of(error)) not in self._mistakes and len(self._mistakes) < 100:
                 self._mistakes.add(mistake)
                 log.error("a delivery failed by a mistake of ours; said once", reason=mistake)
             return _problem(500, "not taken: a mistake of the hub")

@@ -23,7 +23,7 @@ from core.bus.kafka import open_kafka
 from core.bus.topics import CURSORS, DEAD, EVENTS, HINTS
 from core.config.model import Connection, Server
 from core.errors import TransientError
-from core.ingest import Pace, Patience, run
+from core.ingest import Pace, Patience, replaying, run
 from core.metrics import Metrics
 from core.store import DeadRow
 from tests.source import Source, connection, serving, signed
@@ -83,6 +83,10 @@ async def messages(bus: Bus, topic: str) -> list[Record]:
     return found
 
 
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 @asynccontextmanager
 async def running(bus: Bus, *connections: Connection, lag: int = 0, pace: Pace = QUICK) -> AsyncIterator[Hub]:
     hub = Hub(bus, lag=lag)
@@ -100,7 +104,7 @@ async def running(bus: Bus, *connections: Connection, lag: int = 0, pace: Pace =
             {it.name: it for it in connections},
             Server(webhooks="127.0.0.1:0"),
             metrics=hub.metrics,
-            clock=lambda: datetime.now(UTC),
+            clock=now,
             lag=its_lag,
             report=report,
             started=ready.set_result,
@@ -167,6 +171,9 @@ async def test_the_account_is_asked_once_and_remembered(any_bus: Bus, source: So
         assert await hub.post({"items": [source.people[0]]}) == 202
     asked = source.paths.count("/me")
     source.broken = status(500)
+    door = await replaying(any_bus, {"desk": desk(source, account=None)}, metrics=Metrics(), clock=now)
+    letter = DeadRow("1", "desk", "normalize", "", orjson.dumps(deadletter.of_bytes(b'{"items": []}')), 1, "open", 1)
+    assert door.account("desk") == "acme" and (await door.replay(letter)).dead == 0
     async with running(any_bus, desk(source, account=None)) as hub:
         await until(lambda: hub.documents.get("desk", {}).get("account") == "acme")
         assert await hub.post({"items": [source.people[0]]}) == 202
@@ -526,7 +533,7 @@ async def test_an_address_that_is_taken_is_an_error(bus: Bus, source: Source) ->
                 {},
                 taken,
                 metrics=Metrics(),
-                clock=lambda: datetime.now(UTC),
+                clock=now,
                 lag=nothing,
                 report=nothing,  # type: ignore[arg-type]
             )
@@ -561,9 +568,6 @@ async def _hydrating(bus: Bus, kind: Any, only: Connection) -> AsyncIterator[Hub
     """Fetching alone, by a Hydrator that a test has made small."""
     from core.ingest import Board, Client, Intake, sessions
     from core.ingest.poll import Tools
-
-    def now() -> datetime:
-        return datetime.now(UTC)
 
     async def lag() -> int:
         return 0
