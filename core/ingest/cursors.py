@@ -1,5 +1,6 @@
 """Where every stream's poll goes on, and which account a connection has: kept on a compacted topic of the bus."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from core.sdk.connector import Cursor
 
 _ACCOUNT = "_account"
 _PAGE = 1000
+_LOOK = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Cursors:
                     name, _, stream = record.key.rpartition("/")
                     found[name, stream] = record.value or b""
                 if batch.end <= position:
-                    break
+                    await asyncio.sleep(_LOOK)  # without the last cursor a stream would begin from nothing
                 position = batch.end
         return {key: value for key, value in found.items() if value}
 

@@ -115,7 +115,9 @@ class Hydrator:
                     return
                 if dict(record.headers).get("connection", b"").decode() == name:
                     lane.add(_wanted(record))
-            lane.behind = None if batch.end >= head or batch.end <= lane.behind else batch.end
+            if batch.end <= lane.behind < head:
+                return  # nothing came: later
+            lane.behind = None if batch.end >= head else batch.end
 
     async def _commit(self, subscription: Subscription) -> None:
         batches = []
