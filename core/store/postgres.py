@@ -30,6 +30,7 @@ _FRESH_SECONDS = 1.0  # a connection that lay idle for longer is tried before it
 # yet, and a plan that was made for an empty table would be kept.
 SETTINGS = {
     "jit": "off",
+    "work_mem": "64MB",  # a batch's arrays are some megabytes: below that, each statement spills them to disk
     "synchronous_commit": "on",
     "idle_in_transaction_session_timeout": "60s",
     "statement_timeout": "60s",

@@ -167,5 +167,3 @@ def _sqlite_words() -> None:
 def _postgres_words() -> None:
     for table in ("customer_words", "article"):
         op.create_index(f"{table}_index", table, ["words"], postgresql_using="gin")
-    # Written anew with every event: compressing it would cost more than half of the write.
-    op.execute("ALTER TABLE customer ALTER record SET STORAGE EXTERNAL")
