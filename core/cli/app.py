@@ -4,6 +4,7 @@ Commands import what they need when they run, so that `hub --help` and mistyped 
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -72,10 +73,10 @@ app.command(epilog=_examples("hub schema change", "hub schema --write"))(schema)
 app.command(epilog=_examples("hub docs --check", "hub docs --write"))(docs)
 
 
-def main() -> None:
-    """Run a command; errors are one line each, on stderr, without a traceback."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command (`arguments`: those of the process) and exit. Errors are one line each, on stderr."""
     try:
-        app(prog_name="hub")
+        app(arguments, prog_name="hub")
     except HubError as error:
         _end([error])
     except BaseExceptionGroup as group:

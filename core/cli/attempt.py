@@ -84,7 +84,7 @@ def _payloads(connector: Any, settings: Any, body: Any, account: str) -> tuple[S
     """A sample as it is, anything else as a webhook's body."""
     import time
 
-    from core.cli.trace import last_place
+    from core.cli.trace import place_of
     from core.errors import PermanentError
     from core.sdk import Delivery, Payload
 
@@ -101,7 +101,7 @@ def _payloads(connector: Any, settings: Any, body: Any, account: str) -> tuple[S
     try:
         split = taken(body)
     except Exception as error:
-        why = _why(error, last_place(body, taken))
+        why = _why(error, place_of(body, taken))
         raise PermanentError(f"not a webhook of {connector.title}: {why}") from error
     return split.payloads, split.hints, split.ignored
 
@@ -109,7 +109,7 @@ def _payloads(connector: Any, settings: Any, body: Any, account: str) -> tuple[S
 def _events(connector: Any, payload: Any) -> list[dict[str, Any]]:
     from dataclasses import replace
 
-    from core.cli.trace import last_place
+    from core.cli.trace import place_of
     from core.errors import PermanentError
     from core.sdk import classify
 
@@ -117,7 +117,7 @@ def _events(connector: Any, payload: Any) -> list[dict[str, Any]]:
         events = [classify(event, connector.evidence) for event in connector.normalize(payload)]
         return [event.model_dump(mode="json", exclude_defaults=True) for event in events]
     except Exception as error:
-        place = last_place(payload.data, lambda data: list(connector.normalize(replace(payload, data=data))))
+        place = place_of(payload.data, lambda data: list(connector.normalize(replace(payload, data=data))))
         raise PermanentError(f"{payload.kind}: {_why(error, place)}") from error
 
 

@@ -30,7 +30,7 @@ class Client:
     """The API of one hub. Answers are JSON as schemas.answers and schemas.customer describe it.
 
     Problems are raised with their remedy: ConfigError for what was asked wrongly, TransientError where it may work
-    later, PermanentError otherwise (status 404 where something is not there).
+    later, PermanentError otherwise. `absent` is the remedy in a command's words where something is not there.
     """
 
     def __init__(self, session: aiohttp.ClientSession, url: str, token: str, *, running: bool) -> None:
@@ -39,14 +39,16 @@ class Client:
         self._session = session
         self._headers = {"Authorization": f"Bearer {token}"}
 
-    async def get(self, path: str, **params: str | int | None) -> dict[str, Any]:
-        return await self._json("GET", path, params=_given(params))
+    async def get(self, path: str, *, absent: str | None = None, **params: str | int | None) -> dict[str, Any]:
+        return await self._json("GET", path, absent, params=_given(params))
 
-    async def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        return await self._json("POST", path, json=dict(body or {}))
+    async def post(
+        self, path: str, body: Mapping[str, Any] | None = None, *, absent: str | None = None
+    ) -> dict[str, Any]:
+        return await self._json("POST", path, absent, json=dict(body or {}))
 
     async def delete(self, path: str) -> dict[str, Any]:
-        return await self._json("DELETE", path)
+        return await self._json("DELETE", path, None)
 
     async def text(self, path: str) -> str:
         with _reached(self.url):
@@ -68,12 +70,12 @@ class Client:
                         if frame := _frame(block):
                             yield frame
 
-    async def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+    async def _json(self, method: str, path: str, absent: str | None, **options: Any) -> dict[str, Any]:
         with _reached(self.url):
             async with self._session.request(
                 method, self.url + path, headers=self._headers, timeout=_PATIENT, **options
             ) as answer:
-                await _raise_for(answer)
+                await _raise_for(answer, absent)
                 return dict(orjson.loads(await answer.read()))
 
 
@@ -138,7 +140,7 @@ def _strange(config: HubConfig, url: str) -> str:
     )
 
 
-async def _raise_for(answer: aiohttp.ClientResponse) -> None:
+async def _raise_for(answer: aiohttp.ClientResponse, absent: str | None = None) -> None:
     if answer.status < 400:
         return
     raw = await answer.read()
@@ -147,7 +149,8 @@ async def _raise_for(answer: aiohttp.ClientResponse) -> None:
     except ValueError:
         problem = {"detail": f"{answer.url.host} answered {answer.status}"}
     errors = ", ".join(f"{name}: {wrong}" for name, wrong in (problem.get("errors") or {}).items())
-    said = "; ".join(filter(None, (problem.get("detail"), errors, problem.get("remedy"))))
+    remedy = absent if absent and answer.status == 404 else problem.get("remedy")
+    said = "; ".join(filter(None, (problem.get("detail"), errors, remedy)))
     match answer.status:
         case 400:
             raise ConfigError(said)

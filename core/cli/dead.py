@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -9,6 +10,7 @@ from core.cli.options import CONFIG, JSON, YAML
 
 dead = typer.Typer(no_args_is_help=True, help="Inputs that could not be handled: list, show, replay, discard.")
 
+_ABSENT = "`hub dead list` names them"
 _IDS = Annotated[list[str] | None, typer.Argument(help="Letters' ids, as `hub dead list` names them.")]
 _ALL = Annotated[bool, typer.Option("--all", help="All open letters.")]
 _CONNECTION = Annotated[str | None, typer.Option("--connection", help="Only those of this connection.")]
@@ -57,7 +59,7 @@ def show(
 
     async def asked() -> dict[str, Any]:
         async with connect(load(config)) as client:
-            return await client.get(f"/v1/dead/{id}")
+            return await client.get(f"/v1/dead/{quote(id, safe='')}", absent=_ABSENT)
 
     letter = finish(asked())
     if json:
@@ -133,7 +135,7 @@ async def _handled(
         with progress(verb, len(ids)) as moved:
             for number, id in enumerate(ids, 1):
                 try:
-                    await client.post(f"/v1/dead/{id}/{verb}")
+                    await client.post(f"/v1/dead/{quote(id, safe='')}/{verb}", absent=_ABSENT)
                     done.append(id)
                 except PermanentError as error:
                     failed[id] = str(error)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -54,7 +55,7 @@ def show(
 
     async def asked() -> dict[str, Any]:
         async with connect(load(config)) as client:
-            return await client.get(f"/v1/customers/{id}")
+            return await client.get(f"/v1/customers/{quote(id, safe='')}", absent="`hub find WORDS` names them")
 
     record = finish(asked())
     if json:

@@ -98,7 +98,8 @@ def _trouble(source: dict[str, Any]) -> list[str]:
         remedy = f"compare connections.{source['connection']} with what the source sends: hub check --live"
         told.append(f"deliveries were refused, the last one for: {source['last_refusal']}; {remedy}")
     if source["dead"]:
-        told.append(f"{source['dead']} dead letters; hub dead list --connection {source['connection']}")
+        letters = "1 dead letter" if source["dead"] == 1 else f"{source['dead']} dead letters"
+        told.append(f"{letters}; hub dead list --connection {source['connection']}")
     if source.get("remedy") and source.get("problem"):
         told.append(source["remedy"])
     return told

@@ -1,6 +1,7 @@
 """`hub token`: access tokens for programs that use the API."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -56,8 +57,6 @@ def revoke(
     name: Annotated[str, typer.Argument(help="The token's name.")], config: CONFIG = YAML, json: JSON = False
 ) -> None:
     """Drop a token: its requests are refused at once, its feeds end within a heartbeat."""
-    from urllib.parse import quote
-
     from core.cli.client import connect
     from core.cli.terminal import emit, finish, say
     from core.config import load

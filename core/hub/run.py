@@ -51,13 +51,14 @@ async def run(config: HubConfig, roles: frozenset[str] = frozenset(ROLES), watch
     running = Running(config, Metrics(), [])
     config.data.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
+        # First, because a second hub on the same data is refused here: it must not touch the mocks of the first.
+        running.bus = await stack.enter_async_context(open_bus(config))
+        if config.store.type == "sqlite" and roles != {"ingest"}:
+            # A store of the other kind, or from a newer hub, is told before anything starts.
+            running.store = await stack.enter_async_context(open_store(config))
         if config.demo and "ingest" in roles:
             running.config, running.mocks = await mocks.start(config)
             stack.push_async_callback(mocks.stop, running.mocks)
-        running.bus = await stack.enter_async_context(open_bus(running.config))
-        if config.store.type == "sqlite" and roles != {"ingest"}:
-            # A store of the other kind, or from a newer hub, is told before anything starts.
-            running.store = await stack.enter_async_context(open_store(running.config))
         rooms = _Rooms(running, roles)
         try:
             async with asyncio.TaskGroup() as group:
