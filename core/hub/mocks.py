@@ -38,7 +38,8 @@ async def start(config: HubConfig) -> tuple[HubConfig, list[RunningMock]]:
     folder.mkdir(parents=True, exist_ok=True)
     cycle = next_cycle([folder / f"{each.name}.json" for each in wanted])
     async with aiohttp.ClientSession(timeout=_QUICK) as session:
-        mocks = await asyncio.gather(*(_one(session, folder, each, cycle) for each in wanted))
+        at = f"http://{config.server.webhooks}"
+        mocks = await asyncio.gather(*(_one(session, folder, each, cycle, at) for each in wanted))
     urls = {mock.name: mock.url for mock in mocks}
     connections = {
         name: replace(each, settings=each.settings.model_copy(update={"base_url": urls[name]}))
@@ -49,14 +50,11 @@ async def start(config: HubConfig) -> tuple[HubConfig, list[RunningMock]]:
     return replace(config, connections=connections), list(mocks)
 
 
-async def point(mocks: list[RunningMock], config: HubConfig, webhooks: str) -> None:
+async def point(mocks: list[RunningMock], webhooks: str) -> None:
     """Tell the mocks where webhooks go; `webhooks` is the listener's address, http://host:port. Where the secret is a
     part of the address, the mock knows it and signs with it."""
-    async with aiohttp.ClientSession(timeout=_QUICK) as session:
-        for mock in mocks:
-            url = f"{webhooks}/hooks/{mock.name}"
-            async with session.post(f"{mock.url}/_mock/target", json={"url": url}) as answer:
-                answer.raise_for_status()
+    for mock in mocks:
+        await _told_to(mock.url, "target", {"url": f"{webhooks}/hooks/{mock.name}"})
 
 
 def hook_url(connection: Connection, public: str) -> str:
@@ -71,10 +69,8 @@ def hook_url(connection: Connection, public: str) -> str:
 
 async def play(mocks: list[RunningMock]) -> None:
     """Let the story go on; until then new mocks stand still, so that the first fetch finds the world at rest."""
-    async with aiohttp.ClientSession(timeout=_QUICK) as session:
-        for mock in mocks:
-            async with session.post(f"{mock.url}/_mock/pace", json={"pace": 1}) as answer:
-                answer.raise_for_status()
+    for mock in mocks:
+        await _told_to(mock.url, "pace", {"pace": 1})
 
 
 async def stop(mocks: list[RunningMock]) -> None:
@@ -85,14 +81,24 @@ async def stop(mocks: list[RunningMock]) -> None:
 
 async def ring(url: str, phone: str | None) -> Mapping[str, Any]:
     """Let somebody call at the mock telephone system: {phone, name, call}."""
-    async with (
-        aiohttp.ClientSession(timeout=_QUICK) as session,
-        session.post(f"{url}/_mock/ring", json={"phone": phone} if phone else {}) as answer,
-    ):
-        return dict(orjson.loads(await answer.read()))
+    return await _told_to(url, "ring", {"phone": phone} if phone else {})
 
 
-async def _one(session: aiohttp.ClientSession, folder: Path, connection: Connection, cycle: int) -> RunningMock:
+async def _told_to(url: str, what: str, order: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The mock's answer. Raises TransientError where it has gone."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_QUICK) as session,
+            session.post(f"{url}/_mock/{what}", json=order) as answer,
+        ):
+            return dict(orjson.loads(await answer.read()))
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise TransientError(f"the mock at {url} has gone: start the hub again") from error
+
+
+async def _one(
+    session: aiohttp.ClientSession, folder: Path, connection: Connection, cycle: int, webhooks: str
+) -> RunningMock:
     told = folder / f"{connection.name}.run"
     if (running := _told(told, connection.name)) and await _answers(session, running.url):
         return running
@@ -101,6 +107,8 @@ async def _one(session: aiohttp.ClientSession, folder: Path, connection: Connect
     command = [
         sys.executable, "-m", "core.cli", "mock", connection.connector.name, "--state",
         str(folder / f"{connection.name}.json"), "--cycle", str(cycle), "--told", str(told), "--pace", "0",
+        # Told at once: what an earlier run had not delivered yet would be dropped by a mock that has no target.
+        "--target", f"{webhooks}/hooks/{connection.name}",
     ]  # fmt: skip
     if connection.settings.account:
         command += ["--set", f"account={connection.settings.account}"]

@@ -1,6 +1,7 @@
 """`hub run`: starts the rooms that the roles name, and stops them in order."""
 
 import asyncio
+import errno
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -24,6 +25,8 @@ from core.store import Store
 ROLES = ("ingest", "process", "publish", "api")
 _PAUSE = 2.0  # seconds between two tries to reach a store that is down
 _NO_STORE = 10**9  # the lag that pollers see while the store is down: they wait
+_LAG_EVERY = 2.0  # seconds between two looks at the lag, for /metrics and `hub status`
+_NOT_OURS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})  # of addresses to listen at
 
 log = structlog.get_logger()
 
@@ -67,7 +70,7 @@ async def run(config: HubConfig, roles: frozenset[str] = frozenset(ROLES), watch
                 if watch:
                     group.create_task(watch(running), name="watch")  # type: ignore[arg-type]
         except* OSError as errors:
-            raise ConfigError(_address_taken(errors)) from None
+            raise (_address_taken(errors) or errors) from None
 
 
 def _check(config: HubConfig, roles: frozenset[str]) -> None:
@@ -89,12 +92,12 @@ class _Rooms:
     def __init__(self, running: Running, roles: frozenset[str]) -> None:
         assert running.bus is not None
         self._running, self._roles, self._bus = running, roles, running.bus
-        self._has_store = asyncio.Event()
+        self._has_store, self._listens = asyncio.Event(), asyncio.Event()
 
     def wanted(self) -> list[tuple[str, Any]]:
         rooms: list[tuple[str, Any]] = [("store", self._keep_store())]
         if "ingest" in self._roles:
-            rooms.append(("ingest", self._ingest()))
+            rooms += [("ingest", self._ingest()), ("ready", self._ready())]
         for name, room in (("process", self._process), ("publish", self._publish), ("api", self._api)):
             if name in self._roles:
                 rooms.append((name, self._with_store(room)))
@@ -110,7 +113,10 @@ class _Rooms:
                     log.warning("store is down; webhooks are taken and wait on the bus", reason=str(error))
                     await asyncio.sleep(_PAUSE)
             self._has_store.set()
-            await asyncio.Event().wait()
+            while True:
+                with suppress(TransientError):  # who reads or writes there says so
+                    await self._lag()
+                await asyncio.sleep(_LAG_EVERY)
 
     async def _with_store(self, room: Callable[[Store], Awaitable[None]]) -> None:
         await self._has_store.wait()
@@ -122,7 +128,7 @@ class _Rooms:
 
         def started(address: str) -> None:
             running.webhooks = address
-            asyncio.get_running_loop().create_task(self._ready(address), name="ready")
+            self._listens.set()
 
         await ingest.run(
             self._bus,
@@ -135,8 +141,9 @@ class _Rooms:
             started=started,
         )
 
-    async def _ready(self, address: str) -> None:
-        await mocks.point(self._running.mocks, self._running.config, address)
+    async def _ready(self) -> None:
+        await self._listens.wait()
+        await mocks.point(self._running.mocks, self._running.webhooks)
         if "api" not in self._roles:
             self._running.started.set()
             await mocks.play(self._running.mocks)
@@ -246,11 +253,15 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _address_taken(errors: BaseExceptionGroup[OSError]) -> str:
-    error: BaseException = errors
+def _address_taken(errors: BaseExceptionGroup[OSError]) -> ConfigError | None:
+    """None where it is another mistake of the system, which must not be told as this one."""
+    taken, _ = errors.split(lambda error: isinstance(error, OSError) and error.errno in _NOT_OURS)
+    error: BaseException | None = taken
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{error}: is a hub running already? Otherwise change `server:` in hub.yaml"
+    if error is None:
+        return None
+    return ConfigError(f"{error}: is a hub running already? Otherwise change `server:` in hub.yaml")
 
 
 @asynccontextmanager
