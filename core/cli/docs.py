@@ -1,8 +1,8 @@
 """`hub docs`: the parts of the documentation that are generated, so that they cannot be wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -44,11 +44,11 @@ def generated() -> dict[Path, str]:
     for name in registry.names():
         readme = registry.folder(name) / "README.md"
         if readme.is_relative_to(root) and readme.exists():
-            files[readme] = _filled(readme.read_text(), registry.load(name))
+            files[readme] = filled(readme.read_text(), registry.load(name))
     return files
 
 
-def _filled(text: str, connector: Any) -> str:
+def filled(text: str, connector: Any) -> str:
     """The README with each `<!-- part -->…<!-- /part -->` filled in; a part without marks is left out."""
     tables = {"settings": _settings, "streams": _streams, "scopes": _scopes}
     for part in _PARTS:
@@ -63,9 +63,21 @@ def _filled(text: str, connector: Any) -> str:
 def _settings(connector: Any) -> Iterator[str]:
     yield "| setting | default | |"
     yield "| --- | --- | --- |"
-    for name, field in connector.config.model_fields.items():
+    for name, field in _own_first(connector.config.model_fields):
         if name not in ("type", "mock"):
-            yield f"| `{name}` | {_default(field)} | {field.description} |"
+            yield f"| `{name}` | {_default(field)} | {field.description}{_choices(field)} |"
+
+
+def _own_first(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    from core.sdk import ConnectorConfig
+
+    common = ConnectorConfig.model_fields
+    return sorted(fields.items(), key=lambda item: common.get(item[0]) is not None and not item[1].is_required())
+
+
+def _choices(field: Any) -> str:
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    return f" One of {', '.join(f'`{each}`' for each in choices)}." if choices else ""
 
 
 def _default(field: Any) -> str:
@@ -82,16 +94,18 @@ def _default(field: Any) -> str:
 
 
 def _streams(connector: Any) -> Iterator[str]:
+    """One line per pause between two polls."""
     from core.config.schema import duration_text
 
-    yield "| stream | read every |"
-    yield "| --- | --- |"
+    by_pause: dict[str, list[str]] = {}
     for stream in connector.streams:
-        yield f"| {stream.name} | {duration_text(stream.every) if stream.every else '`poll_every`'} |"
+        pause = duration_text(stream.every) if stream.every else "`poll_every`"
+        by_pause.setdefault(pause, []).append(f"*{stream.name}*")
+    yield from (f"- every {pause}: {', '.join(names)}" for pause, names in by_pause.items())
 
 
 def _scopes(connector: Any) -> Iterator[str]:
-    yield from (f"- {scope}" for scope in connector.scopes or ("none to choose",))
+    yield from (f"- {scope}" for scope in connector.scopes)
 
 
 def _command_line() -> str:
