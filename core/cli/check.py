@@ -148,10 +148,10 @@ async def _asked(connection: Any, http: Any) -> Answer:
 
 
 def _show(answer: Answer) -> None:
-    from core.cli.terminal import say
+    from core.cli.terminal import number, say
 
     mocked = " (mock)" if answer["mocked"] else ""
-    say(f"{answer['file']} ok · {len(answer['connections'])} connections{mocked}")
+    say(f"{answer['file']} ok · {number(len(answer['connections']), 'connection')}{mocked}")
     bus, store = answer["bus"], answer["store"]
     say(f"bus    {bus['type']}: {bus.get('note') or ('see below' if bus['problems'] else 'ok')}")
     if "generation" in store:

@@ -22,14 +22,14 @@ def run(
 
     from core import hub, log
     from core.cli.story import tell
-    from core.cli.terminal import say
+    from core.cli.terminal import number, say
     from core.config import load
 
     loaded = load(config)
     log.setup()
     if loaded.demo or sys.stdout.isatty():
         mocked = " (mock)" if loaded.demo else ""
-        say(f"environment ready · {config.name} ok · {len(loaded.connections)} connections{mocked}")
+        say(f"environment ready · {config.name} ok · {number(len(loaded.connections), 'connection')}{mocked}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_stopped(hub.run(loaded, frozenset(role or hub.ROLES), tell)))
 

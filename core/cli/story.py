@@ -79,7 +79,7 @@ async def _head(store: Store, config: HubConfig) -> None:
         if mine.get("article"):
             told.append(f"{mine['article']:3} cards, {await store.verified_articles()} verified")
         say(f"  {name:10} {state:4}{'  '.join(told)}")
-    say(f"{people} people in {sources} tools are {counts.get(('', 'customer'), 0)} customers.")
+    say(f"  {people} people in {sources} tools are {counts.get(('', 'customer'), 0)} customers.")
     say()
 
 

@@ -121,6 +121,11 @@ def command() -> str:
     return short(Path(sys.argv[0])) if Path(sys.argv[0]).name == "hub" else "hub"
 
 
+def number(count: int, word: str) -> str:
+    """`1 connection`, `4 connections`"""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
 def counted(counts: Mapping[str, int]) -> str:
     """`wrong token: 2, stale: 1`"""
     return ", ".join(f"{reason}: {count}" for reason, count in sorted(counts.items()))

@@ -26,6 +26,7 @@ ROLES = ("ingest", "process", "publish", "api")
 _PAUSE = 2.0  # seconds between two tries to reach a store that is down
 _NO_STORE = 10**9  # the lag that pollers see while the store is down: they wait
 _LAG_EVERY = 2.0  # seconds between two looks at the lag, for /metrics and `hub status`
+_CHECK_EVERY = 300.0  # seconds between two looks at the bus, for alarms in the log
 _NOT_OURS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})  # of addresses to listen at
 
 log = structlog.get_logger()
@@ -101,7 +102,21 @@ class _Rooms:
         for name, room in (("process", self._process), ("publish", self._publish), ("api", self._api)):
             if name in self._roles:
                 rooms.append((name, self._with_store(room)))
+        if "process" in self._roles:
+            rooms.append(("check", self._watch_bus()))
         return rooms
+
+    async def _watch_bus(self) -> None:
+        """What `hub check` says of the bus, while there is time to act: each complaint once, as long as it stays the
+        same."""
+        said: set[str] = set()
+        while True:
+            await asyncio.sleep(_CHECK_EVERY)
+            with suppress(TransientError):  # a bus that is down is told by those who use it
+                found = set(await self._bus.check())
+                for complaint in sorted(found - said):
+                    log.error("the bus needs care", reason=complaint)
+                said = found
 
     async def _keep_store(self) -> None:
         """Open the store as soon as it is there, and hold it open."""
@@ -210,10 +225,7 @@ async def replay(config: HubConfig, bus: Bus, store: Store, id: str) -> None:
     row = await store.dead_letter(id)
     if row is None:
         raise PermanentError(f"there is no dead letter {id}; `hub dead list` names them")
-    intake = ingest.Intake(bus, config.connections, ingest.Board(config.connections.values(), Metrics(), _now), _now)
-    for name, account in (await ingest.Cursors(bus).accounts()).items():
-        if name in config.connections:
-            intake.know(name, account)
+    intake = await ingest.replaying(bus, config.connections, metrics=Metrics(), clock=_now)
     # Marked before it is sent: what fails once more is opened by process, perhaps before we could mark it.
     await store.set_dead([id], "replayed")
     try:
