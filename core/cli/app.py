@@ -104,7 +104,15 @@ def _ours(group: BaseExceptionGroup[BaseException]) -> list[HubError]:
 
 
 def _end(errors: list[HubError]) -> None:
-    for said in dict.fromkeys(f"{'' if isinstance(e, ConfigError) else 'hub: '}{e}" for e in errors):
-        # Nothing is redacted: it is the reader's own command line and hub.yaml.
-        sys.stderr.write(said.replace("\x1b", "") + "\n")
+    for line in dict.fromkeys(line for error in errors for line in _lines(error)):
+        sys.stderr.write(line + "\n")
     sys.exit(2 if any(isinstance(error, ConfigError) for error in errors) else 1)
+
+
+def _lines(error: HubError) -> list[str]:
+    """One, but for mistakes in hub.yaml, which are told all at once."""
+    from core.cli.terminal import safe
+
+    if isinstance(error, ConfigError):
+        return [safe(line) for line in str(error).splitlines()]
+    return ["hub: " + safe(" ".join(str(error).split()))]

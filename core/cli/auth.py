@@ -4,12 +4,13 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from core import api
-from core.api import tokens
 from core.config import HubConfig
 from core.errors import ConfigError
-from core.store import Store
+
+if TYPE_CHECKING:
+    from core.store import Store
 
 AUTH = "auth"  # in the data folder
 
@@ -25,14 +26,18 @@ def kept(config: HubConfig) -> str | None:
         raise ConfigError(f"{config.data / AUTH} cannot be read: {remedy}") from None
 
 
-async def valid(store: Store, config: HubConfig) -> str | None:
+async def valid(store: "Store", config: HubConfig) -> str | None:
     """The kept secret, where this store knows it."""
+    from core.api import tokens
+
     secret = kept(config)
     return secret if secret and await store.token(tokens.hashed(secret)) else None
 
 
-async def authorize(store: Store, config: HubConfig) -> str:
+async def authorize(store: "Store", config: HubConfig) -> str:
     """The secret, made and written down where there is none that this store knows."""
+    from core import api
+
     if secret := await valid(store, config):
         return secret
     # Several machines may share a store: each has a token of its own.

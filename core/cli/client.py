@@ -1,13 +1,12 @@
 """How a command reaches the hub: the API of the one that runs, otherwise the same API over the store."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any, NamedTuple
 
 import aiohttp
 import orjson
 
-from core import hub
 from core.cli.auth import authorize, kept, valid
 from core.config import HubConfig
 from core.errors import ConfigError, PermanentError, TransientError
@@ -97,7 +96,14 @@ async def connect(config: HubConfig, *, write: bool = False, running: bool = Fal
             return
         if running:
             raise TransientError(f"no hub answers at {url}: start it with `hub run`")
-        async with hub.offline(config, write=write) as (at, store):
+        from core import hub  # the engine: where a hub runs, a command needs none of it
+
+        async with AsyncExitStack() as stack:
+            try:
+                at, store = await stack.enter_async_context(hub.offline(config, write=write))
+            except TransientError as error:
+                remedy = "start the database, or correct `store:` in hub.yaml (`hub check` tells more)"
+                raise TransientError(f"{error}: {remedy}") from error
             secret = await valid(store, config)
             if secret is None:
                 async with hub.open_store(config) as writable:

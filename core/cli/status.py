@@ -25,15 +25,16 @@ def status(config: CONFIG = YAML, json: JSON = False) -> None:
 
 
 async def _asked(config: Any) -> dict[str, Any]:
-    from core import hub
-    from core.cli.client import connect
+    from core.cli.client import address, connect
     from core.errors import HubError
 
     async with connect(config) as client:
         answer = await client.get("/v1/sources")
-        answer |= {"running": client.running, "api": client.url if client.running else None}
+        answer |= {"running": client.running, "api": address(config)}
         lag: int | None = _lag(await client.text("/metrics")) if client.running else None
         if not client.running:
+            from core import hub
+
             try:
                 lag = await hub.lag(config)
             except HubError:
@@ -55,7 +56,8 @@ def _lag(metrics: str) -> int | None:
 def _show(answer: dict[str, Any]) -> None:
     from core.cli.terminal import ago, counted, say, table
 
-    where = f"running at {answer['api']}" if answer["running"] else "no hub runs; this is what the store remembers"
+    answers = f"running at {answer['api']}"
+    where = answers if answer["running"] else f"no hub answers at {answer['api']}: this is what the store says"
     lag = "unknown" if answer["lag"] is None else f"{answer['lag']} events"
     position = f"version {answer['version']} · {answer['customers']} customers"
     say(f"{answer['kind'].upper()} · {where} · {position} · lag {lag}")
@@ -88,7 +90,7 @@ def _show(answer: dict[str, Any]) -> None:
 
 
 def _trouble(source: dict[str, Any]) -> list[str]:
-    from core.cli.terminal import ago
+    from core.cli.terminal import ago, number
 
     told = []
     if source.get("problem"):
@@ -98,8 +100,7 @@ def _trouble(source: dict[str, Any]) -> list[str]:
         remedy = f"compare connections.{source['connection']} with what the source sends: hub check --live"
         told.append(f"deliveries were refused, the last one for: {source['last_refusal']}; {remedy}")
     if source["dead"]:
-        letters = "1 dead letter" if source["dead"] == 1 else f"{source['dead']} dead letters"
-        told.append(f"{letters}; hub dead list --connection {source['connection']}")
+        told.append(f"{number(source['dead'], 'dead letter')}; hub dead list --connection {source['connection']}")
     if source.get("remedy") and source.get("problem"):
         told.append(source["remedy"])
     return told

@@ -1,6 +1,7 @@
 """The command line where no hub runs: what it says, how it ends, and what it does with the store itself."""
 
 import re
+import socket
 import stat
 from pathlib import Path
 
@@ -85,6 +86,35 @@ def test_a_file_that_is_not_there_is_told_with_the_remedy(tmp_path: Path) -> Non
     assert "there is no such file; name yours with --config FILE" in said.err
 
 
+def test_a_database_that_is_down_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "hub.yaml"
+    (api, webhooks, nobody) = free_ports(3)
+    path.write_text(
+        "data: var/live\nconnections:\n  guru: {type: guru, account: a, user: u, token: t}\n"
+        f"server: {{api: '127.0.0.1:{api}', webhooks: '127.0.0.1:{webhooks}'}}\n"
+        f"store: {{type: postgres, url: 'postgresql://hub:a-secret@127.0.0.1:{nobody}/hub'}}\n"
+    )
+    said = hub("find", "dana", "-c", str(path))
+    assert (said.code, said.err.count("\n")) == (1, 1)
+    assert "start the database, or correct `store:` in hub.yaml" in said.err
+    checked = hub("check", "-c", str(path))
+    assert checked.code == 1
+    assert f"port {nobody} failed" in checked.out
+    assert "a-secret" not in said.err + checked.out
+
+
+def test_an_address_that_is_taken_is_told_and_no_mock_is_left(demo: Path) -> None:
+    port = int(re.findall(r"api: 127\.0\.0\.1:(\d+)", demo.read_text())[0])
+    with socket.create_server(("127.0.0.1", port)):
+        said = spawned("run", folder=demo.parent)
+    assert said.code == 2
+    assert said.err.count("\n") == 1
+    assert "is a hub running already? Otherwise change `server:` in hub.yaml" in said.err
+    for told in (demo.parent / "var/demo/mocks").glob("*.run"):
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", int(orjson.loads(told.read_bytes())["url"].rpartition(":")[2])))
+
+
 def test_an_unknown_role_is_told(demo: Path) -> None:
     said = hub("run", "-c", str(demo), "--role", "ingst")
     assert said.code == 2
@@ -146,7 +176,7 @@ def test_the_command_lines_own_token_is_readable_for_its_owner_alone(born: Path)
 def test_the_store_is_read_where_no_hub_runs(born: Path) -> None:
     status = hub("status", "-c", str(born), "--json").json
     assert (status["running"], status["kind"], status["customers"], status["lag"]) == (False, "demo", 0, 0)
-    assert "no hub runs" in hub("status", "-c", str(born)).out
+    assert "no hub answers at http://127.0.0.1:" in hub("status", "-c", str(born)).out
     nobody = hub("find", "dana", "-c", str(born))
     assert (nobody.code, nobody.out) == (1, "Nobody is found by these words.\n")
     assert hub("find", "dana", "-c", str(born), "--json").json == {"customers": [], "next": None}
