@@ -175,7 +175,9 @@ async def resolve(writing: Writing, seeds: Collection[str], edges: Collection[st
     births = {row.birth_id: row.key for row in found.rows.values()}
     for id in sorted({row.customer for row in found.rows.values()} - live):
         if id in heads:
-            moved.merged[id] = now[births[id]]
+            # A number that left no trace may have given its customer the id, which now belongs to who is left of it.
+            heir = births.get(id) or min(row.key for row in found.rows.values() if row.customer == id)
+            moved.merged[id] = now[heir]
     for id in live:
         head = heads.get(id)
         if head is None or head.status != "live" or Base.load(head.identity).said != moved.identity[id]:

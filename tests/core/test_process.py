@@ -36,9 +36,11 @@ async def drain(bus: Bus, store: Store, *, limit: int = 500) -> None:
     """Process what is on the bus, in batches of at most `limit` records."""
     worker = asyncio.create_task(process.run(bus, store, Settings(), Metrics(), batch=limit))
     for _ in range(2_000):
-        if await process.lag(bus, store) == 0:
+        if worker.done() or await process.lag(bus, store) == 0:
             break
         await asyncio.sleep(0.01)
+    if worker.done():
+        worker.result()
     worker.cancel()
     await asyncio.gather(worker, return_exceptions=True)
 
@@ -227,3 +229,21 @@ async def test_who_was_merged_into_an_erased_person_is_erased_with_them(tmp_path
         assert [b"Dana" in row.registers for row in objects] == [False] * len(objects)
         _, rows = await store.changes(0, 100)
         assert not any(b"Dana" in row.record for row in rows)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_the_number_that_gave_a_customer_its_id_may_vanish(tmp_path: Path, first: int) -> None:
+    one, other = worlds.VENDORS[first], worlds.VENDORS[1 - first]
+    number = worlds.Identifier(kind="phone", value="+1 202 555 0101", class_="claimed")
+    shape = worlds.Call(status="missed", direction="inbound", parties=[worlds.Party(role="caller", identifier=number)])
+    payload = worlds.Payload("test", {}, "acme", True, 5)
+    async with hub(tmp_path) as (bus, store):
+        for maker in (one, other):
+            await worlds.publish(bus, [maker.upserted(payload, "call", 1, shape, clock=1000)])
+            await drain(bus, store)
+        (id,) = await worlds.records(store)
+        await worlds.publish(bus, [one.deleted(payload, "call", 1, worlds.Call, clock=2000)])
+        await drain(bus, store)
+        (left,) = await worlds.records(store)
+        kept = await store.customer(id)
+        assert kept is not None and left in (kept.id, kept.into)
