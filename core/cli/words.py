@@ -44,9 +44,9 @@ class Words:
             case "merge":
                 by = [_BY.get(each.partition(":")[0], each) for each in cause["by"]]
                 joins = f"{', '.join(cause['from'])} joins {', '.join(cause['to'])}"
-                return "merge", f"{name(change)}: {joins}, {by[0] if by else 'same person'}"
+                return "merge", f"{called(change)}: {joins}, {by[0] if by else 'same person'}"
             case "split" if change["id"] == cause["into"][0]:
-                names = [name(each) for each in await self._look.customers(cause["into"])]
+                names = [called(each) for each in await self._look.customers(cause["into"])]
                 return "split", f"{' and '.join(names)}: {', '.join(cause['reason']) or 'nothing joins them any more'}"
             case "shared":
                 identifier = cause["identifier"].partition(":")[2]
@@ -77,7 +77,7 @@ class Words:
 
 def plainly(change: Mapping[str, Any]) -> Line:
     """A line of a change that `Words.line` is silent about."""
-    who = name(change) or change["id"]
+    who = called(change)
     match change.get("status"):
         case "merged":
             return "merged", f"{who} is {change['merged_into']} now"
@@ -89,7 +89,16 @@ def plainly(change: Mapping[str, Any]) -> Line:
 
 
 def name(record: Mapping[str, Any]) -> str:
-    return str(((record.get("profile") or {}).get("name") or {}).get("value") or "")
+    return _fact(record, "name")
+
+
+def called(record: Mapping[str, Any]) -> str:
+    """By what one can call them: a name, else a number or an address, else the id."""
+    return next(filter(None, (_fact(record, fact) for fact in ("name", "phone", "email"))), str(record["id"]))
+
+
+def _fact(record: Mapping[str, Any], fact: str) -> str:
+    return str(((record.get("profile") or {}).get(fact) or {}).get("value") or "")
 
 
 def _organization(record: Mapping[str, Any]) -> str | None:
