@@ -14,6 +14,7 @@ from core.store import CustomerRow, PersonRow, Store
 from schemas.key import key
 
 _OWN = frozenset({"id", "version", "event", "observed", "fetched_at"})
+_SHOWN = 300  # characters of a value that differs
 
 # Kinds that are compared with the source's own truth, and which of their fields tells how new an object is, there and
 # here. (Guru tells nobody that a card is not verified any more, so that its newest edit says nothing.)
@@ -77,7 +78,7 @@ def differences(one: Any, other: Any, at: str = "") -> list[str]:
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         pairs = enumerate(zip(one, other, strict=True))
         return [line for index, (a, b) in pairs for line in differences(a, b, f"{at}[{index}]")]
-    return [] if one == other else [f"{at}: {one!r} is not {other!r}"]
+    return [] if one == other else [f"{at}: {str(one)[:_SHOWN]} is not {str(other)[:_SHOWN]}"]
 
 
 async def missing(store: Store, source: str, account: str, truth: Mapping[str, Mapping[str, Any]]) -> list[str]:
