@@ -9,8 +9,8 @@ import orjson
 from core import deadletter
 from core.process.objects import Changed
 from core.process.people import Moved
-from core.projection import Base, Choice, Member, Piece, Shown, base, fold, merged_record
-from core.store import CustomerHead, CustomerRow, DeadRow, Writing
+from core.projection import Base, Choice, Member, Shown, base, fold, merged_record
+from core.store import ActivityRow, CustomerHead, CustomerRow, DeadRow, Writing
 
 RECENT = 20  # activities per source person that a record is made of, the newest
 OPEN = 20  # and the longest open
@@ -30,18 +30,23 @@ class _Work:
 
 
 async def fold_touched(
-    writing: Writing, changed: Changed, moved: Moved, people: set[str], show: Choice, dead: list[DeadRow], at: int
+    writing: Writing,
+    changed: Changed,
+    moved: Moved,
+    customers: Mapping[str, str],
+    show: Choice,
+    dead: list[DeadRow],
+    at: int,
 ) -> int:
-    """Fold the customers of `people` and those that moved. Returns how many got a new version; a record that cannot be
-    folded is appended to `dead`, dated `at` (epoch ms)."""
+    """Fold the customers of the touched persons (`customers`: person to id) and those that moved. Returns how many got
+    a new version; a record that cannot be folded is appended to `dead`, dated `at` (epoch ms)."""
     work = _Work()
-    for row in await writing.persons(sorted(people)):
-        work.entities.setdefault(row.customer, set()).update(changed.touched.get(row.key, ()))
-        received = max(work.received.get(row.customer, _NEVER), changed.received.get(row.key, _NEVER))
-        work.received[row.customer] = received
+    for person, id in customers.items():
+        work.entities.setdefault(id, set()).update(changed.touched.get(person, ()))
+        work.received[id] = max(work.received.get(id, _NEVER), changed.received.get(person, _NEVER))
     ids = sorted(moved.fold | set(work.entities))
     work.heads = await writing.heads(sorted({*ids, *moved.merged}))
-    told = {row.customer for row in await writing.persons(sorted(changed.state))} if changed.state else set()
+    told = {customers[person] for person in changed.state}
     work.bases = await _bases(writing, ids, work.heads, moved, told, show)
     await _fold(writing, work, dead, at)
     rows = _rows(work, ids, moved, writing.hub.seq)
@@ -75,10 +80,9 @@ async def _bases(
 
 async def _fold(writing: Writing, work: _Work, dead: list[DeadRow], at: int) -> None:
     customer_of = {person: id for id, people in work.bases.items() for person in people.members}
-    pieces: dict[str, list[Piece]] = {}
-    for found in await writing.activities(sorted(customer_of), RECENT, OPEN):
-        piece = Piece(found.object, found.role, found.entity, found.at, found.open, found.card)
-        pieces.setdefault(customer_of[found.person], []).append(piece)
+    pieces: dict[str, list[ActivityRow]] = {}
+    for piece in await writing.activities(sorted(customer_of), RECENT, OPEN):
+        pieces.setdefault(customer_of[piece.person], []).append(piece)
     for id, people in sorted(work.bases.items()):
         try:
             work.shown[id] = fold(id, people, pieces.get(id, ()))

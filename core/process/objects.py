@@ -71,6 +71,7 @@ def rebuilt(held: Mapping[str, bytes], rules: Rules) -> Changed:
 
 def _change_one(changed: Changed, subject: str, group: list[Incoming], data: bytes | None, rules: Rules) -> None:
     registers = Registers.load(data) if data else Registers(group[0].entity)
+    before = registers.visible() if data else None
     for event in group:
         try:
             registers.apply(event)
@@ -84,7 +85,7 @@ def _change_one(changed: Changed, subject: str, group: list[Incoming], data: byt
     if dump == data:
         return
     try:
-        people = _derive(changed, subject, Registers.load(data) if data else None, registers, dump, rules)
+        people = _derive(changed, subject, before, registers, dump, rules)
         newest = max((event.received, event.connection) for event in group)
         for person in people:
             changed.received[person] = max(newest, changed.received.get(person, (0, "")))
@@ -93,11 +94,10 @@ def _change_one(changed: Changed, subject: str, group: list[Incoming], data: byt
 
 
 def _derive(
-    changed: Changed, subject: str, old: Registers | None, new: Registers, dump: bytes, rules: Rules
+    changed: Changed, subject: str, before: Visible | None, new: Registers, dump: bytes, rules: Rules
 ) -> Sequence[str]:
     """Add one object's rows. Returns the persons whose records it touches."""
     visible = new.visible()
-    before = old.visible() if old else None
     if new.entity == "person":
         person = _person(subject, visible, rules)
         state = person_state(visible, sorted(person.carried)).dump()
@@ -111,8 +111,8 @@ def _derive(
         changed.rows.append(ObjectRow(subject, "person", None, dump, known))
         return (subject,)
     if new.entity in ACTIVITIES:
-        now = place(new, visible)
-        was = place(old, before) if old and before else None
+        now = place(new.entity, visible)
+        was = place(new.entity, before) if before else None
         rendered = card(subject, new, visible, now) if now.live else None
         changed.rows.append(ObjectRow(subject, new.entity, visible.get("conversation"), dump, rendered))
         return _parties(changed, subject, new.entity, was, now, rules)

@@ -29,14 +29,16 @@ class Moved:
     merged: dict[str, str] = field(default_factory=dict)
     fold: set[str] = field(default_factory=set)
     causes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    to: dict[str, str] = field(default_factory=dict)  # person -> their new customer
 
 
 @dataclass(slots=True)
 class Written:
-    """`people` are all touched persons that there are; `again` those for whom identity must look again; `edges` the
-    identifiers whose holders changed; `left` the customers of persons who are nobody any more."""
+    """`customers` maps all touched persons that there are to their customer so far; `again` are those for whom identity
+    must look again; `edges` the identifiers whose holders changed; `left` the customers of persons who are nobody any
+    more."""
 
-    people: set[str] = field(default_factory=set)
+    customers: dict[str, str] = field(default_factory=dict)
     again: set[str] = field(default_factory=set)
     edges: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
@@ -44,17 +46,18 @@ class Written:
 
 async def put_people(writing: Writing, changed: Changed) -> Written:
     """Write persons and evidence, and take out those whom only activities named that are gone."""
-    result = Written(people=set(changed.touched) | set(changed.after))
-    rows = {row.key: row for row in await writing.persons(sorted(result.people))}
-    ghosts = {key for key in result.people - set(changed.after) if key not in rows or rows[key].state is None}
+    result, people = Written(), set(changed.touched) | set(changed.after)
+    rows = {row.key: row for row in await writing.persons(sorted(people))}
+    ghosts = {key for key in people - set(changed.after) if key not in rows or rows[key].state is None}
     gone = await writing.unnamed(sorted(ghosts & changed.doubtful)) if ghosts & changed.doubtful else set()
     if gone:
         await _take_out(writing, gone, rows, result)
     written: list[PersonRow] = []
     evidence: dict[str, list[EvidenceRow]] = {}
-    for key in sorted(result.people):
+    for key in sorted(people - gone):
         old = rows.get(key)
         id = old.birth_id if old else birth_id(writing.hub.secret, key)
+        result.customers[key] = customer = old.customer if old else id
         person = changed.after.get(key)
         if person is None:
             if old is None:  # only named so far: a number, or a contact that will be told later
@@ -64,7 +67,6 @@ async def put_people(writing: Writing, changed: Changed) -> Written:
                 result.edges.update([implied] if implied else [])
             continue
         names, state = "\n".join(person.names), changed.state[key]
-        customer = old.customer if old else id
         flags = person.staff, person.departed, person.alias_of
         written.append(PersonRow(key, id, customer, None, person.first, *flags, names, state))
         before = changed.before.get(key)
@@ -83,7 +85,6 @@ async def put_people(writing: Writing, changed: Changed) -> Written:
 async def _take_out(writing: Writing, gone: set[str], rows: dict[str, PersonRow], result: Written) -> None:
     """A number that no call shows any more leaves no trace: neither in its customer nor among candidates."""
     known = [rows.pop(key) for key in sorted(gone) if key in rows]
-    result.people -= gone
     result.left |= {row.customer for row in known}
     result.edges |= {row.implied for row in known if row.implied}
     await writing.drop_persons([row.key for row in known])
@@ -169,7 +170,7 @@ async def resolve(writing: Writing, seeds: Collection[str], edges: Collection[st
     moves = [(key, now[key]) for key, row in found.rows.items() if row.customer != now[key]]
     if moves:
         await writing.set_customers(moves)
-    moved = Moved(identity=_identity(result, found))
+    moved = Moved(identity=_identity(result, found), to=dict(moves))
     live = set(now.values())
     heads = await writing.heads(sorted(live | {row.customer for row in found.rows.values()}))
     births = {row.birth_id: row.key for row in found.rows.values()}

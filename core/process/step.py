@@ -135,7 +135,8 @@ async def write(writing: Writing, changed: Changed, settings: Settings, dead: li
     written = await put_people(writing, changed)
     moved = await resolve(writing, written.again, written.edges, settings.rules)
     moved.fold |= written.left
-    return await fold_touched(writing, changed, moved, written.people, settings.show, dead, at)
+    customers = {person: moved.to.get(person, id) for person, id in written.customers.items()}
+    return await fold_touched(writing, changed, moved, customers, settings.show, dead, at)
 
 
 def _distinct(rows: Iterable[DeadRow]) -> list[DeadRow]:

@@ -11,6 +11,7 @@ _OPEN: dict[str, frozenset[str]] = {
     "conversation": frozenset({"open", "pending", "snoozed"}),
     "call": frozenset({"ringing", "in_progress"}),
     "deal": frozenset({"open"}),
+    "task": frozenset({"open"}),
     "invoice": frozenset({"open", "overdue", "uncollectible"}),
     "billing_subscription": frozenset({"active", "trialing", "past_due"}),
 }
@@ -30,12 +31,12 @@ class Place(NamedTuple):
     parties: tuple[tuple[str, str | None, tuple[str, str, str | None] | None], ...]
 
 
-def place(registers: Registers, visible: Visible) -> Place:
+def place(entity: str, visible: Visible) -> Place:
     """An activity without its card. A deleted one keeps its parties, so that their records are folded once more."""
     at = visible.get("at") or visible.get("created_at") or from_ms(visible.first) or ""
     parties = tuple(_party(party) for party in visible.get("parties") or ())
     status = visible.get("status") or visible.get("state") or ""
-    open_ = status == "open" if registers.entity == "task" else status in _OPEN.get(registers.entity, ())
+    open_ = status in _OPEN.get(entity, ())
     live = visible.state == "live"
     return Place(at, open_ and live, live, parties)
 

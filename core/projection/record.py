@@ -6,7 +6,7 @@ Its shape is schemas.customer.Customer, without version and without what is join
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -54,15 +54,21 @@ class Member:
     state: bytes | None
 
 
-class Piece(NamedTuple):
-    """An activity of one of the members."""
+class Piece(Protocol):
+    """An activity of one of the members, as the store gives it."""
 
-    object: str
-    role: str
-    entity: str
-    at: str
-    open: bool
-    card: bytes
+    @property
+    def object(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def entity(self) -> str: ...
+    @property
+    def at(self) -> str: ...
+    @property
+    def open(self) -> bool: ...
+    @property
+    def card(self) -> bytes: ...
 
 
 class Shown(NamedTuple):

@@ -36,8 +36,10 @@ def to_activities(rows: Sequence[Sequence[Any]]) -> list[ActivityRow]:
     return [ActivityRow._make(_flagged(row, 5)) for row in sorted(unique.values(), key=_NEWEST, reverse=True)]
 
 
-def _flagged(row: Sequence[Any], *flags: int) -> list[Any]:
+def _flagged(row: Sequence[Any], *flags: int) -> Sequence[Any]:
     """SQLite's truth values are numbers; these columns become bool."""
+    if isinstance(row[flags[0]], bool):
+        return row
     values = list(row)
     for flag in flags:
         values[flag] = bool(values[flag])

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from core import process, publish
 from core.bus import Bus, Message, Record
 from core.bus.codec import decode, encode
+from core.bus.topics import EVENTS, TOPICS
 from core.metrics import Metrics
 from core.process.folding import fold_touched
 from core.process.objects import change
@@ -47,7 +48,7 @@ async def _load(store: Store, chunk: Sequence[Event]) -> None:
             moved.identity[id] = {"joined_by": joined}
             moved.fold.add(id)
         await writing.set_customers(pairs)
-        await fold_touched(writing, changed, moved, set(changed.after), Settings().show, [], 0)
+        await fold_touched(writing, changed, moved, dict(pairs), Settings().show, [], 0)
 
 
 def _record(message: Message) -> Record:
@@ -91,9 +92,7 @@ async def raw_hop(servers: str, topic: str, into: str, events: int) -> float:
     await consumer.start()
     await producer.start()
     try:
-        partitions = [
-            TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or await _known(consumer, topic)
-        ]
+        partitions = [TopicPartition(topic, partition) for partition in range(TOPICS[EVENTS].partitions)]
         ends = await consumer.end_offsets(partitions)
         starts = {partition: max(0, end - events // len(partitions)) for partition, end in ends.items()}
         consumer.assign(partitions)
@@ -104,7 +103,7 @@ async def raw_hop(servers: str, topic: str, into: str, events: int) -> float:
         while done < total:
             found = await consumer.getmany(timeout_ms=500, max_records=process.BATCH)
             acks = [
-                await producer.send(into, record.value, key=record.key, headers=record.headers)
+                await producer.send(into, record.value, key=record.key, headers=list(record.headers))
                 for records in found.values()
                 for record in records
             ]
@@ -114,9 +113,3 @@ async def raw_hop(servers: str, topic: str, into: str, events: int) -> float:
     finally:
         await producer.stop()
         await consumer.stop()
-
-
-async def _known(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    while not (await consumer.topics() and (found := consumer.partitions_for_topic(topic))):
-        await asyncio.sleep(0.1)
-    return set(found)

@@ -7,8 +7,9 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.projection import Carried, Choice, Member, Piece, Registers, base, card, fold, person_state, place
+from core.projection import Carried, Choice, Member, Registers, base, card, fold, person_state, place
 from core.projection.registers import RANKS
+from core.store import ActivityRow
 
 FIELDS = ("subject", "status", "priority", "tags")
 
@@ -128,12 +129,13 @@ def test_a_deletion_that_is_not_final_can_be_taken_back() -> None:
     assert written(back, gone).visible().state == "live"
 
 
-def conversation(key: str, at: str, waiting: str | None = None) -> Piece:
+def conversation(key: str, at: str, waiting: str | None = None) -> ActivityRow:
     data = {"subject": f"about {key}", "status": "open", "at": at, "waiting_since": waiting}
     registers = written(Write(key, "upserted", (1, 0, 0, 1), 1, "full", data))
     where, visible = f"intercom/x/conversation/{key}", registers.visible()
-    at_ = place(registers, visible)
-    return Piece(where, "requester", "conversation", at_.at, at_.open, card(where, registers, visible, at_))
+    at_ = place("conversation", visible)
+    made = card(where, registers, visible, at_)
+    return ActivityRow("intercom/x/contact/1", where, "requester", "conversation", at_.at, at_.open, made)
 
 
 def person(key: str, name: str, clock: int, email: str) -> Member:
