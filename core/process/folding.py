@@ -84,6 +84,8 @@ async def _fold(writing: Writing, work: _Work, dead: list[DeadRow], at: int) -> 
     for piece in await writing.activities(sorted(customer_of), RECENT, OPEN):
         pieces.setdefault(customer_of[piece.person], []).append(piece)
     for id, people in sorted(work.bases.items()):
+        if not people.present and id not in pieces:
+            continue  # everybody left, and nothing is left of them
         try:
             work.shown[id] = fold(id, people, pieces.get(id, ()))
         except Exception as error:  # one record that cannot be folded must not stop the rest

@@ -231,10 +231,11 @@ def _causes(moved: Moved, found: _Closure, now: Mapping[str, str], heads: Mappin
         came = {row.key for row in told if row.customer != id}
         stayed = {row.key for row in told} - came
         if came and stayed and id in heads:
+            by = {key: result.joined_by[key] for key in (*came, *stayed) if key in result.joined_by}
             moved.causes[id] = {
                 "kind": "merge",
                 "merged": sorted({row.customer for row in rows if row.customer in heads} - {id}),
-                "by": sorted({result.joined_by[row.key] for row in told if row.key in result.joined_by}),
+                "by": sorted({by[key] for key in came & by.keys()} or set(by.values())),
                 "from": sorted({_vendor(key) for key in came}),
                 "to": sorted({_vendor(key) for key in stayed}),
             }

@@ -1,5 +1,6 @@
 """Fold everything again from the store's registers: new rules, a new fold, or a restored backup; a new generation."""
 
+import time
 from collections.abc import Callable
 
 import structlog
@@ -29,7 +30,7 @@ async def rebuild(store: Store, settings: Settings, progress: Callable[[int], No
                 return done
             changed = rebuilt(await writing.objects(keys), settings.rules)
             dead: list[DeadRow] = []
-            await write(writing, changed, settings, dead, 0)
+            await write(writing, changed, settings, dead, int(time.time() * 1000))
             if dead:
                 await writing.put_dead(dead)
         after, done = keys[-1], done + len(keys)

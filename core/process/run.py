@@ -40,9 +40,30 @@ class _Worker:
         self._pause = 0.0
 
     async def start(self, partitions: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
-        """Where the store says that these partitions go on."""
-        stored = {topic: await self._store.offsets(topic) for topic in {topic for topic, _ in partitions}}
-        return {(topic, p): stored[topic][p] for topic, p in partitions if p in stored[topic]}
+        """Where the store says that these partitions go on. An offset that the topic does not have (a bus that was lost
+        or put back, a retention that was too short) is an alarm: the worker goes on with what there is."""
+        found: dict[tuple[str, int], int] = {}
+        for topic in {topic for topic, _ in partitions}:
+            stored, ranges = await self._store.offsets(topic), await self._bus.range(topic)
+            for partition in (p for t, p in partitions if t == topic and p in stored):
+                low, high = ranges[partition]
+                if not low <= stored[partition] <= high:
+                    await self._skip(topic, partition, stored[partition], low)
+                    stored[partition] = low
+                found[topic, partition] = stored[partition]
+        return found
+
+    async def _skip(self, topic: str, partition: int, stored: int, low: int) -> None:
+        async with self._store.writing() as writing:
+            await writing.move_offsets([(topic, partition, stored, low)])
+        log.error(
+            "the bus does not have what process would read next: events may be missing",
+            topic=topic,
+            partition=partition,
+            wanted=stored,
+            begins_at=low,
+            remedy="lengthen the topic's retention; polls fetch again what their cursors, kept on the bus, still miss",
+        )
 
     async def work(self, subscription: Subscription, limit: int) -> None:
         ahead = asyncio.ensure_future(subscription.next(limit, _IDLE))
@@ -89,7 +110,15 @@ class _Worker:
             return
         records = [record for batch in batches for record in batch.records]
         letters = [deadletter.of_record(record, deadletter.reason_of(error), record.timestamp) for record in records]
-        await self._commit(replace(work, events=[], dead=letters), ())
+        while True:
+            try:
+                # Where not even the letter can be kept, the error ends the process: nothing may be passed over.
+                await apply(self._store, replace(work, events=[], dead=letters), self._settings)
+                return
+            except OffsetsMoved:
+                return
+            except TransientError as transient:
+                await self.broke(transient)
 
     async def broke(self, error: TransientError) -> None:
         if not self._pause:
@@ -119,8 +148,12 @@ class _Worker:
 
 async def lag(bus: Bus, store: Store) -> int:
     """Events that are on the bus and not yet in the store."""
-    stored = await store.offsets(EVENTS)
-    return sum(max(0, head - stored.get(p, low)) for p, (low, head) in (await bus.range(EVENTS)).items())
+    return behind(await store.offsets(EVENTS), await bus.range(EVENTS))
+
+
+def behind(stored: Mapping[int, int], range_: Mapping[int, tuple[int, int]]) -> int:
+    """The same from what the store has of each partition and what the bus has."""
+    return sum(max(0, head - stored.get(part, low)) for part, (low, head) in range_.items())
 
 
 def _halves(batches: Sequence[Batch]) -> list[list[Batch]]:

@@ -90,7 +90,8 @@ class Base(NamedTuple):
     """What of a record depends on people alone, rendered once and kept until they change.
 
     `said` is what the partition said; `numbers` are (kind, value, person) of those who are known by nothing else, named
-    in the profile with their newest activity. `body` is JSON without its braces.
+    in the profile with their newest activity. `present`: at least one of them is still there. `body` is JSON without
+    its braces.
     """
 
     said: dict[str, Any]
@@ -98,6 +99,7 @@ class Base(NamedTuple):
     sources: list[str]
     numbers: list[tuple[str, str, str]]
     search: str
+    present: bool
     body: bytes
 
     def dump(self) -> bytes:
@@ -130,6 +132,7 @@ def base(members: Sequence[Member], said: Mapping[str, Any], show: Choice) -> Ba
         sorted({_source(member.key) for member in ordered}),
         [each for each in named if each[0] not in profile],
         _search(speakers, ordered),
+        bool(body["people"]),
         orjson.dumps(body)[1:-1],
     )
 

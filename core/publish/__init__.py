@@ -79,14 +79,18 @@ def _count(metrics: Metrics, rows: Sequence[CustomerRow]) -> None:
 
 
 async def _check_generation(bus: Bus, store: Store) -> None:
-    """A store that is behind the topic was restored from a backup: it begins a new generation and sends all anew."""
+    """A store that is behind the topic was restored from a backup, a topic that is empty was lost: a new generation
+    begins, and all is sent anew."""
     newest = await head(bus)
     hub = await store.hub()
-    if newest > (hub.generation, hub.seq):
+    lost = newest == (0, 0) and await store.published() > 0
+    if lost or newest > (hub.generation, hub.seq):
         async with store.writing() as writing:
+            await writing.new_generation(writing.hub.fold_revision)
             while writing.hub.generation <= newest[0]:
                 await writing.new_generation(writing.hub.fold_revision)
-        log.warning("store is older than the feed: a new generation begins", feed=f"{newest[0]}-{newest[1]}")
+        why = "the feed's topic is empty" if lost else "the store is older than the feed"
+        log.warning(f"{why}: a new generation begins", feed=f"{newest[0]}-{newest[1]}")
 
 
 async def head(bus: Bus) -> tuple[int, int]:
@@ -103,9 +107,3 @@ async def head(bus: Bus) -> tuple[int, int]:
                 break
             begin = batch.end
     return newest
-
-
-def version_of(value: bytes) -> tuple[int, int]:
-    """(generation, seq) of a record as the topic carries it."""
-    generation, _, seq = orjson.loads(value)["version"].partition("-")
-    return int(generation), int(seq)

@@ -2,12 +2,14 @@
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from core import process, publish
 from core.bus import Bus, Message
@@ -135,7 +137,8 @@ async def topic(bus: Bus) -> dict[str, bytes]:
                 if record.value is None:
                     kept.pop(record.key, None)
                     continue
-                version = publish.version_of(record.value)
+                generation, _, seq = orjson.loads(record.value)["version"].partition("-")
+                version = int(generation), int(seq)
                 assert version >= kept.get(record.key, ((0, 0), b""))[0], "the feed went backwards"
                 kept[record.key] = version, record.value
             low = batch.end
@@ -247,3 +250,55 @@ async def test_the_number_that_gave_a_customer_its_id_may_vanish(tmp_path: Path,
         (left,) = await worlds.records(store)
         kept = await store.customer(id)
         assert kept is not None and left in (kept.id, kept.into)
+
+
+async def test_a_customer_whom_every_source_deleted_is_gone_and_comes_back(tmp_path: Path) -> None:
+    maker, payload = worlds.VENDORS[0], worlds.Payload("test", {}, "acme", True, 5)
+    known = worlds.Person(role="customer", display_name="Dana Reyes")
+    async with hub(tmp_path) as (bus, store):
+        await worlds.publish(bus, [maker.upserted(payload, "contact", 1, known, clock=1)])
+        await drain(bus, store)
+        (id,) = await worlds.records(store)
+        await worlds.publish(bus, [maker.deleted(payload, "contact", 1, worlds.Person, clock=2)])
+        await drain(bus, store)
+        assert await worlds.records(store) == {}
+        await worlds.publish(bus, [maker.upserted(payload, "contact", 1, known, clock=3)])
+        await drain(bus, store)
+        assert list(await worlds.records(store)) == [id]
+
+
+async def test_a_hub_whose_bus_was_lost_goes_on_with_an_alarm_and_sends_everything_again(tmp_path: Path) -> None:
+    events = worlds.world(13)
+    async with hub(tmp_path) as (bus, store):
+        await worlds.publish(bus, events)
+        await drain(bus, store)
+        async with bus.sender("publish") as sender:
+            await publish.drain(sender, store)
+    for file in tmp_path.glob("bus.db*"):
+        file.unlink()
+    async with hub(tmp_path) as (bus, store):
+        with capture_logs() as lines:
+            await worlds.publish(bus, worlds.world(14))
+            await drain(bus, store)
+            publisher = asyncio.create_task(publish.run(bus, store, Metrics()))
+            for _ in range(500):
+                if await store.published() == (await store.hub()).seq:
+                    break
+                await asyncio.sleep(0.01)
+            publisher.cancel()
+            await asyncio.gather(publisher, return_exceptions=True)
+        assert any("events may be missing" in line["event"] for line in lines)
+        assert await topic(bus) == await expected(store)
+
+
+async def test_what_not_even_a_dead_letter_can_take_ends_the_worker_and_is_not_passed_over(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (bus, store):
+        connection = sqlite3.connect(tmp_path / "hub.db")
+        connection.execute("CREATE TRIGGER no BEFORE INSERT ON object BEGIN SELECT RAISE(ABORT, 'no'); END")
+        connection.execute("CREATE TRIGGER never BEFORE INSERT ON dead BEGIN SELECT RAISE(ABORT, 'never'); END")
+        connection.commit()
+        await worlds.publish(bus, worlds.world(5)[:3])
+        with pytest.raises(publish.PermanentError):
+            await asyncio.wait_for(process.run(bus, store, Settings(), Metrics()), 20)
+        assert await process.lag(bus, store) > 0
+        connection.close()
