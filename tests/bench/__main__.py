@@ -123,9 +123,9 @@ async def _outside(pair: Pair, where: str, existing: int, size: Size, report: Re
             )
             for share in (0.5, 0.95, 0.99):
                 took = percentile(found["seconds"], share) * 1000
-                report.add(f"webhook to feed, {rate}/s, p{share * 100:.0f}", where, took, "ms")
+                report.add(f"webhook to feed, {rate} events/s, p{share * 100:.0f}", where, took, "ms")
             if found["lost"]:
-                report.add(f"webhook to feed, {rate}/s, not seen", where, found["lost"], "deliveries")
+                report.add(f"webhook to feed, {rate} events/s, not seen", where, found["lost"], "deliveries")
         found = await hubs.client("lookup", hub.api, hub.token, 500, existing)
         for share in (0.5, 0.99):
             report.add(

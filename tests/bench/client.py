@@ -19,6 +19,7 @@ import aiohttp
 import uvloop
 
 _CONNECTIONS = 64
+EVENTS_EACH = 3  # of one delivery: the conversation, its first message, and the part that caused it
 _SEEN = re.compile(rb"conversation/(9\d{8})")
 
 
@@ -73,7 +74,9 @@ async def door(url: str, secret: str, seconds: float, customers: int) -> dict[st
 async def latency(
     url: str, secret: str, seconds: float, customers: int, rate: float, api: str, token: str
 ) -> dict[str, Any]:
-    """Deliveries at a steady rate, whatever the answers; from each one's first byte to its record on the feed."""
+    """Deliveries of `rate` events per second, steady whatever the answers; from each one's first byte to its record on
+    the feed."""
+    pace = rate / EVENTS_EACH
     sent: dict[int, float] = {}
     took: list[float] = []
     base = random.randrange(10_000_000, 80_000_000)
@@ -104,8 +107,8 @@ async def latency(
         await asyncio.sleep(0.5)
         begin = time.perf_counter()
         posts: set[asyncio.Task[None]] = set()
-        for tick in range(int(rate * seconds)):
-            await asyncio.sleep(max(0.0, begin + tick / rate - time.perf_counter()))
+        for tick in range(int(pace * seconds)):
+            await asyncio.sleep(max(0.0, begin + tick / pace - time.perf_counter()))
             task = asyncio.create_task(post(session, base + tick, random.randrange(customers)))
             posts.add(task)
             task.add_done_callback(posts.discard)
