@@ -46,46 +46,56 @@ def _reachable(binaries: Path, folder: Path) -> Path:
     return binaries
 
 
+class Server:
+    """One server with its data in a temporary folder, until `remove`. The address stays the same over restarts."""
+
+    def __init__(self) -> None:
+        binaries = _binaries()
+        if binaries is None:
+            raise RuntimeError(MISSING)
+        # Not below pytest's folder, which is closed to other users; and a socket's path may have 107 characters.
+        self._folder = Path(tempfile.mkdtemp(prefix="hub-pg-"))
+        self._folder.chmod(0o755)
+        self._data = self._folder / "data"
+        self._data.mkdir(mode=0o700)
+        whom = _as_whom()
+        if whom:
+            shutil.chown(self._data, whom["user"], whom["group"])
+        self._programs = _reachable(binaries, self._folder)
+        self._quiet: dict[str, Any] = {
+            "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self._data, **whom
+        }  # fmt: skip
+        setup = ["--username=postgres", "--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync"]
+        subprocess.run([self._programs / "initdb", *setup, "-D", str(self._data)], check=True, **self._quiet)
+        self._server: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql://postgres@/postgres?host={self._data}"
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        settings = ["-c", "listen_addresses=", "-c", "shared_buffers=512MB"]
+        command = [self._programs / "postgres", "-D", str(self._data), "-k", str(self._data), *settings]
+        self._server = subprocess.Popen(command, **self._quiet)
+        _wait(self.url, self._server)
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.send_signal(signal.SIGINT)  # ends sessions and stops
+            self._server.wait(30)
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 @contextmanager
 def server() -> Iterator[str]:
     """A server of its own; yields its URL, and ends with the block."""
-    binaries = _binaries()
-    if binaries is None:
-        raise RuntimeError(MISSING)
-    # Not below pytest's folder, which is closed to other users; and a socket's path may have 107 characters.
-    folder = Path(tempfile.mkdtemp(prefix="hub-pg-"))
-    folder.chmod(0o755)
-    data = folder / "data"
-    data.mkdir(mode=0o700)
-    whom = _as_whom()
-    if whom:
-        shutil.chown(data, whom["user"], whom["group"])
-    programs = _reachable(binaries, folder)
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": data, **whom}
-    setup = ["--username=postgres", "--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-D", str(data)]
-    subprocess.run([programs / "initdb", *setup], check=True, **quiet)
-    server = subprocess.Popen(
-        [
-            programs / "postgres",
-            "-D",
-            str(data),
-            "-k",
-            str(data),
-            "-c",
-            "listen_addresses=",
-            "-c",
-            "shared_buffers=512MB",
-        ],
-        **quiet,
-    )
-    url = f"postgresql://postgres@/postgres?host={data}"
+    made = Server()
     try:
-        _wait(url, server)
-        yield url
+        made.start()
+        yield made.url
     finally:
-        server.send_signal(signal.SIGINT)  # ends sessions and stops
-        server.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
+        made.remove()
 
 
 def _wait(url: str, server: subprocess.Popen[bytes]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -15,10 +15,12 @@ from core.cli.auth import AUTH, authorize
 from core.cli.terminal import clock, command, say, short
 from core.cli.words import StoreLook, Words, change_of
 from core.config import HubConfig
+from core.errors import TransientError
 from core.hub import Running, mocks
 from core.store import Store
 
 _SETTLED = 45.0  # seconds to wait for the first polls before telling what is there
+_PAUSE = 1.0  # seconds between two tries while the store is down
 
 
 async def tell(running: Running) -> None:
@@ -26,15 +28,26 @@ async def tell(running: Running) -> None:
     await running.started.wait()
     if running.store is None or not running.api:
         return
-    await authorize(running.store, running.config)
-    if not (running.config.demo or sys.stdout.isatty()):
-        return
     store, config = running.store, running.config
-    await _settled(store, config)
-    await _head(store, config)
-    await _how(running)
+    await _patiently(lambda: authorize(store, config))
+    if not (config.demo or sys.stdout.isatty()):
+        return
+    await _patiently(lambda: _settled(store, config))
+    await _patiently(lambda: _head(store, config))
+    await _patiently(lambda: _how(running))
     await mocks.play(running.mocks)
-    await _follow(running, store)
+    await _patiently(lambda: _follow(running, store))
+
+
+async def _patiently(telling: Callable[[], Awaitable[Any]]) -> None:
+    """A store that is down for a while must not end the hub for the sake of its story."""
+    while True:
+        try:
+            await telling()
+        except TransientError:
+            await asyncio.sleep(_PAUSE)
+        else:
+            return
 
 
 async def _settled(store: Store, config: HubConfig) -> None:
@@ -122,7 +135,7 @@ async def _follow(running: Running, store: Store) -> None:
             now = _refusals(running)
             for (connection, reason), count in now.items():
                 if count > refused.get((connection, reason), 0):
-                    _say("refuse", f"{connection}: {reason} (401); see `hub status`")
+                    _say("refuse", f"{connection}: {reason}; see `hub status`")
             refused = now
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from core import api, ingest, process, publish
 from core.bus import Bus
-from core.bus.topics import CUSTOMERS
+from core.bus.topics import CUSTOMERS, EVENTS
 from core.config import HubConfig
 from core.errors import ConfigError, PermanentError, TransientError
 from core.hub import mocks
@@ -94,6 +94,7 @@ class _Rooms:
         assert running.bus is not None
         self._running, self._roles, self._bus = running, roles, running.bus
         self._has_store, self._listens = asyncio.Event(), asyncio.Event()
+        self._stored: Mapping[int, int] = {}
 
     def wanted(self) -> list[tuple[str, Any]]:
         rooms: list[tuple[str, Any]] = [("store", self._keep_store())]
@@ -189,10 +190,15 @@ class _Rooms:
             await asyncio.Event().wait()
 
     async def _lag(self) -> int:
+        """Raises TransientError while the store is down; then the gauge goes on from what was last known of it."""
         if self._running.store is None:
             return _NO_STORE
-        lag = await process.lag(self._bus, self._running.store)
-        self._running.metrics.lag.labels("process").set(lag)
+        range_ = await self._bus.range(EVENTS)
+        try:
+            self._stored = await self._running.store.offsets(EVENTS)
+        finally:
+            lag = process.behind(self._stored, range_)
+            self._running.metrics.lag.labels("process").set(lag)
         return lag
 
     async def _report(self, connection: str, document: dict[str, Any]) -> None:
