@@ -94,7 +94,8 @@ class Statements:
     drop_evidence: Put
     put_evidence: Put
     holders: str  # each identifier: (identifier, person), those by evidence and as many implied ones
-    activities: str  # each person: recent, open; an activity may come twice
+    activities: str  # each person: how many of the newest
+    open_activities: str  # each person: how many of the oldest open ones
     timeline: str  # each person: before at, before object, limit
     customers: str  # among
     heads: str  # among

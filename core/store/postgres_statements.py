@@ -98,8 +98,10 @@ STATEMENTS = Statements(
             UNION ALL (SELECT key FROM person WHERE implied = k.identifier ORDER BY key LIMIT n)) h""",
     # Both inner queries walk an index from its end and stop; a plain UNION would sort all rows of the person.
     activities=f"""SELECT {_ACTIVITY} FROM unnest(?::text[]) k(person) CROSS JOIN LATERAL (
-            (SELECT * FROM party WHERE person = k.person AND live ORDER BY at DESC, object DESC LIMIT ?)
-            UNION ALL (SELECT * FROM party WHERE person = k.person AND live AND open ORDER BY at, object LIMIT ?)
+            SELECT * FROM party WHERE person = k.person AND live ORDER BY at DESC, object DESC LIMIT ?
+        ) p JOIN object o ON o.key = p.object""",
+    open_activities=f"""SELECT {_ACTIVITY} FROM unnest(?::text[]) k(person) CROSS JOIN LATERAL (
+            SELECT * FROM party WHERE person = k.person AND live AND open ORDER BY at, object LIMIT ?
         ) p JOIN object o ON o.key = p.object""",
     timeline=f"""SELECT {_ACTIVITY} FROM unnest(?::text[]) k(person) CROSS JOIN LATERAL (
             SELECT * FROM party WHERE person = k.person AND live AND (at, object) < (?, ?)

@@ -66,12 +66,10 @@ STATEMENTS = Statements(
             SELECT * FROM (SELECT person FROM evidence WHERE identifier = ?1 ORDER BY person LIMIT ?2)
             UNION ALL SELECT * FROM (SELECT key FROM person WHERE implied = ?1 ORDER BY key LIMIT ?2))""",
     # CROSS JOIN fixes the order of the loops; both inner queries walk an index from its end and stop.
-    activities=f"""SELECT {_ACTIVITY} FROM (
-            SELECT * FROM (
-                SELECT * FROM party WHERE person = ?1 AND live = true ORDER BY at DESC, object DESC LIMIT ?2)
-            UNION ALL SELECT * FROM (
-                SELECT * FROM party WHERE person = ?1 AND live = true AND open ORDER BY at, object LIMIT ?3)
-        ) p CROSS JOIN object o ON o.key = p.object""",
+    activities=f"""SELECT {_ACTIVITY} FROM party p CROSS JOIN object o ON o.key = p.object
+        WHERE p.person = ?1 AND p.live = true ORDER BY p.at DESC, p.object DESC LIMIT ?2""",
+    open_activities=f"""SELECT {_ACTIVITY} FROM party p CROSS JOIN object o ON o.key = p.object
+        WHERE p.person = ?1 AND p.live = true AND p.open ORDER BY p.at, p.object LIMIT ?2""",
     timeline=f"""SELECT {_ACTIVITY} FROM party p CROSS JOIN object o ON o.key = p.object
         WHERE p.person = ?1 AND p.live = true AND (p.at, p.object) < (?2, ?3)
         ORDER BY p.at DESC, p.object DESC LIMIT ?4""",

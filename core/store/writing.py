@@ -1,5 +1,6 @@
 """One transaction of the one writer: what is written together, and what follows from it (words, parties, offsets)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
@@ -133,7 +134,12 @@ class Transaction:
         return gone
 
     async def activities(self, persons: Sequence[str], recent: int, open_: int) -> list[ActivityRow]:
-        return to_activities(await self._session.each(self._sql.activities, persons, recent, open_))
+        rows = await self._session.each(self._sql.activities, persons, recent)
+        found = Counter(row[0] for row in rows)
+        # Whoever has fewer than that has shown them all already.
+        more = [person for person in persons if found[person] == recent]
+        rows += await self._session.each(self._sql.open_activities, more, open_)
+        return to_activities(rows)
 
     async def all_object_keys(self, after: str, limit: int) -> list[str]:
         rows = await self._session.rows("SELECT key FROM object WHERE key > ? ORDER BY key LIMIT ?", after, limit)
