@@ -5,7 +5,7 @@ A letter's payload is JSON; its `form` says what it holds and how it is replayed
   body      a delivery that could not be taken apart: it is split again
   bytes     a body that is not JSON, known secrets blanked (`text`, or `base64` where it is not UTF-8): parsed again
   hint      an object that could not be fetched: it is fetched again
-  record    a message of the bus that could not be applied: it is published again
+  record    a message of the bus that could not be read or applied: it is published again
   withheld  nothing but size and SHA-256, because the connection has `drop:`: it cannot be replayed
 """
 
@@ -78,16 +78,21 @@ def row(letter: Letter) -> DeadRow:
 
 def of_record(record: Record, reason: str, at: int) -> DeadRow:
     """The row of a message of the bus that cannot be applied (stage fold). `at`: epoch ms; see `reason_of`."""
+    content = whole(record)
+    return row(Letter(content["headers"].get("ce_connection", ""), "fold", reason, content, at))
+
+
+def whole(record: Record) -> dict[str, Any]:
+    """The content of a letter of form `record`."""
     headers = {name: value.decode(errors="replace") for name, value in record.headers}
-    content = {
+    return {
         "form": "record",
         "topic": record.topic,
         "key": record.key,
-        "partition_by": headers.get("ce_subject", ""),
+        "partition_by": headers.get("ce_subject") or headers.get("connection", ""),  # as events and hints are laid out
         "headers": headers,
         "value": _text(record.value or b""),
     }
-    return row(Letter(headers.get("ce_connection", ""), "fold", reason, content, at))
 
 
 def to_message(content: Mapping[str, Any]) -> Message:

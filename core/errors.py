@@ -39,11 +39,21 @@ class PermanentError(HubError):
 
 
 class SignatureError(PermanentError):
-    """The delivery does not prove that it comes from the source: 401, nothing is kept."""
+    """The delivery does not prove that it comes from the source: 401, nothing is kept. `code` says why in few words,
+    always the same ones ("stale"): under it refusals are counted; the message may say more."""
+
+    def __init__(self, message: str, *, code: str = "not proved") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class AccountError(PermanentError):
-    """The delivery is genuine and for another account than this connection's: refused, nothing is kept."""
+    """The delivery is genuine and for another account than this connection's: refused, nothing is kept. `code` as in
+    SignatureError."""
+
+    def __init__(self, message: str, *, code: str = "other account") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class NormalizeError(PermanentError):

@@ -6,7 +6,7 @@ A log line may say *that*, never *who*. What is personal is read from the classe
 import logging
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TextIO, get_args
 
 import structlog
@@ -35,12 +35,24 @@ _EVERYWHERE = (
 _PHONE = re.compile(r"(?<![\w/.-])(?!\d{4}-\d\d-\d\d)(?!\d{1,3}(?:\.\d{1,3}){3}(?!\d))\(?\d[\d ().-]{5,}\d(?!\w)")
 
 
-def setup(pretty: bool | None = None, level: str = "INFO", stream: TextIO | None = None) -> None:
+def setup(
+    pretty: bool | None = None,
+    level: str = "INFO",
+    stream: TextIO | None = None,
+    told_elsewhere: Collection[str] = (),
+) -> None:
     """Route structlog (from `level` on) and the standard library's logging (from WARNING on) to `stream`, by default
-    stderr. `pretty` None: pretty where the stream is a terminal. May be called again: the last call counts."""
+    stderr. `pretty` None: pretty where the stream is a terminal, and there events of `told_elsewhere` are left out. May
+    be called again: the last call counts."""
     out = sys.stderr if stream is None else stream
     pretty = out.isatty() if pretty is None else pretty
     numeric = logging.getLevelNamesMapping()[level.upper()]
+
+    def once(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        if pretty and event.get("event") in told_elsewhere:
+            raise structlog.DropEvent
+        return event
+
     chain: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -50,7 +62,7 @@ def setup(pretty: bool | None = None, level: str = "INFO", stream: TextIO | None
     ]
     render = _renderer(pretty)
     structlog.configure(
-        processors=[*chain, render],
+        processors=[once, *chain, render],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,

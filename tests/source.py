@@ -54,12 +54,12 @@ def verify(delivery: Delivery, config: Config, now: datetime) -> None:
     assert config.webhook_secret is not None
     given = delivery.headers.get("x-signature")
     if given is None:
-        raise SignatureError("x-signature is missing")
+        raise SignatureError("x-signature is missing", code="missing signature")
     if not hmac.compare_digest(signature(delivery.body, config.webhook_secret.get_secret_value()), given):
-        raise SignatureError("x-signature does not match the body")
+        raise SignatureError("x-signature does not match the body", code="wrong signature")
     sent = datetime.fromtimestamp(int(delivery.headers.get("x-sent", "0")), UTC)
     if abs(now - sent) > timedelta(minutes=5):
-        raise SignatureError(f"the delivery is {abs(now - sent)} old")
+        raise SignatureError(f"the delivery is {abs(now - sent)} old", code="stale")
 
 
 def signature(body: bytes, secret: str = SECRET) -> str:

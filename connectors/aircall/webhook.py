@@ -31,13 +31,13 @@ def verify(delivery: Delivery, config: Config, now: datetime) -> None:
     try:
         body = orjson.loads(delivery.body)
     except orjson.JSONDecodeError:
-        raise SignatureError("the body is not JSON, and so without token") from None
+        raise SignatureError("the body is not JSON, and so without token", code="not JSON") from None
     token = body.get("token") if isinstance(body, dict) else None
     if not isinstance(token, str) or not token:
-        raise SignatureError("no token in the body")
+        raise SignatureError("no token in the body", code="missing token")
     expected = config.webhook_token.get_secret_value() if config.webhook_token else ""
     if not expected or not compare_digest(token.encode(), expected.encode()):
-        raise SignatureError("wrong token")
+        raise SignatureError("the token is not the connection's webhook_token", code="wrong token")
 
 
 def cut(body: Any) -> Any:

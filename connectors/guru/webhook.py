@@ -24,10 +24,10 @@ _READING = frozenset({
 def verify(delivery: Delivery, config: Config, now: datetime) -> None:
     """The last part of the URL's path, compared in constant time. Raises SignatureError."""
     if config.webhook_secret is None:
-        raise SignatureError("the connection has no webhook_secret")
+        raise SignatureError("the connection has no webhook_secret", code="no secret set")
     wanted = config.webhook_secret.get_secret_value().encode()
     if not hmac.compare_digest(wanted, delivery.path_secret.encode()):
-        raise SignatureError("the URL does not end in the connection's webhook_secret")
+        raise SignatureError("the URL does not end in the connection's webhook_secret", code="wrong secret")
 
 
 def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:

@@ -41,20 +41,25 @@ def verify(delivery: Delivery, config: Config, now: datetime) -> None:
     """SignatureError unless HubSpot signed exactly this within the last five minutes."""
     given = delivery.headers.get("x-hubspot-signature-v3")
     timestamp = delivery.headers.get("x-hubspot-request-timestamp", "")
-    if not given or config.client_secret is None:
-        raise SignatureError("unsigned")
+    if config.client_secret is None:
+        raise SignatureError("the connection has no client_secret", code="no secret set")
+    if not given:
+        raise SignatureError("X-HubSpot-Signature-v3 is missing", code="missing signature")
     if not re.fullmatch(r"\d{1,15}", timestamp, re.ASCII):
-        raise SignatureError("no timestamp")
+        raise SignatureError("X-HubSpot-Request-Timestamp is missing or no number", code="missing timestamp")
     age = now - datetime.fromtimestamp(int(timestamp) / 1000, tz=now.tzinfo)
     if age > TOLERANCE:
-        raise SignatureError("stale")
+        raise SignatureError("signed more than five minutes ago: is a clock wrong?", code="stale")
     if age < -TOLERANCE:  # SECURITY: HubSpot's own SDKs leave this side open to deliveries signed for later
-        raise SignatureError("from the future")
+        raise SignatureError("signed for later: is a clock wrong?", code="from the future")
     expected = signature(
         config.client_secret.get_secret_value(), delivery.method, delivery.url, delivery.body, timestamp
     )
     if not hmac.compare_digest(expected.encode(), given.encode()):
-        raise SignatureError("wrong signature")
+        raise SignatureError(
+            "the signature does not match: is server.public_url what HubSpot calls, letter by letter?",
+            code="wrong signature",
+        )
 
 
 def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:

@@ -36,14 +36,14 @@ class _Push(NamedTuple):
 def verify(delivery: Delivery, config: Config, now: datetime) -> None:
     """`X-Hub-Signature: sha1=<hex>`, keyed with the app's client secret. Raises SignatureError."""
     if config.webhook_secret is None:
-        raise SignatureError("the connection has no webhook_secret")
+        raise SignatureError("the connection has no webhook_secret", code="no secret set")
     scheme, _, given = delivery.headers.get("x-hub-signature", "").partition("=")
     if scheme != "sha1" or not given:
-        raise SignatureError("X-Hub-Signature is missing or is not sha1=…")
+        raise SignatureError("X-Hub-Signature is missing or is not sha1=…", code="missing signature")
     # Intercom's scheme, not our choice: HMAC does not need a hash without collisions.
     wanted = hmac.new(config.webhook_secret.get_secret_value().encode(), delivery.body, hashlib.sha1).hexdigest()
     if not hmac.compare_digest(wanted.encode(), given.strip().lower().encode()):
-        raise SignatureError("X-Hub-Signature does not match the body")
+        raise SignatureError("X-Hub-Signature does not match the body", code="wrong signature")
 
 
 def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:

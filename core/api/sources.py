@@ -18,13 +18,15 @@ from core.store import Store
 from schemas.answers import Sources, SourceState
 from schemas.key import key
 
+_GONE = 120_000  # ms; a process reports every few seconds, so one that is behind by more was stopped or replaced
+
 
 async def connection_states(store: Store) -> list[SourceState]:
     """One per connection, by name."""
-    documents: dict[str, list[Mapping[str, Any]]] = {}
-    for connection, _, document, _ in sorted(await store.states(), key=lambda row: (row[0], row[3])):
-        documents.setdefault(connection, []).append(orjson.loads(document))
-    return [_merged(connection, found) for connection, found in documents.items()]
+    reports: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
+    for connection, _, document, at in sorted(await store.states(), key=lambda row: (row[0], row[3])):
+        reports.setdefault(connection, []).append((at, orjson.loads(document)))
+    return [_merged(connection, found) for connection, found in reports.items()]
 
 
 async def _sources(call: Call) -> web.StreamResponse:
@@ -55,17 +57,21 @@ async def _sources(call: Call) -> web.StreamResponse:
     )
 
 
-def _merged(connection: str, documents: list[Mapping[str, Any]]) -> SourceState:
-    """Of several processes' documents, the oldest first: the latest times, the sums of counts, the newest trouble."""
+def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> SourceState:
+    """Of several processes' documents, the oldest first: the latest times of all; of those that were alive when the
+    newest one was written, the sums of counts and the newest trouble."""
+    documents = [document for _, document in reports]
+    alive = [document for at, document in reports if at >= reports[-1][0] - _GONE]
     refused: dict[str, int] = {}
     complete: dict[str, int] = {}
-    for document in documents:
+    for document in alive:
         for reason, count in (document.get("refused") or {}).items():
             refused[reason] = refused.get(reason, 0) + count
+    for document in documents:
         for stream, its in (document.get("streams") or {}).items():
             complete[stream] = max(complete.get(stream, 0), its.get("complete_up_to") or 0)
     known = {name: said for document in documents for name, said in document.items() if said is not None}
-    broken: Mapping[str, Any] = next((each for each in reversed(documents) if each.get("error")), {})
+    broken: Mapping[str, Any] = next((each for each in reversed(alive) if each.get("error")), {})
     delivery, poll = _latest(documents, "last_delivery"), _latest(documents, "last_poll")
     heard = max(delivery or 0, poll or 0)
     return SourceState(
@@ -78,7 +84,7 @@ def _merged(connection: str, documents: list[Mapping[str, Any]]) -> SourceState:
         heard=from_ms(heard or None),
         complete_up_to={stream: at for stream, ms in sorted(complete.items()) if (at := from_ms(ms or None))},
         refused=refused,
-        last_refusal=known.get("last_refusal"),
+        last_refusal=next((said for each in reversed(alive) if (said := each.get("last_refusal"))), None),
         problem=broken.get("error"),
         broken_since=from_ms(broken.get("broken_since")),
         remedy=broken.get("remedy"),

@@ -26,12 +26,14 @@ def run(
     from core.config import load
 
     loaded = load(config)
-    log.setup()
+    roles = frozenset(role or hub.ROLES)
+    # The story tells of refusals on the same terminal.
+    log.setup(told_elsewhere={"delivery refused"} if sys.stdout.isatty() and "api" in roles else ())
     if loaded.demo or sys.stdout.isatty():
         mocked = " (mock)" if loaded.demo else ""
         say(f"environment ready · {config.name} ok · {number(len(loaded.connections), 'connection')}{mocked}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_stopped(hub.run(loaded, frozenset(role or hub.ROLES), tell)))
+        runner.run(_until_stopped(hub.run(loaded, roles, tell)))
 
 
 async def _until_stopped(work: Coroutine[None, None, None]) -> None:

@@ -54,13 +54,19 @@ async def _settled(store: Store, config: HubConfig) -> None:
     """Until every stream was read once and nothing more comes of it, or it takes too long."""
     deadline, before = time.monotonic() + _SETTLED, -1
     while time.monotonic() < deadline:
-        documents = {name: orjson.loads(document) for name, _, document, _ in await store.states()}
+        documents = await _documents(store)
         read = all(_read(documents.get(name), each.connector.streams) for name, each in config.connections.items())
         seq = (await store.hub()).seq
         if read and seq == before:
             return
         before = seq
         await asyncio.sleep(0.7)
+
+
+async def _documents(store: Store) -> dict[str, Mapping[str, Any]]:
+    """The newest of each connection."""
+    states = sorted(await store.states(), key=lambda row: row[3])
+    return {name: orjson.loads(document) for name, _, document, _ in states}
 
 
 def _read(document: Mapping[str, Any] | None, streams: Any) -> bool:
@@ -74,7 +80,7 @@ def _read(document: Mapping[str, Any] | None, streams: Any) -> bool:
 
 async def _head(store: Store, config: HubConfig) -> None:
     counts = await store.counts()
-    documents = {name: orjson.loads(document) for name, _, document, _ in await store.states()}
+    documents = await _documents(store)
     kind = "DEMO" if config.demo else "LIVE"
     database = "SQLite" if config.store.type == "sqlite" else "PostgreSQL"
     say()

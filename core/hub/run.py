@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -205,7 +206,7 @@ class _Rooms:
         if self._running.store is None:
             raise TransientError("the store is down")
         at = int(time.time() * 1000)
-        await self._running.store.put_state(connection, process_name(), orjson.dumps(document), at)
+        await self._running.store.put_state(connection, process_name(self._roles), orjson.dumps(document), at)
 
     async def _replay(self, id: str) -> None:
         assert self._running.store is not None
@@ -262,9 +263,10 @@ def _category(config: HubConfig, name: str) -> str:
     return config.connections[name].connector.category
 
 
-def process_name() -> str:
-    """Under which this process reports its connections' state."""
-    return "hub"
+def process_name(roles: frozenset[str]) -> str:
+    """Under which this process reports its connections' state: the same one after a restart, another one on each host
+    and for each part of the hub."""
+    return "-".join([socket.gethostname(), *(role for role in ROLES if role in roles)])
 
 
 def _now() -> datetime:

@@ -6,13 +6,14 @@ The hints wait on the bus; the group's offset passes one only after what it name
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import orjson
 import structlog
 
 from core.bus import Batch, Record, Subscription
 from core.bus.topics import HINTS
-from core.errors import PermanentError, RateLimitedError, TransientError, UnauthorizedError
+from core.errors import NormalizeError, PermanentError, RateLimitedError, TransientError, UnauthorizedError
 from core.ingest.lane import Lane, Wanted
 from core.ingest.pace import Backoff, closing, patiently, told
 from core.ingest.poll import Tools
@@ -48,11 +49,6 @@ class Hydrator:
         self._heads: dict[int, int] = {}
         self._committed: dict[int, int] = {}
 
-    @property
-    def waiting(self) -> int:
-        """How many objects are to be fetched, as far as they are not still on the bus."""
-        return sum(len(it.lane.waiting) + len(it.lane.flying) for it in self._fetching.values())
-
     async def run(self) -> None:
         try:
             async with self._tools.bus.subscribe([HINTS], GROUP) as subscription:
@@ -78,7 +74,7 @@ class Hydrator:
             self._heads[batch.partition] = batch.end
             self._committed.setdefault(batch.partition, batch.begin)
             for record in batch.records:
-                self._add(record)
+                await self._add(record)
         for (partition, name), fetching in self._fetching.items():
             if fetching.task is not None and fetching.task.done():
                 fetching.task.result()  # it ends by a mistake of ours only
@@ -86,8 +82,8 @@ class Hydrator:
             fetching.wake.set()
         await self._commit(subscription)
 
-    def _add(self, record: Record) -> None:
-        name = dict(record.headers).get("connection", b"").decode()
+    async def _add(self, record: Record) -> None:
+        name = _connection(record)
         connection = self._tools.connections.get(name)
         if connection is None or connection.connector.hydrate is None:
             return  # the connection was removed from hub.yaml: nobody can fetch it any more
@@ -102,7 +98,15 @@ class Hydrator:
         if lane.behind is None and lane.full:
             lane.behind = record.offset
         if lane.behind is None:
-            lane.add(_wanted(record))
+            await self._put(name, lane, record)
+
+    async def _put(self, name: str, lane: Lane, record: Record) -> None:
+        if record.value is None:
+            return  # a tombstone names nothing to fetch
+        try:
+            lane.add(_wanted(record, record.value))
+        except NormalizeError as error:
+            await patiently(partial(self._tools.intake.unreadable, name, record, error))
 
     async def _catch_up(self, partition: int, name: str, lane: Lane) -> None:
         """Read again from the bus what there was no room for."""
@@ -113,8 +117,8 @@ class Hydrator:
                 if lane.full:
                     lane.behind = record.offset
                     return
-                if dict(record.headers).get("connection", b"").decode() == name:
-                    lane.add(_wanted(record))
+                if _connection(record) == name:
+                    await self._put(name, lane, record)
             if batch.end <= lane.behind < head:
                 return  # nothing came: later
             lane.behind = None if batch.end >= head else batch.end
@@ -215,5 +219,16 @@ class Hydrator:
         lane.back(chunk, tries=1 if blamed else 0)
 
 
-def _wanted(record: Record) -> Wanted:
-    return Wanted(Hint(**orjson.loads(record.value or b"")), record.offset, record.timestamp)
+def _connection(record: Record) -> str:
+    return dict(record.headers).get("connection", b"").decode(errors="replace")
+
+
+def _wanted(record: Record, value: bytes) -> Wanted:
+    """Raises NormalizeError where it is no hint that we know, such as one of a newer hub."""
+    try:
+        hint = Hint(**orjson.loads(value))
+    except (TypeError, ValueError) as error:
+        raise NormalizeError(f"not a hint of ours: {type(error).__name__}") from error
+    if [type(each) for each in (hint.kind, hint.id, hint.at, hint.action)] != [str, str, int, str]:
+        raise NormalizeError("not a hint of ours: a field of another type")
+    return Wanted(hint, record.offset, record.timestamp)

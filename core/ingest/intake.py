@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from core import deadletter
-from core.bus import Bus, Message
+from core.bus import Bus, Message, Record
 from core.bus.codec import encode
 from core.config.model import Connection
 from core.deadletter import Letter, Stage
@@ -86,9 +86,9 @@ class Intake:
             self._verify(door, delivery)
             groups = self._taken(door, delivery, self.account(name), received)
         except SignatureError as error:
-            return Outcome(401, self._board.refused(name, error))
+            return Outcome(401, self._board.refused(name, str(error), error.code))
         except AccountError as error:
-            return Outcome(403, self._board.refused(name, error))
+            return Outcome(403, self._board.refused(name, str(error), error.code))
         published = await self._publish(door, groups)
         self._board.heard(name, received)
         self._board.metrics.ingest.labels(name).observe(max(0, ms(self._clock()) - received) / 1000)
@@ -107,6 +107,11 @@ class Intake:
         """An object that a webhook named cannot be fetched, however often: a dead letter."""
         door = self._doors[name]
         await self._publish(door, [self._letter(door, "hydrate", error, {"form": "hint", **asdict(hint)})])
+
+    async def unreadable(self, name: str, record: Record, error: Exception) -> None:
+        """A message that should name an object to fetch, and does not: a dead letter."""
+        door = self._doors[name]
+        await self._publish(door, [self._letter(door, "hydrate", error, deadletter.whole(record))])
 
     async def replay(self, row: DeadRow) -> Outcome:
         """Handle a dead letter's input once more; where that fails again it is the same letter again, open.
@@ -149,7 +154,7 @@ class Intake:
             raise
         except Exception as error:
             # SECURITY: what makes the check stumble has not been proved.
-            raise SignatureError(f"the check failed: {type(error).__name__}") from error
+            raise SignatureError(f"the check failed: {type(error).__name__}", code="check failed") from error
 
     def _taken(self, door: Door, delivery: Delivery, account: str, received: int) -> list[_Group]:
         try:

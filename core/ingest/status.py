@@ -3,7 +3,6 @@
 Says once in the log that a source broke, and once that it is back.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +19,6 @@ Clock = Callable[[], datetime]
 
 BUS = ""  # stands where a connection's name would stand
 _MOST_WORDS = 20  # different reasons or kinds per connection; more are counted as "other"
-_NOT_A_WORD = re.compile(r"'[^']*'|\"[^\"]*\"|[^A-Za-z\s-]+")
 
 log = structlog.get_logger()
 
@@ -80,12 +78,12 @@ class Board:
         self._states[name].last_delivery = at
         self.metrics.heard.labels(name, "webhook").set(at / 1000)
 
-    def refused(self, name: str, error: Exception | str) -> str:
-        """Counted under a few words of ours, which are returned; the log hears of each reason's first refusal and then
-        of every thousandth, because anybody can send refused deliveries."""
+    def refused(self, name: str, sentence: str, code: str) -> str:
+        """Counted under `code`, which is returned as it was counted; the log hears of each code's first refusal and
+        then of every thousandth, because anybody can send refused deliveries."""
         state = self._states[name]
-        said = scrub(str(error))
-        word = _count(state.refused, _word(said))
+        said = scrub(sentence)
+        word = _count(state.refused, code[:60])
         state.last_refusal = said
         self.metrics.refused.labels(name, word).inc()
         if state.refused[word] % 1000 == 1:
@@ -184,10 +182,6 @@ def remedy(name: str, error: Exception) -> str:
 
 def _named(name: str) -> dict[str, str]:
     return {} if name == BUS else {"connection": name}
-
-
-def _word(text: str) -> str:
-    return " ".join(_NOT_A_WORD.sub(" ", text).lower().split())[:60] or "other"
 
 
 def _count(counts: dict[str, int], word: str) -> str:

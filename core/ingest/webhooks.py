@@ -91,7 +91,7 @@ class Listener:
             body = await self._body(request, connection.settings.max_body)
         except _Refused as refused:
             self._board.received(connection.name)
-            self._board.refused(connection.name, refused)
+            self._board.refused(connection.name, str(refused), str(refused))
             raise
         try:
             outcome = await self._intake.delivery(connection.name, self._delivery(request, body, secret), received)

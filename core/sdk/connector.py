@@ -86,9 +86,9 @@ class Webhook(Generic[C]):
     """How deliveries are proved and taken apart. All of it pure: no I/O, and the clock is handed in.
 
     `enabled` says whether the connection has what verification needs; without it the connection is poll-only.
-    `verify` raises SignatureError; it sees the raw delivery. `cut` returns the parsed body without secrets (and runs
-    before anything is published). `split` takes the cut body; it raises AccountError for another account's delivery and
-    NormalizeError where the shape is wrong. `account` is the connection's account.
+    `verify` raises SignatureError with a short `code`; it sees the raw delivery. `cut` returns the parsed body without
+    secrets (and runs before anything is published). `split` takes the cut body; it raises AccountError
+    for another account's delivery and NormalizeError where the shape is wrong. `account` is the connection's account.
     `instructions` is what a person pastes and clicks, shown by `hub check --live`; `path_secret` names the setting that
     is part of the URL, where the source cannot sign.
     """
@@ -167,8 +167,7 @@ class Connector(Generic[C]):
 
     `evidence` maps (person's role, identifier kind) to its class; `join` of the class decides: proved and recorded
     join, claimed suggests. `account` proves the credentials and returns the source's own account (with no `account` in
-    the config), asked once. `auth` gives the request headers. `no_write` names fields (`call.transfers`) whose null
-    says nothing. `secrets` name settings that are secret beyond SecretStr types.
+    the config), asked once. `auth` gives the request headers.
     """
 
     name: str

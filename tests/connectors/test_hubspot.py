@@ -108,12 +108,13 @@ def test_a_signed_delivery_is_accepted_and_each_kind_of_lie_refused() -> None:
         "stale": delivery(at=MS - 301_000),
         "from the future": delivery(at=MS + 301_000),
         "wrong signature": delivery(secret="another"),
-        "no timestamp": delivery(**{"x-hubspot-request-timestamp": "yesterday"}),
-        "unsigned": replace(delivery(), headers={"x-hubspot-request-timestamp": str(MS)}),
+        "missing timestamp": delivery(**{"x-hubspot-request-timestamp": "yesterday"}),
+        "missing signature": replace(delivery(), headers={"x-hubspot-request-timestamp": str(MS)}),
     }
     for reason, lie in lies.items():
-        with pytest.raises(SignatureError, match=f"^{reason}$"):
+        with pytest.raises(SignatureError) as refused:
             WEBHOOK.verify(lie, config(), NOW)
+        assert refused.value.code == reason
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_signed_delivery_is_accepted_and_each_kind_of_lie_refused() -> None:
 )
 def test_whatever_is_tampered_with_breaks_the_signature(change: dict[str, Any]) -> None:
     assert WEBHOOK is not None
-    with pytest.raises(SignatureError, match="wrong signature"):
+    with pytest.raises(SignatureError, match="signature does not match"):
         WEBHOOK.verify(replace(delivery(), **change), config(), NOW)
 
 
@@ -839,7 +840,7 @@ async def test_the_mock_signs_what_the_connector_accepts_and_forges_what_it_refu
         if not forged:
             WEBHOOK.verify(made, config(), NOW)
             continue
-        with pytest.raises(SignatureError, match="wrong signature"):
+        with pytest.raises(SignatureError, match="signature does not match"):
             WEBHOOK.verify(made, config(), NOW)
 
 

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from schemas.answers import Found, Sources, Timeline
+from schemas.answers import Found, Sources, SourceState, Timeline
 from schemas.customer import Customer
 from schemas.entities import Person
 from tests.fixtures_api import DANA, DAY, HOUR, Desk
@@ -146,6 +146,27 @@ async def test_the_sources_say_when_they_were_heard_and_what_to_do(desk: Desk) -
     assert found["crm"].objects["task"] == 1
     assert (found["phone"].state, found["phone"].remedy) == ("broken", "hub check --live")
     assert (found["kb"].state, found["kb"].heard) == ("waiting", None)
+
+
+async def test_a_process_that_is_gone_leaves_its_times_and_takes_its_trouble_with_it(desk: Desk) -> None:
+    said = {"connector": "hubspot", "account": "acme"}
+    old = said | {"error": "401", "remedy": "hub check --live", "refused": {"stale": 5}, "last_refusal": "old"}
+    old |= {"last_delivery": desk.clock - HOUR, "streams": {"contacts": {"complete_up_to": desk.clock - HOUR}}}
+    new = said | {"last_poll": desk.clock - DAY, "refused": {"stale": 1}}
+    new |= {"streams": {"contacts": {"complete_up_to": desk.clock - DAY}}}
+
+    async def shown(old_at: int) -> SourceState:
+        await desk.store.put_state("crm", "old", orjson.dumps(old), old_at)
+        await desk.store.put_state("crm", "new", orjson.dumps(new), desk.clock)
+        return Sources.model_validate(await desk.get("/v1/sources")).sources[0]
+
+    here = await shown(desk.clock - 120_000)
+    assert (here.state, here.problem, here.refused, here.last_refusal) == ("broken", "401", {"stale": 6}, "old")
+    gone = await shown(desk.clock - 120_001)
+    assert (gone.state, gone.problem, gone.remedy) == ("ok", None, None)
+    assert (gone.refused, gone.last_refusal) == ({"stale": 1}, None)
+    assert gone.heard == gone.last_delivery == gone.complete_up_to["contacts"] == desk.ago(HOUR)
+    assert gone.last_poll == desk.ago(DAY)
 
 
 async def test_a_deleted_person_is_gone_from_search(desk: Desk) -> None:

@@ -116,3 +116,13 @@ def test_a_terminal_gets_readable_lines_and_the_level_counts() -> None:
     log.setup(stream=plain)
     structlog.get_logger().info("not a terminal")
     assert json.loads(plain.getvalue())["event"] == "not a terminal"
+
+
+def test_a_terminal_leaves_out_what_is_told_there_elsewhere_and_a_log_keeps_it() -> None:
+    for pretty in (True, False):
+        out = io.StringIO()
+        log.setup(pretty=pretty, stream=out, told_elsewhere={"delivery refused"})
+        structlog.get_logger().warning("delivery refused", connection="aircall")
+        structlog.get_logger().info("source is back", connection="aircall")
+        assert ("delivery refused" in out.getvalue()) is not pretty
+        assert "source is back" in out.getvalue()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -296,13 +297,19 @@ async def test_an_object_that_can_never_be_fetched_becomes_a_letter_and_spares_t
 async def test_an_endless_queue_of_hints_stays_on_the_bus(bus: Bus, source: Source) -> None:
     from core.ingest import hydrate
 
-    made: list[hydrate.Hydrator] = []
+    class Watched:
+        """The bus, and how often hints were read from it once more."""
 
-    class Small(hydrate.Hydrator):
-        def __init__(self, tools: Any) -> None:
-            super().__init__(tools, most=20)
-            made.append(self)
+        again = 0
 
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bus, name)
+
+        async def read(self, topic: str, *rest: Any) -> Any:
+            self.again += topic == HINTS
+            return await bus.read(topic, *rest)
+
+    watched: Any = Watched()
     source.broken = status(500)
     hints = [
         Message(
@@ -316,13 +323,44 @@ async def test_an_endless_queue_of_hints_stays_on_the_bus(bus: Bus, source: Sour
     ]
     for number in range(300):
         source.person(number)
-    async with _hydrating(bus, Small, desk(source)) as hub:
+    async with _hydrating(watched, partial(hydrate.Hydrator, most=20), desk(source)) as hub:
         await bus.publish(hints)
         await until(lambda: len(source.requests) > 3)
-        assert 0 < made[0].waiting <= 31, "20 that wait and one batch that flies"
         source.broken = None
         await until(lambda: _all(hub, 300))
         await until(lambda: _hints_done(bus))
+        assert watched.again >= 300 // 20 - 1, "20 at a time had room"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"kind": "person", "id": "1", "at": 1, "colour": "of a newer hub"},
+        {"kind": "person", "id": 1, "at": 1},
+        {"kind": "person", "id": "1", "at": "yesterday"},
+        ["person", "1"],
+        7,
+        "no JSON",
+        None,
+    ],
+    ids=["unknown field", "number as id", "word as time", "list", "number", "no JSON", "no value"],
+)
+async def test_a_hint_that_cannot_be_read_becomes_a_letter_and_the_next_is_fetched(
+    bus: Bus, source: Source, odd: Any
+) -> None:
+    source.person(2)
+    value = odd.encode() if isinstance(odd, str) else None if odd is None else orjson.dumps(odd)
+    headers = connection_headers("desk", "acme", "person")
+    async with running(bus, desk(source), lag=1_000_000) as hub:
+        await bus.publish([Message(HINTS, "desk/person/1", value, "desk", headers)])
+        assert await hub.post(named(2)) == 202
+        await until(lambda: _all(hub, 1))
+        await until(lambda: _hints_done(bus))
+        letters = await hub.letters()
+        assert [(letter.connection, letter.stage) for letter in letters] == ([("desk", "hydrate")] if value else [])
+        if letters:
+            kept = orjson.loads(letters[0].payload)
+            assert deadletter.to_message(kept) == Message(HINTS, "desk/person/1", value, "desk", headers)
 
 
 # -- polls
