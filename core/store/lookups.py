@@ -200,7 +200,7 @@ class DatabaseStore:
         return [TokenRow._make(row) for row in await self._rows(f"{_TOKEN} WHERE kind = ? ORDER BY name, hash", kind)]
 
     async def drop_token(self, name: str) -> int:
-        return len(await self._change("DELETE FROM token WHERE name = ? RETURNING 1", name))
+        return len(await self._change("DELETE FROM token WHERE kind = 'token' AND name = ? RETURNING 1", name))
 
     # -- connection state
     async def put_state(self, connection: str, process: str, document: bytes, at: int) -> None:

@@ -187,6 +187,17 @@ async def test_tokens_are_found_by_hash_and_login_links_work_once(store: Store) 
     assert await store.tokens("token") == []
 
 
+async def test_a_token_is_dropped_by_name_without_the_sessions_and_logins_of_that_name(store: Store) -> None:
+    session = token(b"\x01", kind="session", name="page")
+    login = token(b"\x02", kind="login", name="page")
+    for row in (session, login):
+        await store.put_token(row)
+    assert await store.drop_token("page") == 0
+    await store.put_token(token(b"\x03", name="page"))
+    assert await store.drop_token("page") == 1
+    assert [await store.token(b"\x01"), await store.token(b"\x02")] == [session, login]
+
+
 async def test_tokens_that_are_over_do_not_pile_up(store: Store) -> None:
     await store.put_token(token(b"1", kind="session", expires=5_000))
     await store.put_token(token(b"2", kind="session", created=5_001, expires=9_000))
