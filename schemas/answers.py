@@ -27,6 +27,7 @@ class Listed(Match):
     waiting_since: Annotated[Timestamp | None, NONE] = None
     open: Annotated[int, NONE] = Field(0, description="open conversations, calls, tasks and deals on the record")
     ringing: Annotated[bool, NONE] = False
+    shared: Annotated[int, NONE] = Field(0, description="people who use its number, where nobody knows which one it is")
     sources: Annotated[list[str], NONE] = Field([])
     version: Annotated[str, NONE]
 

@@ -78,12 +78,6 @@ async def listening(room: Room, host: str, port: int) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def run(room: Room, host: str, port: int) -> None:
-    """Serve until cancelled."""
-    async with listening(room, host, port):
-        await asyncio.Event().wait()
-
-
 async def _following(application: web.Application) -> AsyncIterator[None]:
     task = asyncio.create_task(application[FOLLOWER].run(), name="api: follow the store")
     yield

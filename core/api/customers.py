@@ -94,9 +94,19 @@ def _listed(row: CustomerRow, generation: int) -> dict[str, Any]:
         "waiting_since": record.get("waiting_since"),
         "open": sum(1 for _ in open_items(record)),
         "ringing": bool(record.get("ringing")),
+        "shared": _shared(record),
         "sources": record.get("sources") or [],
         "version": f"{generation}-{row.seq}",
     }
+
+
+def _shared(record: Mapping[str, Any]) -> int:
+    """How many people use the number of one of whom only the number is known; 0 where nobody else does."""
+    people = record.get("people") or ()
+    if not all(person.get("implied") for person in people):
+        return 0
+    others = {key for candidate in record.get("candidates") or () for key in candidate["persons"]}
+    return len(others - {person["key"] for person in people})
 
 
 async def _timeline(call: Call) -> web.StreamResponse:

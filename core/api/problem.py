@@ -8,6 +8,7 @@ import structlog
 from aiohttp import web
 
 from core.errors import TransientError
+from core.log import scrub
 from schemas.answers import Problem as Shape
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -69,9 +70,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _of_http(error).response()
     except TransientError as error:
         after = str(max(1, int(error.retry_after.total_seconds()))) if error.retry_after else "1"
-        log.warning("api: store unavailable", reason=str(error))
-        detail = "the store does not answer"
-        return Problem(503, detail, "try again after Retry-After", headers={"Retry-After": after}).response()
+        log.warning("api: unavailable", reason=str(error))
+        return Problem(503, scrub(str(error)), "try again after Retry-After", headers={"Retry-After": after}).response()
     except Exception:
         failed = Problem(500, "the hub failed here", "look for `instance` in the hub's log")
         failed.instance = f"urn:hub:error:{secrets.token_hex(6)}"

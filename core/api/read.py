@@ -18,17 +18,17 @@ from core.store import CustomerRow, ObjectRow
 from schemas.customer import ArticleCard
 
 _ARTICLES = 3
-_WORDS = 24
+_WORDS = 30
 _EXCERPT = 280
 _WEEK_MS = 7 * 86_400_000
 _ARTICLE_FIELDS = frozenset(ArticleCard.model_fields)
 _WORD = re.compile(r"\w{3,}")
 # Words that stand in every second subject and say nothing about it.
 _EMPTY_WORDS = (
-    "about again also and any are because been but can cannot could customer did does for from fwd get had has have "
-    "hello help her him his how its just make more need new not now off one only our out please question regarding "
-    "still than thank thanks that the their them then there they this too very want was were what when where which "
-    "who why will with would you your"
+    "about again also and any are back because been but call can cannot could customer did does for from fwd get "
+    "had has have hello help her him his how its just make more need new not now off one only our out please "
+    "question regarding still than thank thanks that the their them then there they this too very want was were "
+    "what when where which who why will with would you your"
 )
 _EMPTY = frozenset(_EMPTY_WORDS.split())
 
@@ -117,10 +117,14 @@ def value(profile: Mapping[str, Any], fact: str) -> Any:
 
 
 async def _knowledge(room: Room, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    words = list(dict.fromkeys(_words(open_items(record))))[:_WORDS]
-    if not words:
-        return []
-    return [_article(row) for row in await room.store.articles(words, _ARTICLES) if row.card]
+    """What a customer wrote about comes first; tasks, calls and deals fill up: their titles say what to do with it."""
+    items = list(open_items(record))
+    found: dict[str, ObjectRow] = {}
+    for part in ([item for item in items if item.get("entity") == "conversation"], items):
+        words = list(dict.fromkeys(_words(part)))[:_WORDS]
+        if words and len(found) < _ARTICLES:
+            found |= {row.key: row for row in await room.store.articles(words, _ARTICLES)}
+    return [_article(row) for row in list(found.values())[:_ARTICLES] if row.card]
 
 
 def _words(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -128,7 +132,7 @@ def _words(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         texts = [item.get("subject") or item.get("preview"), item.get("title"), *(item.get("tags") or ())]
         for word in _WORD.findall(" ".join(filter(None, texts)).casefold()):
             if word not in _EMPTY and not word.isdigit():
-                yield word
+                yield from (word, word.removesuffix("s") if word.endswith("s") else f"{word}s")  # bag finds bags
 
 
 def _article(row: ObjectRow) -> dict[str, Any]:

@@ -187,6 +187,7 @@ async def test_a_store_that_is_down_is_503_with_retry_after(tmp_path: Path) -> N
         headers = {"Authorization": f"Bearer {desk.token}"}
         async with desk.session.post(desk.url + "/v1/ring", headers=headers) as answer:
             assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+            assert (await answer.json(content_type=None))["detail"] == "locked"
 
 
 async def test_ring_asks_for_a_caller_and_is_unknown_on_a_real_hub(tmp_path: Path) -> None:

@@ -169,6 +169,18 @@ async def test_what_is_joined_at_read_says_as_of_when(desk: Desk) -> None:
     assert later["version"] == before
 
 
+async def test_answers_are_to_what_a_customer_wrote_before_what_staff_promised(desk: Desk) -> None:
+    await dana(desk)  # writes about a bag
+    await desk.tell(
+        desk.task("hubspot/task/1", "hubspot/contact/1", "Call back, the phone rota decides"),
+        desk.article("guru/card/1", "Who is on call", "Phone rota: who takes a call back, and who decides."),
+        desk.article("guru/card/2", "Lost luggage", "Bags are searched for three weeks, then paid by the airline."),
+        desk.article("guru/card/3", "A call back", "How to call."),
+    )
+    customer = (await desk.get("/v1/lookup?email=dana@example.com"))["customer"]
+    assert [card["title"] for card in customer["knowledge"]] == ["Lost luggage", "Who is on call"]
+
+
 async def test_references_get_the_names_of_what_they_point_to(desk: Desk) -> None:
     await dana(desk)
     await desk.tell(
