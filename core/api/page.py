@@ -23,7 +23,8 @@ _REFUSED = b"""<!doctype html>
 <title>Link used up</title><link rel="stylesheet" href="/static/page.css"></head>
 <body><main class="notice"><h1>This link no longer works</h1>
 <p>It was used already, or is older than ten minutes. In the hub's folder, run</p>
-<pre><code>hub open</code></pre><p>for a new one.</p></main></body></html>
+<pre><code>hub open</code></pre><p>as you started it (<code>.venv/bin/hub open</code>) for a new one.</p>
+</main></body></html>
 """
 
 

@@ -11,6 +11,7 @@ from playwright.async_api import Browser, BrowserContext, LocatorAssertions, Pag
 
 from core import api
 from core.sdk import from_ms
+from schemas.entities import Line
 from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk, full, ref
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -104,11 +105,11 @@ async def test_who_is_not_logged_in_is_told_what_to_do(desk: Desk, browser: Brow
     context = await browser.new_context()
     page = await context.new_page()
     await page.goto(desk.url)
-    await expect(page.get_by_text("hub open")).to_be_visible()
+    await expect(page.get_by_text("hub open", exact=True)).to_be_visible()
     await expect(page.get_by_role("searchbox")).to_be_hidden()
     assert "Dana" not in await page.content()
     await page.goto(f"{desk.url}/login/used")
-    await expect(page.get_by_text("hub open")).to_be_visible()
+    await expect(page.get_by_text("hub open", exact=True)).to_be_visible()
     await context.close()
 
 
@@ -120,6 +121,7 @@ async def test_a_customer_is_found_and_shown_with_all_that_matters(sight: Sight)
     await sight.heading("Dana Reyes").to_be_visible()
     customer = page.get_by_role("region", name="Customer", exact=True)
     await expect(customer.get_by_text("Example Bakery")).to_be_visible()
+    await expect(customer.get_by_text(f"dana@example.com · {DANA}")).to_be_visible()
     await expect(customer.get_by_text("Known in HubSpot and Intercom")).to_be_visible()
     await expect(customer.get_by_text("Waiting 2 d 4 h")).to_be_visible()
     open_ = customer.get_by_role("region", name="Open")
@@ -150,6 +152,7 @@ async def test_the_phone_rings_and_the_right_customer_pops_up(sight: Sight, caps
     with capsys.disabled():
         print(f"\n[page] from the store's write to the eye: {seen:.0f} ms")
     await expect(page.locator(".ring")).to_contain_text("Support line · for Maya Lind")
+    await expect(page.locator(".ring")).to_contain_text("· Dana Reyes ·")
     await expect(page.get_by_role("alert")).to_have_text("Ringing: Dana Reyes")
     await expect(page.get_by_text("Number known in HubSpot, not proof")).to_be_visible()
     await expect(page.locator(".ring .time")).to_have_text("0:02")
@@ -212,10 +215,64 @@ async def test_a_second_ring_does_not_take_the_first_ones_page_away(sight: Sight
     await sight.heading(ARABIC).to_be_visible()
 
 
+async def test_a_second_call_of_the_same_customer_keeps_its_bars_place(sight: Sight) -> None:
+    bars, desk = sight.page.locator(".ring"), sight.desk
+    await sight.rings("1", DANA)
+    await expect(bars).to_have_count(1)
+    await sight.rings("2", "+12025550130")
+    await expect(bars).to_have_count(2)
+    again = desk.call("aircall/call/3", DANA, at=now(), line=Line(name="Second line"))
+    await desk.tell(desk.call("aircall/call/1", DANA, "missed", at=now()), again)
+    await expect(bars.filter(has_text="Second line")).to_have_count(1)
+    await expect(bars).to_contain_text(["Dana Reyes · Second line", f"{ARABIC} · Support line"])
+
+
+async def test_who_types_sees_what_is_found_also_where_a_customer_stood_over_it(sight: Sight) -> None:
+    page = sight.page
+    await page.get_by_role("link", name="Dana Reyes").click()
+    await sight.heading("Dana Reyes").to_be_visible()
+    await page.get_by_role("searchbox").fill("max")
+    await expect(page.get_by_role("link", name="Max Weber")).to_be_visible()
+    assert page.url.endswith("#/")
+    await page.get_by_role("link", name="Max Weber").click()
+    await sight.heading("Max Weber").to_be_visible()
+    await page.get_by_role("searchbox").fill("nobody of this name")
+    await expect(page.get_by_text("Nobody found.")).to_be_visible()
+    await page.go_back()
+    await sight.heading("Max Weber").to_be_visible()
+
+
+async def test_on_a_wide_screen_the_customer_stays_while_one_searches(sight: Sight) -> None:
+    page = sight.page
+    await page.set_viewport_size({"width": 1200, "height": 760})
+    await page.get_by_role("link", name="Dana Reyes").click()
+    await sight.heading("Dana Reyes").to_be_visible()
+    await page.get_by_role("searchbox").fill("max")
+    await expect(page.locator("#found a")).to_have_count(1)
+    await sight.heading("Dana Reyes").to_be_visible()
+    await page.get_by_role("link", name="supporthub").click()
+    await expect(page.get_by_text("Choose a customer, or wait")).to_be_visible()
+
+
+async def test_the_list_says_how_many_use_a_number_and_who_has_waited_too_long(sight: Sight) -> None:
+    page, desk = sight.page, sight.desk
+    await desk.tell(
+        desk.call("aircall/call/1", OFFICE, "missed"),
+        desk.ticket("intercom/conversation/8", "hubspot/contact/30", "Late", waiting_since=desk.ago(HOUR)),
+    )
+    await page.reload()
+    row = page.locator("#found li")
+    await expect(row.filter(has_text=OFFICE)).to_contain_text("3 people use this number")
+    await expect(row.filter(has_text="waiting 2 d 4 h").locator(".long")).to_have_count(1)
+    await expect(row.filter(has_text="waiting 1 h")).to_have_count(1)
+    await expect(row.filter(has_text="waiting 1 h").locator(".long")).to_have_count(0)
+
+
 async def test_a_shared_office_phone_asks_for_the_name_and_shows_nothing_private_before(sight: Sight) -> None:
     page = sight.page
     await sight.rings("1", OFFICE, person="hubspot/contact/20")
     await sight.heading("3 people use this number: ask the name").to_be_visible()
+    await expect(page.locator(".ring")).to_contain_text("· 3 people ·")
     for name in ("Max Weber", "Noor Haddad", "Ben Ode", "New caller"):
         await expect(page.get_by_role("button", name=name, exact=True)).to_be_visible()
     await expect(page.get_by_text("Secret of Max")).to_have_count(0)
@@ -238,7 +295,8 @@ async def test_an_office_phone_without_a_contact_behind_the_call_asks_too(sight:
 async def test_a_new_caller_is_called_that(sight: Sight) -> None:
     await sight.rings("1", "+12025550177")
     await sight.heading("+12025550177").to_be_visible()
-    await expect(sight.page.get_by_text("New caller")).to_be_visible()
+    await expect(sight.page.locator("#customer").get_by_text("New caller")).to_be_visible()
+    await expect(sight.page.locator(".ring")).to_contain_text("· New caller ·")
 
 
 async def test_markup_in_a_name_is_only_text(sight: Sight) -> None:
@@ -284,8 +342,7 @@ async def test_a_merged_customers_page_goes_on_as_the_survivors(sight: Sight) ->
 
 
 async def test_logging_out_leaves_nothing_to_see(sight: Sight) -> None:
-    await sight.page.set_viewport_size({"width": 1200, "height": 760})
     await sight.page.get_by_role("button", name="Log out").click()
-    await expect(sight.page.get_by_text("hub open")).to_be_visible()
+    await expect(sight.page.get_by_text("hub open", exact=True)).to_be_visible()
     await expect(sight.page.get_by_role("link", name="Dana Reyes")).to_have_count(0)
     sight.faults[:] = [fault for fault in sight.faults if "401" not in fault]

@@ -9,6 +9,7 @@ import { el } from "/static/words.js";
 
 const place = document.getElementById("customer");
 const { reading, look } = watch(place);
+const nobody = [...place.children];
 let shown = null; // {id, record, call, from, people, stop, loading, again}
 
 export const shownId = () => shown?.id ?? null;
@@ -35,6 +36,7 @@ export function leave() {
   shown?.stop?.();
   shown = null;
   document.body.classList.remove("showing");
+  place.replaceChildren(...nobody);
 }
 
 function live() {

@@ -24,12 +24,13 @@ export function watchRings(pop, staff) {
 }
 
 function begin(record, call, pop) {
-  end(record.id);
+  const before = rings.get(record.id);
+  const first = rings.size === (before ? 1 : 0);
   const ring = { call, since: Math.min(Date.now(), Date.parse(call.at)), bar: el("div", { class: "ring" }), time: el("span", { class: "time" }) };
   fill(ring, record, call, pop);
-  const first = rings.size === 0;
-  rings.set(record.id, ring);
-  place.append(ring.bar);
+  rings.set(record.id, ring); // a second call of the same customer keeps the first one's place
+  if (before) before.bar.replaceWith(ring.bar);
+  else place.append(ring.bar);
   if (first) pop(record, call);
   count();
   const doubt = howSure(record, call);
@@ -40,10 +41,17 @@ function fill(ring, record, call, pop) {
   ring.call = call;
   const forWhom = call.assignee?.name ?? call.team?.name;
   const line = call.line?.name ?? call.line?.number;
-  const words = dotted(el("span", {}, "Ringing ", ring.time), line && said(line), forWhom && el("span", {}, "for ", said(forWhom)));
+  const words = dotted(el("span", {}, "Ringing ", ring.time), caller(record, call), line && said(line), forWhom && el("span", {}, "for ", said(forWhom)));
   ring.show = el("button", { type: "button", onclick: () => pop(record, call) }, "Show");
   ring.bar.replaceChildren(el("p", {}, ...words), ring.show);
   count();
+}
+
+function caller(record, call) {
+  const { kind, people } = howSure(record, call);
+  if (kind === "known") return said(nameOf(record));
+  if (kind === "new") return "New caller";
+  return people ? `${people} people` : "Perhaps known";
 }
 
 function end(id) {

@@ -1,15 +1,16 @@
 // The list of customers, and finding one. Rows stay where they are while one looks at them.
 
 import { get } from "/static/api.js";
-import { shownId } from "/static/customer.js";
+import { leave, shownId } from "/static/customer.js";
 import { watch } from "/static/reading.js";
-import { dotted, el, said, span } from "/static/words.js";
+import { dotted, el, isLong, said, span } from "/static/words.js";
 
 const PAUSE = 150; // ms without a key before a search
 const AGAIN = 15_000; // ms between two looks at the list while nothing is typed
 const found = document.getElementById("found");
 const count = document.getElementById("count");
-const { reading } = watch(document.getElementById("list"));
+const list = document.getElementById("list");
+const { reading } = watch(list);
 const more = document.getElementById("more");
 const words = document.getElementById("words");
 let asked = null, next = null, timer = null;
@@ -17,6 +18,7 @@ let asked = null, next = null, timer = null;
 /** Fill the list, and go on doing so. */
 export function startSearch() {
   words.addEventListener("input", () => {
+    uncover();
     clearTimeout(timer);
     timer = setTimeout(search, PAUSE);
   });
@@ -26,6 +28,13 @@ export function startSearch() {
     if (document.visibilityState === "visible" && found.children.length <= 20) refresh();
   }, AGAIN);
   return search();
+}
+
+/** Who types wants to see what is found; on a narrow screen the customer stands over the list. */
+function uncover() {
+  if (shownId() === null || list.checkVisibility()) return;
+  leave();
+  history.pushState(null, "", "#/");
 }
 
 /** Look again, unless somebody looks at the list. */
@@ -61,9 +70,11 @@ async function search({ page = "" } = {}) {
 
 function row(customer) {
   const name = customer.name ?? customer.phone ?? customer.email ?? "No name";
-  const waits = customer.waiting_since && `waiting ${span(Date.now() - Date.parse(customer.waiting_since))}`;
+  const ms = Date.now() - Date.parse(customer.waiting_since);
+  const waits = customer.waiting_since && el("span", { class: isLong(ms) ? "long" : null }, `waiting ${span(ms)}`);
+  const shared = customer.shared && `${customer.shared} people use this number`;
   const place = customer.organization ?? (customer.name && (customer.email ?? customer.phone));
-  const about = dotted(place && said(place), waits && el("span", { class: "due" }, waits),
+  const about = dotted(place && said(place), shared, waits,
     !waits && customer.open && `${customer.open} open`);
   return el("li", { class: customer.ringing ? "rings" : null },
     el("a", { href: `#/${encodeURIComponent(customer.id)}` },

@@ -19,15 +19,17 @@ export function howSure(record, call) {
   const implied = record.people.every((each) => each.implied);
   const number = call ? digits(callerNumber(record, call)) : "";
   const shared = record.contested.find((each) => number && digits(each.identifier) === number);
-  if (shared) return { kind: "doubt", text: `${shared.people} people use this number: ask the name`, people: shared.people };
+  if (shared) return oneOf(shared.people);
   if (implied && record.candidates.length) {
     const own = record.people.map((each) => each.key);
     const people = new Set(record.candidates.flatMap((each) => each.persons).filter((key) => !own.includes(key))).size;
-    return { kind: "doubt", text: people > 1 ? `${people} people use this number: ask the name` : "Perhaps known: ask the name" };
+    return people > 1 ? oneOf(people) : { kind: "doubt", text: "Perhaps known: ask the name" };
   }
   if (implied) return { kind: "new", text: call ? "New caller" : "Known by number or address only" };
   return { kind: "known", text: call ? byNumber(record, number) : inSources(record) };
 }
+
+const oneOf = (people) => ({ kind: "doubt", text: `${people} people use this number: ask the name`, people });
 
 function byNumber(record, number) {
   for (const strength of ["proved", "recorded", "claimed"]) {

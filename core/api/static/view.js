@@ -1,6 +1,6 @@
 // What the customer's page shows of a record. Every row is of one height, so that a row can change where it is.
 
-import { ago, day, dotted, el, out, said, sourceName, span, tenure } from "/static/words.js";
+import { ago, day, dotted, el, isLong, out, said, sourceName, span, tenure } from "/static/words.js";
 
 const KINDS = { call: "Call", conversation: "Conversation", message: "Message", task: "Promise", deal: "Deal" };
 const CONTACTS = new Set(["call", "conversation", "message"]);
@@ -32,10 +32,12 @@ export function choice(sure, people, choose, newcomer) {
 }
 
 function head(record, sure) {
-  const { organization, customer_since: since } = record.profile;
+  const { organization, customer_since: since, email, phone } = record.profile;
+  const reached = [email, phone].map((each) => each?.value).filter((value) => value && value !== nameOf(record));
   const about = dotted(organization?.value.name && said(organization.value.name), since && tenure(since.value));
   return el("header", { class: "head" },
     el("h1", { title: nameOf(record) }, said(nameOf(record))),
+    reached.length ? el("p", { class: "sure" }, ...dotted(...reached.map(said))) : null,
     about.length ? el("p", { class: "about" }, ...about) : null,
     sure.text ? el("p", { class: `sure ${sure.kind}` }, ...dotted(sure.text, sure.again && el("button", { type: "button", onclick: sure.again }, "Choose again"))) : null);
 }
@@ -43,7 +45,7 @@ function head(record, sure) {
 function waiting(record) {
   if (!record.waiting_since) return null;
   const ms = Date.now() - Date.parse(record.waiting_since);
-  return el("p", { class: ms > 86_400_000 ? "waiting long" : "waiting", "data-row": "waiting" }, `Waiting ${span(ms)}`);
+  return el("p", { class: isLong(ms) ? "waiting long" : "waiting", "data-row": "waiting" }, `Waiting ${span(ms)}`);
 }
 
 function openItems(record) {

@@ -51,6 +51,9 @@ export function span(ms) {
   return ms < 730 * DAY ? `${Math.floor(ms / (30.4 * DAY))} months` : `${Math.floor(ms / (365.25 * DAY))} years`;
 }
 
+/** Whether somebody has waited too long. */
+export const isLong = (ms) => ms > DAY;
+
 const two = (big, bigUnit, small, smallUnit) => `${big} ${bigUnit}` + (small ? ` ${small} ${smallUnit}` : "");
 
 /** How long ago, in one unit. */
