@@ -45,6 +45,7 @@ class Server(Section):
     api: str = Field("127.0.0.1:8080", description="Page, API and feed: private.")
     webhooks: str = Field("127.0.0.1:8081", description="Webhooks: the only door to publish.")
     public_url: str = Field("", description="The address under which sources reach the webhooks, https in production.")
+    names: list[str] = Field(default_factory=list, description="DNS names under which browsers reach the page.")
 
 
 class BusConfig(Section):

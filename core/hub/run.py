@@ -184,6 +184,7 @@ class _Rooms:
             replay=self._replay,
             ring=_ring(telephony) if telephony else None,
             titles=titles(running.config),
+            hosts=frozenset(running.config.server.names),
         )
         async with api.listening(room, host.strip("[]"), int(port)) as address:
             running.api = address
