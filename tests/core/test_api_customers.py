@@ -8,7 +8,7 @@ import pytest
 from schemas.answers import Found, Sources, SourceState, Timeline
 from schemas.customer import Customer
 from schemas.entities import Person
-from tests.fixtures_api import DANA, DAY, HOUR, Desk
+from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk
 
 
 async def two_danas(desk: Desk) -> tuple[str, str]:
@@ -75,6 +75,16 @@ async def test_a_customer_is_found_by_name_address_number_and_organization(desk:
     (listed,) = found.customers
     assert (listed.name, listed.organization, listed.phone) == ("Dana Reyes", "Example Bakery", DANA)
     assert (listed.open, listed.ringing, listed.waiting_since) == (1, False, desk.ago(HOUR))
+
+
+async def test_a_shared_number_is_listed_with_how_many_use_it(desk: Desk) -> None:
+    names = ("Max Weber", "Noor Haddad", "Ben Ode")
+    await desk.tell(
+        *(desk.person(f"hubspot/contact/{n}", name, OFFICE, f"p{n}@example.com") for n, name in enumerate(names))
+    )
+    await desk.tell(desk.call("aircall/call/1", OFFICE, "missed"))
+    found = Found.model_validate(await desk.get("/v1/customers"))
+    assert {each.name: each.shared for each in found.customers} == {None: 3} | dict.fromkeys(names, 0)
 
 
 async def test_pages_of_a_search_bring_everybody_once_the_newest_change_first(desk: Desk) -> None:
