@@ -32,7 +32,8 @@ def test_the_committed_file_is_valid() -> None:
 
 
 def test_all_mistakes_are_told_at_once_each_with_its_line(tmp_path: Path) -> None:
-    text = GOOD.replace("aircall", "guru").replace("account: example", "acount: example") + "  desk:\n    type: zendask\nshows: {}\n"
+    guru = GOOD.replace("aircall", "guru").replace("account: example", "acount: example")
+    text = guru + "  desk:\n    type: zendask\nshows: {}\n"
     assert wrong(tmp_path, text) == [
         "3: connections.calls.account: is missing: A word for the Guru team, which Guru does not name in its answers; "
         "part of every key, so never change it.",
