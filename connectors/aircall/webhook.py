@@ -37,7 +37,7 @@ def verify(delivery: Delivery, config: Config, now: datetime) -> None:
         raise SignatureError("no token in the body", code="missing token")
     expected = config.webhook_token.get_secret_value() if config.webhook_token else ""
     if not expected or not compare_digest(token.encode(), expected.encode()):
-        raise SignatureError("the token is not the connection's webhook_token", code="wrong token")
+        raise SignatureError("wrong token: it is not the connection's webhook_token", code="wrong token")
 
 
 def cut(body: Any) -> Any:

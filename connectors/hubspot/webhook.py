@@ -49,15 +49,15 @@ def verify(delivery: Delivery, config: Config, now: datetime) -> None:
         raise SignatureError("X-HubSpot-Request-Timestamp is missing or no number", code="missing timestamp")
     age = now - datetime.fromtimestamp(int(timestamp) / 1000, tz=now.tzinfo)
     if age > TOLERANCE:
-        raise SignatureError("signed more than five minutes ago: is a clock wrong?", code="stale")
+        raise SignatureError("stale: signed more than five minutes ago, or a clock is wrong", code="stale")
     if age < -TOLERANCE:  # SECURITY: HubSpot's own SDKs leave this side open to deliveries signed for later
-        raise SignatureError("signed for later: is a clock wrong?", code="from the future")
+        raise SignatureError("signed for later: a clock is wrong", code="from the future")
     expected = signature(
         config.client_secret.get_secret_value(), delivery.method, delivery.url, delivery.body, timestamp
     )
     if not hmac.compare_digest(expected.encode(), given.encode()):
         raise SignatureError(
-            "the signature does not match: is server.public_url what HubSpot calls, letter by letter?",
+            "wrong signature: is server.public_url what HubSpot calls, letter by letter?",
             code="wrong signature",
         )
 

@@ -124,7 +124,7 @@ def test_a_signed_delivery_is_accepted_and_each_kind_of_lie_refused() -> None:
 )
 def test_whatever_is_tampered_with_breaks_the_signature(change: dict[str, Any]) -> None:
     assert WEBHOOK is not None
-    with pytest.raises(SignatureError, match="signature does not match"):
+    with pytest.raises(SignatureError, match="wrong signature"):
         WEBHOOK.verify(replace(delivery(), **change), config(), NOW)
 
 
@@ -840,7 +840,7 @@ async def test_the_mock_signs_what_the_connector_accepts_and_forges_what_it_refu
         if not forged:
             WEBHOOK.verify(made, config(), NOW)
             continue
-        with pytest.raises(SignatureError, match="signature does not match"):
+        with pytest.raises(SignatureError, match="wrong signature"):
             WEBHOOK.verify(made, config(), NOW)
 
 

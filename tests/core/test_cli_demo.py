@@ -244,7 +244,7 @@ def test_show_tells_the_whole_record(demo: Demo) -> None:
 
 
 def test_status_tells_of_the_refusal_in_the_story(demo: Demo) -> None:
-    until(lambda: "refuse aircall: wrong token (401); see `hub status`" in demo.out, "a delivery is refused")
+    until(lambda: "refuse aircall: wrong token; see `hub status`" in demo.out, "a delivery is refused")
     seen = until(lambda: [s for s in demo.json("status")["sources"] if s["refused"]], "status knows", 1.0)
     assert seen[0]["refused"].keys() == {"wrong token"}
     said = demo.hub("status")
