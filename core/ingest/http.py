@@ -148,10 +148,10 @@ class Client:
                 return RateLimitedError(f"{shown}: too many requests (429)", retry_after=wait)
             case 401:
                 return UnauthorizedError(f"{shown}: the credentials are refused (401)")
-            case 408 | 425:
-                return TransientError(f"{shown}: answered {status}", retry_after=self._asked(headers))
-            case _ if status >= 500:
-                return TransientError(f"{shown}: answered {status}", retry_after=self._asked(headers))
+            case _ if status in (408, 425) or status >= 500:
+                # When the window of its rate limit ends says nothing of when the source is well again.
+                wait = _until(headers.get("retry-after", ""), self._clock())
+                return TransientError(f"{shown}: answered {status}", retry_after=wait)
             case _:
                 return PermanentError(f"{shown}: answered {status}", status=status, headers=headers)
 

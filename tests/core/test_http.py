@@ -98,6 +98,14 @@ async def test_a_failure_that_passes_is_not_seen_by_the_connector(failing: Any) 
         assert len(it.time.slept) >= 2 and all(seconds > 0 for seconds in it.time.slept)
 
 
+async def test_a_server_error_does_not_wait_until_the_rate_limits_window_ends() -> None:
+    async with setup() as it:
+        reset = str(int(it.time.moment.timestamp()) + 50)
+        it.source.failing = [status(500, x_remaining="99", x_reset=reset)]
+        await it.client.get("/me")
+        assert sum(it.time.slept) < 10
+
+
 @pytest.mark.parametrize(
     ("failing", "error"),
     [
