@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import structlog
 
-from core import deadletter
+from core import deadletter, generation
 from core.bus import Batch, Bus, Subscription
 from core.bus.topics import DEAD, EVENTS
 from core.errors import OffsetsMoved, PermanentError, TransientError
@@ -28,6 +28,7 @@ async def run(bus: Bus, store: Store, settings: Settings, metrics: Metrics, *, b
     worker = _Worker(bus, store, settings, metrics)
     while True:
         try:
+            await generation.check(bus, store)
             async with bus.subscribe([EVENTS, DEAD], GROUP, start=worker.start) as subscription:
                 await worker.work(subscription, batch)
         except TransientError as error:

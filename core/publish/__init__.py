@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import orjson
 import structlog
 
+from core import generation
 from core.bus import Bus, Message, Sender
 from core.bus.topics import CUSTOMERS
 from core.errors import PermanentError, TransientError
@@ -38,7 +39,7 @@ async def run(bus: Bus, store: Store, metrics: Metrics) -> None:
     pause = 0.0
     while True:
         try:
-            await _check_generation(bus, store)
+            await generation.check(bus, store)
             async with bus.sender(SENDER) as sender, store.notified(_TICK) as notices:
                 await drain(sender, store, metrics)
                 if pause:
@@ -76,34 +77,3 @@ def _count(metrics: Metrics, rows: Sequence[CustomerRow]) -> None:
         cause = orjson.loads(row.cause)
         if cause.get("received"):
             metrics.feed.labels(cause["connection"]).observe(max(0.0, now - cause["received"]) / 1000)
-
-
-async def _check_generation(bus: Bus, store: Store) -> None:
-    """A store that is behind the topic was restored from a backup, a topic that is empty was lost: a new generation
-    begins, and all is sent anew."""
-    newest = await head(bus)
-    hub = await store.hub()
-    lost = newest == (0, 0) and await store.published() > 0
-    if lost or newest > (hub.generation, hub.seq):
-        async with store.writing() as writing:
-            await writing.new_generation(writing.hub.fold_revision)
-            while writing.hub.generation <= newest[0]:
-                await writing.new_generation(writing.hub.fold_revision)
-        why = "the feed's topic is empty" if lost else "the store is older than the feed"
-        log.warning(f"{why}: a new generation begins", feed=f"{newest[0]}-{newest[1]}")
-
-
-async def head(bus: Bus) -> tuple[int, int]:
-    """The highest (generation, seq) on the topic; (0, 0) where it is empty. Looks at the end of each partition."""
-    newest = (0, 0)
-    for partition, (low, high) in (await bus.range(CUSTOMERS)).items():
-        begin = max(low, high - 200)
-        while begin < high:
-            batch = await bus.read(CUSTOMERS, partition, begin, 200)
-            for record in batch.records:
-                generation, _, seq = dict(record.headers)["version"].decode().partition("-")
-                newest = max(newest, (int(generation), int(seq)))
-            if batch.end <= begin:
-                break
-            begin = batch.end
-    return newest

@@ -193,8 +193,8 @@ async def test_a_store_that_was_restored_from_a_backup_begins_a_new_generation(t
         file.unlink()
     (tmp_path / "hub.db").write_bytes(backup.read_bytes())
     async with hub(tmp_path) as (bus, store):
+        await drain(bus, store)  # process is the first to write, long before the publisher looks
         publisher = asyncio.create_task(publish.run(bus, store, Metrics()))
-        await drain(bus, store)
         for _ in range(500):
             if await store.published() == (await store.hub()).seq:
                 break
