@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 from structlog.testing import capture_logs
@@ -23,6 +24,9 @@ from tests.journeys.sameness import missing
 from tests.journeys.test_ingest import running, until
 
 SOURCES = ("aircall", "guru", "intercom")
+FAULTS = ("429", "500", "timeout", "unauthorized", "cut", "html")  # what mocks can be told to answer
+TOKEN = registry.mock("aircall").DEMO["webhook_token"]
+PATIENT = aiohttp.ClientTimeout(total=60)
 
 
 async def lag(hub: Hub) -> float:
@@ -139,8 +143,8 @@ async def test_while_kafka_is_down_sources_are_asked_to_come_again(tmp_path: Pat
             async with hubs.hub(tmp_path / "hub", connections, bus=bus) as hub:
                 processes = await started(tools, hub)
                 await asyncio.to_thread(broker.kill)
-                body = {"event": "call.created", "timestamp": int(time.time()), "token": _TOKEN, "data": {"id": 1}}
-                async with hub.session.post(f"{hub.webhooks}/hooks/aircall", json=body, timeout=_PATIENT) as answer:
+                body = {"event": "call.created", "timestamp": int(time.time()), "token": TOKEN, "data": {"id": 1}}
+                async with hub.session.post(f"{hub.webhooks}/hooks/aircall", json=body, timeout=PATIENT) as answer:
                     assert answer.status == 503
                     assert int(answer.headers["Retry-After"]) > 0
                 await tools.all("step", beats=60)
@@ -150,12 +154,6 @@ async def test_while_kafka_is_down_sources_are_asked_to_come_again(tmp_path: Pat
                 assert said(hub, "bus unavailable") == said(hub, "bus is back")
     finally:
         await asyncio.to_thread(broker.stop)
-
-
-_TOKEN = registry.mock("aircall").DEMO["webhook_token"]
-_PATIENT = hubs.aiohttp.ClientTimeout(total=60)
-_FAULTS = ("429", "500", "timeout", "unauthorized", "cut", "html")
-"""What each of the mocks can be told to do wrong."""
 
 
 @pytest.mark.slow
@@ -173,7 +171,7 @@ async def test_a_failing_source_is_said_once_and_once_that_it_is_back(tmp_path: 
         lines = stack.enter_context(capture_logs())
         pace = Pace(first=0.05, longest=0.5, rest=0.1, longest_rest=0.2, report=0.1)
         hub = await stack.enter_async_context(running(bus, *connections.values(), pace=pace))
-        for fault in _FAULTS:
+        for fault in FAULTS:
             await until(lambda: _well(hub, "aircall"), 60)
             lines.clear()
             given = {"kind": fault, "times": 8, "retry_after": retry_after}
