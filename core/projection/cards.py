@@ -54,7 +54,7 @@ def card(key: str, registers: Registers, visible: Visible, at: Place) -> bytes:
     vendor, account, *_ = key.split("/")
     facts = {name: _bounded(fact.value) for name, fact in sorted(visible.facts.items())}
     card: dict[str, Any] = {"at": at.at, "entity": registers.entity, "key": key}
-    if named := title(facts):
+    if named := title({**facts, "entity": registers.entity}):
         card["title"] = named
     if status := facts.get("status") or facts.get("state"):
         card["status"] = status
@@ -91,7 +91,8 @@ def waiting_since(card: bytes) -> str | None:
 def title(card: dict[str, Any]) -> str:
     """What a timeline shows of a card in one line; empty where it says nothing."""
     for name in _TITLES:
-        if card.get(name):
+        # What a rating calls its subject is another object's key.
+        if card.get(name) and (name, card.get("entity")) != ("subject", "rating"):
             return str(card[name]).split("\n", 1)[0][:140]
     return ""
 

@@ -140,6 +140,7 @@ def base(members: Sequence[Member], said: Mapping[str, Any], show: Choice) -> Ba
 def fold(id: str, people: Base, pieces: Iterable[Piece]) -> Shown:
     """One customer's record out of the people's part and their activities."""
     cards = _distinct(pieces)
+    told = [piece for piece in cards if piece.entity != "message"]  # their conversation stands for them
     calls = [piece for piece in cards if piece.entity == "call"]
     ringing = [piece.card for piece in calls if piece.open and rings(piece.card)]
     waiting = [
@@ -151,7 +152,7 @@ def fold(id: str, people: Base, pieces: Iterable[Piece]) -> Shown:
     activities = {
         "ringing": [orjson.Fragment(card) for card in ringing],
         **_lists(cards),
-        "timeline": [orjson.Fragment(line_of(piece.card, piece.role)) for piece in cards[:_MOST_TIMELINE]],
+        "timeline": [orjson.Fragment(line_of(piece.card, piece.role)) for piece in told[:_MOST_TIMELINE]],
         "waiting_since": min(waiting) if waiting else None,
         "contacts": [p.at for p in cards if p.entity in ("conversation", "call") and p.role in REQUESTS][
             :_MOST_TIMELINE

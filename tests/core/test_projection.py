@@ -164,6 +164,15 @@ def test_the_oldest_unanswered_message_says_since_when_the_customer_waits() -> N
     assert record["waiting_since"] == AT[2]
 
 
+def test_a_conversation_stands_once_in_the_timeline_however_many_messages_it_has() -> None:
+    thread = conversation("1", AT[5])
+    messages = [thread._replace(object=f"i/x/message/{n}", entity="message", at=AT[6]) for n in range(9)]
+    record = orjson.loads(
+        fold("c", base([person("h/1/c/1", "Dana", 1, "d@example.com")], {}, Choice()), [thread, *messages]).record
+    )
+    assert [line["key"] for line in record["timeline"]] == [thread.object]
+
+
 def test_the_rules_choose_what_is_shown_and_the_rest_stays_visible() -> None:
     members = [
         person("hubspot/1/contact/1", "Dana Reyes", 1, "a@example.com"),
