@@ -31,8 +31,8 @@ def _cell(row: dict[str, str | float]) -> str:
 def main() -> None:
     content = json.loads(Path("build/bench.json").read_text())
     told = (
-        "## How fast\n\n`make bench` repeats it (a quarter of an hour; in brackets the share of the raw aiokafka hop in "
-        "the same run).\nOne worker, one machine for broker, database, hub and load; a delivery is three events.\n\n"
+        "## How fast\n\n`make bench` repeats it (a quarter of an hour); in brackets the share of the raw aiokafka hop "
+        "in the same run.\nOne worker, one machine for broker, database, hub and load; a delivery is three events.\n\n"
     )
     text = _README.read_text()
     before, _, rest = text.partition(_BEGIN)
