@@ -31,7 +31,7 @@ def _cell(row: dict[str, str | float]) -> str:
 def main() -> None:
     content = json.loads(Path("build/bench.json").read_text())
     told = (
-        "## How fast\n\n`make bench` repeats it (a quarter of an hour); in brackets the share of the raw aiokafka hop "
+        "## How fast\n\n`make bench` repeats it; in brackets the share of the raw aiokafka hop "
         "in the same run.\nOne worker, one machine for broker, database, hub and load; a delivery is three events.\n\n"
     )
     text = _README.read_text()
