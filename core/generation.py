@@ -18,10 +18,12 @@ log = structlog.get_logger()
 async def check(bus: Bus, store: Store) -> None:
     """Begin a new generation, and publish all anew, where the store is behind the topic (it was restored from a backup)
     or the topic is empty though records were published (it was lost)."""
+    # In this order: what was published before we looked must be there, what is published meanwhile need not.
+    published = await store.published()
     newest = await head(bus)
     async with store.writing() as writing:
         hub = writing.hub
-        lost = newest == (0, 0) and await store.published() > 0
+        lost = newest == (0, 0) and published > 0
         if not lost and newest <= (hub.generation, hub.seq):
             return
         hub = await writing.new_generation(hub.fold_revision)
