@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from core import process
 from core.bus import Bus
@@ -80,6 +81,8 @@ class Plant:
             (group,) = answer.groups
             _, _, state, _, _, members, *_ = group
             return [_places(member[4]) for member in members] if state == "Stable" else []
+        except GroupCoordinatorNotAvailableError:
+            return []  # nobody has joined yet: the broker makes its topic of offsets with the first
         finally:
             await admin.close()
 
