@@ -70,7 +70,7 @@ class KafkaSubscription:
                 await self._position(consumer, epoch)
                 continue
             found = await self._poll(consumer, limit, deadline)
-            if self._epochs.epoch != epoch:
+            if self._epoch != epoch or self._epochs.epoch != epoch:
                 continue
             if found:
                 return [await self._batch(consumer, partition, records) for partition, records in found.items()]
@@ -146,9 +146,15 @@ class KafkaSubscription:
         wait = max(0.0, deadline - asyncio.get_running_loop().time())
         found: Found = {}
         async with self._kafka():
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(wait + 0.2):
                     found = await consumer.getmany(timeout_ms=int(wait * 1000), max_records=limit)
+            except TimeoutError:
+                pass
+            except errors.NoOffsetForPartitionError:
+                # Partitions came while it waited, and aiokafka looked for positions sooner than we could set them.
+                # Leaving the group for that would give the others new partitions, too, and so on in turns.
+                self._epoch = -1
             answers = [consumer.last_poll_timestamp(partition) or 0 for partition in consumer.assignment()]
         # A member without partitions hears nothing, and misses nothing.
         self._heard = max([self._heard, *(answer / 1000 for answer in answers)]) if answers else time.time()

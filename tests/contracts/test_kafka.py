@@ -4,7 +4,8 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
-from core.bus import Bus, Message
+from core.bus import Batch, Bus, Message
 from core.bus.kafka import open_kafka
 from core.bus.topics import Topic
 from core.errors import ConfigError, PermanentError, TransientError
@@ -124,6 +125,21 @@ async def test_retention_that_passed_the_callers_offset_is_an_error(kafka_server
             with pytest.raises(PermanentError, match="offset 2 of"):
                 await collect(subscription, 1)
         assert (await bus.read("other", partition, 0, 100)).records[0].offset == 5
+
+
+async def test_members_that_join_an_idle_group_one_after_the_other_come_to_rest(
+    kafka_servers: str, prefix: str
+) -> None:
+    async with open_kafka(kafka_servers, prefix=prefix, options={}, topics=TOPICS) as bus, AsyncExitStack() as stack:
+        members = [await stack.enter_async_context(bus.subscribe(["plain"], "idle")) for _ in range(3)]
+        waiting: list[asyncio.Task[Sequence[Batch]]] = []
+        for member in members:
+            waiting.append(asyncio.create_task(member.next(10, 25)))
+            await asyncio.sleep(3)
+        assert await asyncio.gather(*waiting) == [[], [], []]
+        shares = [member.assigned() for member in members]
+    assert all(shares)
+    assert sum(map(len, shares)) == 4
 
 
 async def test_what_a_failed_transaction_wrote_is_never_read(kafka_servers: str, prefix: str) -> None:
