@@ -17,8 +17,12 @@ from core.sdk.connector import (
     Delivery,
     Hint,
     Http,
+    Ids,
+    Listing,
+    OAuth,
     Page,
     Payload,
+    Quota,
     Response,
     Split,
     Stream,
@@ -29,7 +33,8 @@ from core.sdk.text import plain
 from core.sdk.times import Duration, from_iso, from_ms, from_seconds, to_ms
 
 __all__ = [
-    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Maker", "NormalizeError",
-    "Page", "Payload", "PermanentError", "Response", "SignatureError", "Split", "Stream", "TransientError",
-    "UnauthorizedError", "Webhook", "classify", "from_iso", "from_ms", "from_seconds", "plain", "to_ms",
+    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Ids", "Listing", "Maker",
+    "NormalizeError", "OAuth", "Page", "Payload", "PermanentError", "Quota", "Response", "SignatureError", "Split",
+    "Stream", "TransientError", "UnauthorizedError", "Webhook", "classify", "from_iso", "from_ms", "from_seconds",
+    "plain", "to_ms",
 ]  # fmt: skip

@@ -26,6 +26,9 @@ class ConnectorConfig(BaseModel):
     since: Duration = Field(timedelta(days=30), description="How far back the first fetch goes.")
     poll_every: Duration = Field(timedelta(minutes=5), description="Pause between two polls.")
     drop: list[str] = Field([], description="Paths of the schema, such as `message.body`, that never enter the hub.")
+    reserve: float = Field(
+        0.2, ge=0.0, lt=1.0, description="Share of the source's rate limit that is left to the company's other tools."
+    )
     base_url: str = Field("", description="Where the source's API answers; empty: the source's own address.")
     max_body: int = Field(5_000_000, description="Largest webhook body in bytes, also after decompression.")
 
@@ -142,9 +145,22 @@ Cursor = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Payloads and the cursor with which to go on *after* them; the engine saves it once they are on the bus."""
+    """Payloads and the cursor with which to go on *after* them; the engine saves it once they are on the bus.
+
+    `total`: how many rows this whole poll will bring, from its beginning on, where the source tells it: for the
+    progress of a backfill.
+    """
 
     payloads: Sequence[Payload]
+    cursor: Cursor
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """One page of a listing: ids (not keys) of objects that live, and the cursor with which to go on after them."""
+
+    ids: Sequence[str]
     cursor: Cursor
 
 
@@ -162,12 +178,44 @@ class Stream(Generic[C]):
 
 
 @dataclass(frozen=True, slots=True)
+class Listing(Generic[C]):
+    """All living objects of one kind, by their ids alone: what the hub knows and a listing lacks was deleted without a
+    word, or moved between pages; so the engine has it fetched by `hydrate` as a Hint with action `missing`.
+
+    `kind` is the third part of the objects' keys and the kind of those hints. `ids(http, config, account, cursor)` ends
+    by itself; cursor None begins.
+    """
+
+    kind: str
+    ids: Callable[[Http, C, str, Cursor | None], AsyncIterator[Ids]]
+    every: timedelta = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The source's limit for one account: so many requests within `per`, whoever of the company sends them."""
+
+    requests: int
+    per: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth:
+    """How to get an access token (RFC 6749, 6): `form` is posted to `url` (absolute, or a path of the base URL), form-
+    encoded; the answer's `access_token` goes into `Authorization: Bearer`, until `expires_in` (s) or a 401."""
+
+    url: str
+    form: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Connector(Generic[C]):
     """The whole contract.
 
     `evidence` maps (person's role, identifier kind) to its class; `join` of the class decides: proved and recorded
     join, claimed suggests. `account` proves the credentials and returns the source's own account (with no `account` in
-    the config), asked once. `auth` gives the request headers.
+    the config), asked once. `auth` gives the request headers; where `oauth` gives an OAuth for this config, the engine
+    adds its token. `quota` tells the limits that hold before the source's own `rate_headers` tell better.
     """
 
     name: str
@@ -183,6 +231,9 @@ class Connector(Generic[C]):
     streams: Sequence[Stream[C]] = ()
     hydrate: Callable[[Http, C, str, Sequence[Hint]], AsyncIterator[Payload]] | None = None
     batch: int = 100  # how many hints one hydrate call takes
+    listings: Sequence[Listing[C]] = ()
+    oauth: Callable[[C], OAuth | None] = lambda config: None
+    quota: Callable[[C], Sequence[Quota]] = lambda config: ()
     rate_headers: tuple[str, str] = ("", "")  # names of the remaining and reset headers
     scopes: Sequence[str] = ()
     mock: str = ""  # the module of its contract mock, `connectors.<name>.mock`
