@@ -27,6 +27,7 @@ from core.sdk import (
     NormalizeError,
     Page,
     Payload,
+    RateHeaders,
     SignatureError,
     Split,
     Stream,
@@ -161,7 +162,7 @@ CONNECTOR = Connector(
     streams=(Stream("people", poll),),
     hydrate=hydrate,
     batch=10,
-    rate_headers=("x-remaining", "x-reset"),
+    rate_headers=RateHeaders("x-remaining", "x-reset"),
 )
 
 Answer = Callable[[web.Request], Any]

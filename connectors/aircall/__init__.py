@@ -1,10 +1,12 @@
 """Aircall: calls and contacts; a webhook brings a snapshot, proved by the token in its body."""
 
+from datetime import timedelta
+
 from connectors.aircall.config import Config, account, auth
 from connectors.aircall.normalize import normalize
 from connectors.aircall.poll import STREAMS
 from connectors.aircall.webhook import INSTRUCTIONS, cut, split, verify
-from core.sdk import Connector, Webhook
+from core.sdk import Connector, Quota, RateHeaders, Webhook
 
 CONNECTOR = Connector(
     name="aircall",
@@ -25,6 +27,7 @@ CONNECTOR = Connector(
         instructions=INSTRUCTIONS,
     ),
     streams=STREAMS,
-    rate_headers=("x-aircallapi-remaining", "x-aircallapi-reset"),
+    quota=lambda config: (Quota(60, timedelta(minutes=1)),),  # the least of all published figures
+    rate_headers=RateHeaders("x-aircallapi-remaining", "x-aircallapi-reset", "x-aircallapi-limit"),
     mock="connectors.aircall.mock",
 )

@@ -1,11 +1,13 @@
 """Guru: cards of knowledge with their verification."""
 
+from datetime import timedelta
+
 from connectors.guru.config import Config, auth, base_url
 from connectors.guru.hydrate import hydrate
 from connectors.guru.normalize import normalize
 from connectors.guru.poll import STREAMS
 from connectors.guru.webhook import WEBHOOK
-from core.sdk import Connector, Http
+from core.sdk import Connector, Http, Quota
 
 
 async def _account(http: Http, config: Config) -> str:
@@ -28,6 +30,7 @@ CONNECTOR: Connector[Config] = Connector(
     streams=STREAMS,
     hydrate=hydrate,
     batch=50,
+    quota=lambda config: (Quota(900, timedelta(minutes=1)),),  # no limit is published
     scopes=("A user token with read access to the collections that support needs",),
     mock="connectors.guru.mock",
 )

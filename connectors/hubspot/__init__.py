@@ -1,13 +1,15 @@
 """HubSpot: contacts, companies, deals, tickets, tasks and owners; webhooks are hints, objects are read in batches."""
 
+from datetime import timedelta
+
 from connectors.hubspot.account import account
-from connectors.hubspot.config import HOST, Config
+from connectors.hubspot.config import HOST, Config, auth
 from connectors.hubspot.hydrate import hydrate
 from connectors.hubspot.labels import BATCH
 from connectors.hubspot.normalize import normalize
 from connectors.hubspot.poll import STREAMS
 from connectors.hubspot.webhook import INSTRUCTIONS, split, verify
-from core.sdk import Connector, Webhook
+from core.sdk import Connector, Quota, RateHeaders, Webhook
 
 CONNECTOR = Connector(
     name="hubspot",
@@ -18,7 +20,7 @@ CONNECTOR = Connector(
     # Staff and billing write contacts, and forms on the company's own pages: neither proves control.
     evidence={(role, kind): "recorded" for role in ("customer", "lead") for kind in ("email", "phone", "external_id")},
     base_url=lambda config: config.base_url or HOST,
-    auth=lambda config: {"Authorization": f"Bearer {config.token.get_secret_value()}"},
+    auth=auth,
     account=account,
     webhook=Webhook(
         enabled=lambda config: config.client_secret is not None,
@@ -29,7 +31,14 @@ CONNECTOR = Connector(
     streams=STREAMS,
     hydrate=hydrate,
     batch=BATCH,
-    rate_headers=("x-hubspot-ratelimit-remaining", ""),  # when the window ends is not told
+    oauth=lambda config: config.oauth(),
+    # The least of all plans, before the headers tell; a search is limited by itself and tells nothing.
+    quota=lambda config: (Quota(100, timedelta(seconds=10)), Quota(5, timedelta(seconds=1), path="/search")),
+    rate_headers=RateHeaders(  # when the window ends is not told
+        remaining="x-hubspot-ratelimit-remaining",
+        limit="x-hubspot-ratelimit-max",
+        interval="x-hubspot-ratelimit-interval-milliseconds",
+    ),
     scopes=(
         "crm.objects.contacts.read",
         "crm.objects.companies.read",

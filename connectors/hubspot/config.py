@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
-from core.sdk import ConnectorConfig
+from core.sdk import ConnectorConfig, OAuth
 
 HOST = "https://api.hubapi.com"
 
@@ -18,6 +18,7 @@ PATHS: dict[str, dict[str, str]] = {
         "owners": "/crm/owners/2026-03",
         "pipelines": "/crm/v3/pipelines/{type}",  # its dated path is UNVERIFIED
         "account": "/account-info/2026-03/details",
+        "token": "/oauth/2026-03/token",
     },
     "v3": {
         "list": "/crm/v3/objects/{type}",
@@ -27,6 +28,7 @@ PATHS: dict[str, dict[str, str]] = {
         "owners": "/crm/v3/owners",
         "pipelines": "/crm/v3/pipelines/{type}",
         "account": "/account-info/v3/details",
+        "token": "/oauth/v3/token",
     },
 }
 
@@ -34,10 +36,14 @@ PATHS: dict[str, dict[str, str]] = {
 class Config(ConnectorConfig):
     """An entry with `type: hubspot`."""
 
-    token: SecretStr = Field(description="Service key or private app token (`pat-...`).")
+    token: SecretStr | None = Field(
+        None, description="Service key or private app token (`pat-...`); an OAuth app has the next three instead."
+    )
     client_secret: SecretStr | None = Field(
         None, description="The app's client secret, which signs its webhooks; left out: poll only."
     )
+    client_id: str = Field("", description="OAuth app: its client id.")
+    refresh_token: SecretStr | None = Field(None, description="OAuth app: the refresh token of its installation.")
     api_version: Literal["2026-03", "v3"] = Field("2026-03", description="Which version of HubSpot's API to talk to.")
     properties: list[str] = Field(
         [], description="Further properties to fetch, shown as attributes, such as `vip_level`."
@@ -49,5 +55,29 @@ class Config(ConnectorConfig):
         "customer", description="Whose numbering that is; equal numbers of one namespace are one customer."
     )
 
+    @model_validator(mode="after")
+    def _credentials(self) -> "Config":
+        app = bool(self.client_id and self.client_secret and self.refresh_token)
+        if not self.mock and app == bool(self.token):
+            raise ValueError("set either `token`, or `client_id`, `client_secret` and `refresh_token` of an OAuth app")
+        return self
+
+    def oauth(self) -> OAuth | None:
+        """None where a token that does not expire is set."""
+        if self.token or not self.client_secret or not self.refresh_token:
+            return None
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": self.client_id,
+            "client_secret": self.client_secret.get_secret_value(),
+            "refresh_token": self.refresh_token.get_secret_value(),
+        }
+        return OAuth(PATHS[self.api_version]["token"], form)
+
     def path(self, what: str, **parts: str) -> str:
         return PATHS[self.api_version][what].format(**parts)
+
+
+def auth(config: Config) -> dict[str, str]:
+    """Nothing where the engine adds the token of an OAuth app."""
+    return {"Authorization": f"Bearer {config.token.get_secret_value()}"} if config.token else {}

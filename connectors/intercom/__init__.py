@@ -1,11 +1,13 @@
 """Intercom: helpdesk conversations, tickets, and the people and companies behind them."""
 
+from datetime import timedelta
+
 from connectors.intercom.config import Config, auth, base_url
 from connectors.intercom.hydrate import hydrate
 from connectors.intercom.normalize import normalize
 from connectors.intercom.poll import STREAMS
 from connectors.intercom.webhook import WEBHOOK
-from core.sdk import Connector, Http, PermanentError
+from core.sdk import Connector, Http, PermanentError, Quota, RateHeaders
 
 
 async def _account(http: Http, config: Config) -> str:
@@ -38,7 +40,8 @@ CONNECTOR: Connector[Config] = Connector(
     streams=STREAMS,
     hydrate=hydrate,
     batch=20,
-    rate_headers=("x-ratelimit-remaining", "x-ratelimit-reset"),
+    quota=lambda config: (Quota(1_666, timedelta(seconds=10)),),  # 10,000 a minute, spread by Intercom itself
+    rate_headers=RateHeaders("x-ratelimit-remaining", "x-ratelimit-reset", "x-ratelimit-limit"),
     scopes=(
         "Read and list users and companies",
         "Read conversations",

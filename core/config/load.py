@@ -213,7 +213,9 @@ def _explained(detail: ErrorDetails, model: type[BaseModel], secret: bool) -> st
 
 
 def _secret(model: type[BaseModel], loc: Sequence[str | int]) -> bool:
-    field = model.model_fields.get(str(loc[0])) if loc else None
+    if not loc:
+        return True  # what the whole entry holds is the input here
+    field = model.model_fields.get(str(loc[0]))
     return field is not None and "SecretStr" in str(field.annotation or SecretStr)
 
 

@@ -179,7 +179,7 @@ class Client:
 
     def _note_pace(self, headers: Mapping[str, str]) -> None:
         """Stop before the limit rather than at it, where the source counts down."""
-        remaining = headers.get(self._connection.connector.rate_headers[0].lower(), "").strip()
+        remaining = headers.get(self._connection.connector.rate_headers.remaining, "").strip()
         if remaining.isdigit() and int(remaining) == 0:
             self._hold(self._reset(headers) or timedelta(seconds=1))
 
@@ -193,7 +193,7 @@ class Client:
         return self._reset(headers) if asked is None else asked
 
     def _reset(self, headers: Mapping[str, str]) -> timedelta | None:
-        name = self._connection.connector.rate_headers[1].lower()
+        name = self._connection.connector.rate_headers.reset
         unit = 0.001 if name.endswith("milliseconds") else 1.0
         wait = _until(headers.get(name, ""), self._clock(), unit)
         return None if wait is None else min(wait, timedelta(seconds=LONGEST_RESET))

@@ -23,6 +23,7 @@ from core.sdk.connector import (
     Page,
     Payload,
     Quota,
+    RateHeaders,
     Response,
     Split,
     Stream,
@@ -33,8 +34,8 @@ from core.sdk.text import plain
 from core.sdk.times import Duration, from_iso, from_ms, from_seconds, to_ms
 
 __all__ = [
-    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Ids", "Listing", "Maker",
-    "NormalizeError", "OAuth", "Page", "Payload", "PermanentError", "Quota", "Response", "SignatureError", "Split",
-    "Stream", "TransientError", "UnauthorizedError", "Webhook", "classify", "from_iso", "from_ms", "from_seconds",
-    "plain", "to_ms",
+    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Ids", "Listing",
+    "Maker", "NormalizeError", "OAuth", "Page", "Payload", "PermanentError", "Quota", "RateHeaders", "Response",
+    "SignatureError", "Split", "Stream", "TransientError", "UnauthorizedError", "Webhook", "classify", "from_iso",
+    "from_ms", "from_seconds", "plain", "to_ms",
 ]  # fmt: skip

@@ -193,10 +193,23 @@ class Listing(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The source's limit for one account: so many requests within `per`, whoever of the company sends them."""
+    """The source's limit for one account: so many requests within `per`, whoever of the company sends them. `path`: it
+    counts only requests whose path contains this."""
 
     requests: int
     per: timedelta
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RateHeaders:
+    """Lower-case names of the headers that tell a limit; empty: not told. `reset` holds seconds, an epoch in s or ms or
+    an HTTP date; `interval` is the window's length in ms. They tell of the first Quota without a `path`."""
+
+    remaining: str = ""
+    reset: str = ""
+    limit: str = ""
+    interval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +247,6 @@ class Connector(Generic[C]):
     listings: Sequence[Listing[C]] = ()
     oauth: Callable[[C], OAuth | None] = lambda config: None
     quota: Callable[[C], Sequence[Quota]] = lambda config: ()
-    rate_headers: tuple[str, str] = ("", "")  # names of the remaining and reset headers
+    rate_headers: RateHeaders = RateHeaders()
     scopes: Sequence[str] = ()
     mock: str = ""  # the module of its contract mock, `connectors.<name>.mock`
