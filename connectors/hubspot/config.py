@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from core.sdk import ConnectorConfig, OAuth
 
@@ -35,6 +35,12 @@ PATHS: dict[str, dict[str, str]] = {
 
 class Config(ConnectorConfig):
     """An entry with `type: hubspot`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": ["token"]}, {"required": ["client_id", "client_secret", "refresh_token"]}]
+        }
+    )
 
     token: SecretStr | None = Field(
         None, description="Service key or private app token (`pat-...`); an OAuth app has the next three instead."

@@ -64,13 +64,14 @@ def _settings(connector: Connector[Any]) -> dict[str, Any]:
     """What a connector requires is filled in where `mock: true` stands."""
     schema = _object(connector.config)
     required = [name for name in schema.pop("required", ()) if name != "type"]
+    either = {"anyOf": schema.pop("anyOf")} if "anyOf" in schema else {}
     filled = registry.mock(connector.name).DEMO if connector.mock else {}
     return {
         **schema,
         "title": connector.title,
         "if": {"properties": {"mock": {"const": True}}, "required": ["mock"]},
         "then": {"required": [name for name in required if name not in filled]},
-        "else": {"required": required},
+        "else": {"required": required, **either},
     }
 
 
@@ -83,7 +84,15 @@ def _object(model: type[BaseModel]) -> dict[str, Any]:
             properties[name]["default"] = duration_text(field.default)
     required = {"required": made["required"]} if made.get("required") else {}
     described = {"description": made["description"]} if made.get("description") else {}
-    return {"type": "object", **described, "properties": properties, **required, "additionalProperties": False}
+    either = {"anyOf": made["anyOf"]} if "anyOf" in made else {}  # groups of settings, one of which must be there
+    return {
+        "type": "object",
+        **described,
+        "properties": properties,
+        **required,
+        **either,
+        "additionalProperties": False,
+    }
 
 
 def _property(made: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:

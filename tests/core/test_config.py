@@ -114,11 +114,11 @@ def test_a_file_that_is_not_there_says_how_to_name_one(tmp_path: Path) -> None:
 
 
 def test_a_hubspot_account_has_a_token_or_an_oauth_app_and_a_mistake_there_tells_no_secret(tmp_path: Path) -> None:
-    head = "connections:\n  crm:\n    type: hubspot\n"
+    head = "data: var\nconnections:\n  crm:\n    type: hubspot\n"
     app = "    client_id: app\n    client_secret: canary-1\n    refresh_token: canary-2\n"
     why = "set either `token`, or `client_id`, `client_secret` and `refresh_token` of an OAuth app"
-    assert wrong(tmp_path, head) == [f"2: connections.crm: {why}"]
-    assert wrong(tmp_path, head + app + "    token: canary-3\n") == [f"2: connections.crm: {why}"]
+    assert wrong(tmp_path, head) == [f"3: connections.crm: {why}"]
+    assert wrong(tmp_path, head + app + "    token: canary-3\n") == [f"3: connections.crm: {why}"]
     file = tmp_path / "hub.yaml"
     file.write_text(head + app)
     assert load(file, {}).connections["crm"].settings.oauth().form["refresh_token"] == "canary-2"  # type: ignore[attr-defined]
