@@ -56,6 +56,15 @@ class AccountError(PermanentError):
         self.code = code
 
 
+class RefusedError(PermanentError):
+    """The delivery is genuine and cannot be taken as it is: its sender is told so with `status` (413, 415), nothing is
+    kept. `code` as in SignatureError."""
+
+    def __init__(self, message: str, *, status: int, code: str) -> None:
+        super().__init__(message, status=status)
+        self.code = code
+
+
 class NormalizeError(PermanentError):
     """The payload is not what we know."""
 

@@ -175,7 +175,7 @@ def _connection(name: str, answer: Mapping[str, Any]) -> list[str]:
         return lines
     if answer["scopes"]:
         lines.append(f"  scopes   {', '.join(answer['scopes'])}")
-    lines.append(f"  polls    {', '.join(answer['streams'])}")
+    lines.append(f"  polls    {', '.join(answer['streams']) or 'nothing'}")
     if answer["webhook"] is None:
         return [*lines, "  webhook  none: poll only (no webhook secret is set)"]
     lines.append(f"  webhook  {answer['webhook']}")

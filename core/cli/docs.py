@@ -97,6 +97,8 @@ def _streams(connector: Any) -> Iterator[str]:
     """One line per pause between two polls."""
     from core.config.schema import duration_text
 
+    if not connector.streams:
+        yield "None: it takes what is sent."
     by_pause: dict[str, list[str]] = {}
     for stream in connector.streams:
         pause = duration_text(stream.every) if stream.every else "`poll_every`"

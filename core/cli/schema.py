@@ -10,11 +10,11 @@ HUB = "hub"  # the schema of hub.yaml
 
 def schema(
     name: Annotated[
-        str | None, typer.Argument(help="event, customer, change, an entity, or hub; none: their names.")
+        str | None, typer.Argument(help="event, customer, change, push, an entity, or hub; none: their names.")
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write the committed files again.")] = False,
 ) -> None:
-    """Print a JSON Schema: of events, entities, customers, changes of the feed, or hub.yaml."""
+    """Print a JSON Schema: of events, entities, customers, changes of the feed, pushed batches, or hub.yaml."""
     from core.cli.terminal import emit, say, short
     from core.errors import ConfigError
     from schemas.export import MODELS

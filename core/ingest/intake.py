@@ -15,8 +15,8 @@ from core import deadletter
 from core.bus import Bus, Message, Record
 from core.bus.codec import encode
 from core.config.model import Connection
-from core.deadletter import Letter, Stage
-from core.errors import AccountError, PermanentError, SignatureError, TransientError
+from core.deadletter import Letter, Stage, reason_of
+from core.errors import AccountError, NormalizeError, PermanentError, RefusedError, SignatureError, TransientError
 from core.ingest.cuts import blank, clean, loads, without
 from core.ingest.keep import Door, door_of, dumps, fields, hint_message, raw, whole
 from core.ingest.status import BUS, Board, Clock, ms
@@ -26,23 +26,30 @@ from core.store import DeadRow
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The HTTP status to answer with, and for people why; how many of what were published."""
+    """The HTTP status to answer with, and for people why; how many of what were published.
+
+    `items`: of a webhook that `tells`, what became of each payload, in order: {index, status: accepted, events: their
+    ids, subjects: their keys}, or {index, status: refused, reason}; a refused one makes the status 207.
+    """
 
     status: int
     detail: str = ""
     events: int = 0
     hints: int = 0
     dead: int = 0
+    items: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What becomes of one input: published together, and where the bus cannot take it, replaced by one letter."""
+    """What becomes of one input: published together, and where the bus cannot take it, replaced by one letter. `told`:
+    see Outcome.items."""
 
     messages: Sequence[Message]
     events: int = 0
     hints: int = 0
     dead: Stage | None = None
+    told: Mapping[str, Any] | None = None
 
 
 class Intake:
@@ -89,6 +96,9 @@ class Intake:
             return Outcome(401, self._board.refused(name, str(error), error.code))
         except AccountError as error:
             return Outcome(403, self._board.refused(name, str(error), error.code))
+        except RefusedError as error:
+            self._board.refused(name, str(error), error.code)
+            return Outcome(error.status or 400, str(error))
         published = await self._publish(door, groups)
         self._board.heard(name, received)
         self._board.metrics.ingest.labels(name).observe(max(0, ms(self._clock()) - received) / 1000)
@@ -158,7 +168,9 @@ class Intake:
 
     def _taken(self, door: Door, delivery: Delivery, account: str, received: int) -> list[_Group]:
         try:
-            body = door.webhook.cut(loads(delivery.body))
+            body = door.webhook.cut(door.webhook.parse(delivery, loads))
+        except RefusedError:
+            raise
         except Exception as error:
             # SECURITY: what could not be cut is kept as bytes, known secrets blanked, and never as it came.
             kept = deadletter.of_bytes(blank(delivery.body, door.secrets))
@@ -168,7 +180,7 @@ class Intake:
     def _split(self, door: Door, body: Any, delivery: Delivery, account: str, received: int) -> list[_Group]:
         try:
             split = door.webhook.split(body, delivery, door.connection.settings, account, received)
-        except (SignatureError, AccountError):
+        except (SignatureError, AccountError, RefusedError):
             raise
         except Exception as error:
             kept = {"form": "body", **whole(delivery, body, received)}
@@ -180,20 +192,31 @@ class Intake:
         ]
 
     def _normalized(self, door: Door, payload: Payload) -> _Group:
-        """One poison payload stops nobody else: whatever the normalizer raises makes it a dead letter."""
+        """One poison payload stops nobody else: whatever the normalizer raises makes it a dead letter, or is told."""
         connector = door.connection.connector
+        tells = payload.pushed and connector.webhook is not None and connector.webhook.tells
+        told = None
         try:
             events = [
                 without(classify(event, connector.evidence), door.drops).model_copy(update={"connection": door.name})
                 for event in connector.normalize(payload)
             ]
             messages = [encode(event) for event in events]
+            subjects = [event.subject for event in events]
+            if tells:
+                told = {"status": "accepted", "events": [event.id for event in events], "subjects": subjects}
             if not door.drops:
-                subjects = [event.subject for event in events]
                 messages.append(raw(door, payload.kind, payload.account, fields(payload), subjects))
         except Exception as error:
+            if tells:
+                return self._refused(door, str(error) if isinstance(error, NormalizeError) else reason_of(error))
             return self._letter(door, "normalize", error, {"form": "payload", **fields(payload)}, shown=payload.data)
-        return _Group(messages, events=len(events))
+        return _Group(messages, events=len(events), told=told)
+
+    def _refused(self, door: Door, reason: str) -> _Group:
+        """The sender has it, and hears why it was not taken."""
+        self._board.refused(door.name, "items of a batch were refused, their sender was told why", "item")
+        return _Group((), told={"status": "refused", "reason": reason})
 
     def _ignored(self, door: Door, split: Split, body: Any, account: str) -> list[_Group]:
         if not split.ignored:
@@ -204,7 +227,7 @@ class Intake:
     def _letter(
         self, door: Door, stage: Stage, error: Exception, content: dict[str, Any], *, shown: Any = None
     ) -> _Group:
-        reason = deadletter.reason_of(error, shown)
+        reason = reason_of(error, shown)
         if door.drops and stage == "normalize":
             content = deadletter.withheld(dumps({n: content.get(n) for n in ("kind", "data", "body")}))
         message = deadletter.encode(Letter(door.name, stage, reason, clean(content), ms(self._clock())))
@@ -218,15 +241,17 @@ class Intake:
                 return _sum([await self._publish(door, [group]) for group in groups])
             groups = [self._refused_by_bus(door, groups[0], error)]
             await self._send(groups[0].messages)
-        published = _sum([Outcome(202, "", group.events, group.hints, group.dead is not None) for group in groups])
-        self._board.published(door.name, published.events)
         for group in groups:
             if group.dead:
                 self._board.dead(door.name, group.dead)
+        published = _sum([_outcome(group) for group in groups])
+        self._board.published(door.name, published.events)
         return published
 
     def _refused_by_bus(self, door: Door, group: _Group, error: PermanentError) -> _Group:
         """The bus will never take it (too large): what can be said of it is said."""
+        if group.told:
+            return self._refused(door, str(error))
         kept = deadletter.withheld(b"".join(message.value or b"" for message in group.messages))
         message = deadletter.encode(Letter(door.name, "normalize", str(error), kept, ms(self._clock())))
         return _Group([message], dead="normalize")
@@ -242,11 +267,17 @@ class Intake:
         self._board.healed(BUS, "publish")
 
 
+def _outcome(group: _Group) -> Outcome:
+    return Outcome(202, "", group.events, group.hints, group.dead is not None, [group.told] if group.told else ())
+
+
 def _sum(outcomes: Sequence[Outcome]) -> Outcome:
+    items = [item for outcome in outcomes for item in outcome.items]
     return Outcome(
-        202,
+        207 if any(item["status"] == "refused" for item in items) else 202,
         "",
         sum(outcome.events for outcome in outcomes),
         sum(outcome.hints for outcome in outcomes),
         sum(outcome.dead for outcome in outcomes),
+        [{**item, "index": index} for index, item in enumerate(items)],
     )

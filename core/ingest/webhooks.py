@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from core.config.model import Connection, Server
 from core.deadletter import reason_of
 from core.errors import TransientError
-from core.ingest.intake import Intake
+from core.ingest.intake import Intake, Outcome
 from core.ingest.status import Board, Clock, ms
 from core.sdk import Delivery, Webhook
 
@@ -45,8 +45,9 @@ class _Refused(Exception):
 
 
 class Listener:
-    """Answers `POST /hooks/<connection>` and `/hooks/<connection>/<secret>`. Known shapes of answers: 202 kept, 401
-    not proved, 403 another account, 404, 405, 408, 413, 415, 503 with Retry-After; all but 202 are problem+json."""
+    """Answers `POST /hooks/<connection>` and `/hooks/<connection>/<secret>`. Known shapes of answers: 202 kept, 207
+    kept but for some items, 401 not proved, 403 another account, 404, 405, 408, 413, 415, 503 with Retry-After; all
+    from 400 on are problem+json."""
 
     def __init__(
         self,
@@ -97,9 +98,9 @@ class Listener:
             outcome = await self._intake.delivery(connection.name, self._delivery(request, body, secret), received)
         finally:
             self._free += len(body)
-        if outcome.status != 202:
+        if outcome.status not in (202, 207):
             return _problem(outcome.status, outcome.detail)
-        return web.Response(status=202)
+        return _told(outcome) if webhook.tells else web.Response(status=202)
 
     def _find(self, request: web.BaseRequest) -> tuple[Connection, str]:
         """The path as it was sent: only its parts are decoded."""
@@ -181,6 +182,12 @@ async def listening(listener: Listener, server: Server) -> AsyncIterator[str]:
         yield f"http://{shown}:{bound[1]}"
     finally:
         await runner.cleanup()
+
+
+def _told(outcome: Outcome) -> web.Response:
+    refused = sum(item["status"] == "refused" for item in outcome.items)
+    body = {"accepted": len(outcome.items) - refused, "refused": refused, "items": outcome.items}
+    return web.Response(body=orjson.dumps(body), status=outcome.status, content_type="application/json")
 
 
 def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -7,6 +7,7 @@ from core.errors import (
     AccountError,
     NormalizeError,
     PermanentError,
+    RefusedError,
     SignatureError,
     TransientError,
     UnauthorizedError,
@@ -34,8 +35,8 @@ from core.sdk.text import plain
 from core.sdk.times import Duration, from_iso, from_ms, from_seconds, to_ms
 
 __all__ = [
-    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Ids", "Listing",
-    "Maker", "NormalizeError", "OAuth", "Page", "Payload", "PermanentError", "Quota", "RateHeaders", "Response",
+    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Ids", "Listing", "Maker",
+    "NormalizeError", "OAuth", "Page", "Payload", "PermanentError", "Quota", "RateHeaders", "RefusedError", "Response",
     "SignatureError", "Split", "Stream", "TransientError", "UnauthorizedError", "Webhook", "classify", "from_iso",
     "from_ms", "from_seconds", "plain", "to_ms",
 ]  # fmt: skip

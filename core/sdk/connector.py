@@ -88,20 +88,25 @@ class Split:
 class Webhook(Generic[C]):
     """How deliveries are proved and taken apart. All of it pure: no I/O, and the clock is handed in.
 
-    `enabled` says whether the connection has what verification needs; without it the connection is poll-only.
-    `verify` raises SignatureError with a short `code`; it sees the raw delivery. `cut` returns the parsed body without
-    secrets (and runs before anything is published). `split` takes the cut body; it raises AccountError
-    for another account's delivery and NormalizeError where the shape is wrong. `account` is the connection's account.
-    `instructions` is what a person pastes and clicks, shown by `hub check --live`; `path_secret` names the setting that
-    is part of the URL, where the source cannot sign.
+    `parse` makes JSON of a body that is none as it stands; it gets a reader of JSON that takes out what cannot be
+    stored and raises ValueError. `enabled` says whether the connection has what verification needs; without it the
+    connection is poll-only. `verify` raises SignatureError with a short `code`; it sees the raw delivery. `cut` returns
+    the parsed body without secrets (and runs before anything is published). `split` takes the cut body; it raises
+    AccountError for another account's delivery, RefusedError, and NormalizeError where the shape is wrong. `account` is
+    the connection's account. `instructions` is what a person pastes and clicks, shown by `hub check --live`;
+    `path_secret` names the setting that is part of the URL, where the source cannot sign. `tells`: the sender is a
+    program of the company's own that reads answers: what the normalizer refuses is told there, item by item, and is no
+    dead letter.
     """
 
     enabled: Callable[[C], bool]
     verify: Callable[[Delivery, C, datetime], None]
     split: Callable[[Any, Delivery, C, str, int], Split]  # (body, delivery, config, account, received ms)
     cut: Callable[[Any], Any] = lambda body: body
+    parse: Callable[[Delivery, Callable[[bytes], Any]], Any] = lambda delivery, json: json(delivery.body)
     methods: frozenset[str] = frozenset({"POST"})  # HEAD is answered 200 where it is listed
     path_secret: str | None = None
+    tells: bool = False
     instructions: str = ""
 
 
@@ -225,15 +230,16 @@ class OAuth:
 class Connector(Generic[C]):
     """The whole contract.
 
-    `evidence` maps (person's role, identifier kind) to its class; `join` of the class decides: proved and recorded
-    join, claimed suggests. `account` proves the credentials and returns the source's own account (with no `account` in
-    the config), asked once. `auth` gives the request headers; where `oauth` gives an OAuth for this config, the engine
-    adds its token. `quota` tells the limits that hold before the source's own `rate_headers` tell better.
+    `evidence` maps (person's role, identifier kind) to its class, over what the event says itself; `join` of the class
+    decides: proved and recorded join, claimed suggests. `account` proves the credentials and returns the source's own
+    account (with no `account` in the config), asked once. `auth` gives the request headers; where `oauth` gives an
+    OAuth for this config, the engine adds its token. `quota` tells the limits that hold before the source's own
+    `rate_headers` tell better.
     """
 
     name: str
     title: str
-    category: Literal["helpdesk", "telephony", "crm", "knowledge"]
+    category: Literal["helpdesk", "telephony", "crm", "knowledge", "own"]
     config: type[C]
     normalize: Callable[[Payload], Iterable[Event]]
     evidence: Mapping[tuple[str, str], EvidenceClass]

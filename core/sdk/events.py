@@ -51,20 +51,28 @@ class Maker:
         entity: type[Entity],
         *,
         clock: int | None,
+        sequence: int | None = None,
         final: bool = False,
         erased: bool = False,
     ) -> Event:
         """The object is gone. `final`: for good, whatever comes later; `erased`: its registers are emptied for good."""
-        return self._event(
-            payload, kind, id, NAMES[entity] + ".deleted", {}, clock, None, final=final or erased, erased=erased
-        )
+        type, final = NAMES[entity] + ".deleted", final or erased
+        return self._event(payload, kind, id, type, {}, clock, sequence, final=final, erased=erased)
 
     def merged(
-        self, payload: Payload, kind: str, id: str | int, entity: type[Entity], *, into: str | int, clock: int | None
+        self,
+        payload: Payload,
+        kind: str,
+        id: str | int,
+        entity: type[Entity],
+        *,
+        into: str | int,
+        clock: int | None,
+        sequence: int | None = None,
     ) -> Event:
         """The source itself merged object `id` into object `into` of the same kind: its key is an alias now."""
         target = self.key(payload, kind, into)
-        return self._event(payload, kind, id, NAMES[entity] + ".merged", {}, clock, None, into=target)
+        return self._event(payload, kind, id, NAMES[entity] + ".merged", {}, clock, sequence, into=target)
 
     def _event(
         self,
@@ -87,11 +95,15 @@ class Maker:
             sequence=sequence if sequence is not None else (0 if payload.pushed else payload.received),
             mapper=self.mapper,
         )
-        # Without a clock of the source's the version is the time of observation, so that A, B, A are three events.
-        version = str(clock if clock is not None else payload.at or payload.received)
+        if clock is not None:
+            version = clock
+        elif payload.pushed and sequence is not None:
+            version = sequence
+        else:  # the time of observation, so that A, B, A are three events
+            version = payload.at or payload.received
         content = orjson.dumps([type, data, rest.get("mode"), rest.get("into")], option=orjson.OPT_SORT_KEYS)
         return Event(
-            id=event_id(subject, version, content),
+            id=event_id(subject, str(version), content),
             type=type,
             source=f"{self.vendor}/{payload.account}",
             subject=subject,
@@ -103,10 +115,14 @@ class Maker:
 
 
 def classify(event: Event, evidence: Mapping[tuple[str, str], EvidenceClass]) -> Event:
-    """The same event with each identifier's class from the connector's table; what the table omits is `claimed`."""
+    """The same event with each identifier's class from the connector's table; what the table omits has the class that
+    the connector gave it, else it is `claimed`."""
     identifiers = event.data.get("identifiers")
     if event.entity != "person" or not identifiers:
         return event
     role = event.data.get("role") or "customer"
-    classed = [{**item, "class_": evidence.get((role, item["kind"]), "claimed")} for item in identifiers]
+    classed = [
+        {**item, "class_": evidence.get((role, item["kind"])) or item.get("class_") or "claimed"}
+        for item in identifiers
+    ]
     return event.model_copy(update={"data": {**event.data, "identifiers": classed}})
