@@ -4,6 +4,7 @@ Attributes are headers `ce_*`, the value is the event's data as JSON. Payloads, 
 few headers that name their connection.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -13,6 +14,24 @@ from core.bus.topics import EVENTS
 from core.errors import NormalizeError
 from core.sdk import from_ms
 from schemas.event import SCHEMA_VERSION, Event
+
+ORIGIN = "origin"
+
+
+class Origin(NamedTuple):
+    """By which way an event came. It travels beside the event, in a header: the same state stays the same event.
+
+    `way`: webhook, hydrate (a webhook named it), sweep, backfill, listing, replay, push; empty where nobody said.
+    `stream`: what was read, empty for what was pushed. `hooked`: the connection takes webhooks, so that they should
+    have told what a sweep finds.
+    """
+
+    way: str = ""
+    stream: str = ""
+    hooked: bool = False
+
+    def header(self) -> tuple[str, bytes]:
+        return ORIGIN, f"{self.way} {int(self.hooked)} {self.stream}".encode()
 
 
 class Incoming(NamedTuple):
@@ -33,9 +52,10 @@ class Incoming(NamedTuple):
     into: str | None
     final: bool
     erased: bool
+    origin: Origin = Origin()
 
 
-def encode(event: Event) -> Message:
+def encode(event: Event, origin: Origin | None = None) -> Message:
     """One event as a message: its key the event's id, its partition by subject, so that one object keeps its order."""
     headers = [
         ("ce_specversion", "1.0"),
@@ -57,12 +77,13 @@ def encode(event: Event) -> Message:
         headers.append(("ce_into", event.into))
     if event.final:
         headers.append(("ce_final", "erased" if event.erased else "final"))
+    encoded = [(name, value.encode()) for name, value in headers]
     return Message(
         EVENTS,
         event.id,
         orjson.dumps(event.data, option=orjson.OPT_SORT_KEYS),  # equal states are equal bytes in records, too
         partition_by=event.subject,
-        headers=[(name, value.encode()) for name, value in headers],
+        headers=[*encoded, origin.header()] if origin else encoded,
     )
 
 
@@ -92,9 +113,17 @@ def decode(record: Record) -> Incoming:
             into.decode() if into else None,
             final is not None,
             final == b"erased",
+            _origin(headers.get(ORIGIN, b"")),
         )
     except (KeyError, ValueError, AttributeError) as error:
         raise NormalizeError(f"not an event of ours: {type(error).__name__} {error}") from error
+
+
+@lru_cache(4096)
+def _origin(header: bytes) -> Origin:
+    way, _, rest = header.decode(errors="replace").partition(" ")
+    hooked, _, stream = rest.partition(" ")
+    return Origin(way, stream, hooked == "1")
 
 
 def connection_headers(connection: str, account: str, kind: str = "") -> list[tuple[str, bytes]]:

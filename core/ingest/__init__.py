@@ -13,8 +13,9 @@ from core.ingest.http import Client, Patience, sessions
 from core.ingest.hydrate import Hydrator
 from core.ingest.intake import Intake, Outcome
 from core.ingest.pace import Lag, Pace
-from core.ingest.poll import Poller, Tools
+from core.ingest.poll import Poller
 from core.ingest.status import Board, Clock
+from core.ingest.tools import Known, Tools
 from core.ingest.webhooks import Listener, listening
 from core.metrics import Metrics
 
@@ -23,6 +24,7 @@ __all__ = [
     "Client",
     "Cursors",
     "Intake",
+    "Known",
     "Outcome",
     "Pace",
     "Patience",
@@ -47,20 +49,23 @@ async def run(
     lag: Lag,
     report: Report,
     started: Callable[[str], None] = lambda _: None,
+    known: Known | None = None,
     pace: Pace | None = None,
     patience: Patience | None = None,
 ) -> None:
     """Take webhooks, poll and fetch until cancelled; then stop within seconds, the listener first.
 
-    `clock` gives the time of day in UTC; `lag` how many events process has still to take; `report` gets each
+    `clock` gives the time of day in UTC; `lag` how many events process has still to take; `known` what the
+    hub has (without it no listing is compared); `report` gets each
     connection's document (see Board.document) when it has changed, and may raise TransientError; `started` gets the
     listener's address. Raises OSError where the address is taken.
     """
-    board = Board(connections.values(), metrics, clock)
+    pace = pace or Pace()
+    board = Board(connections.values(), metrics, clock, calm=pace.calm)
     intake = Intake(bus, connections, board, clock)
     async with sessions() as session:
         https = {name: Client(it, session, clock, patience=patience) for name, it in connections.items()}
-        tools = Tools(bus, intake, connections, https, board, clock, lag, pace or Pace())
+        tools = Tools(bus, intake, connections, https, board, clock, lag, pace, known)
         listener = Listener(intake, connections, board, clock, public_url=server.public_url)
         async with asyncio.TaskGroup() as rooms:
             rooms.create_task(learn(tools), name="accounts")

@@ -7,7 +7,7 @@ from core.errors import TransientError
 from core.ingest.cursors import Cursors
 from core.ingest.intake import Intake
 from core.ingest.pace import Backoff, told
-from core.ingest.poll import Tools
+from core.ingest.tools import Tools
 
 _PART = "account"
 

@@ -17,15 +17,31 @@ _PAGE = 1000
 _LOOK = 0.1
 
 
+def listing_name(kind: str) -> str:
+    """Under which a listing is saved, shown and counted, beside the streams."""
+    return f"all {kind}"
+
+
 @dataclass(frozen=True, slots=True)
 class Saved:
     """`at`: when it was saved; `complete_up_to`: when the last poll that ended by itself began; `began`: when the one
-    that is still under way did. Epoch ms."""
+    that is still under way did. Epoch ms.
+
+    Of the one under way: `fetched` rows of `total` (None: the source does not tell); `backfill`: it began from nothing;
+    `since`: how many seconds it goes back, where that is not the connection's own. `asked`: when a person last asked
+    for a new beginning; `accept`: a listing is taken however much it lacks.
+    """
 
     cursor: Cursor | None = None
     at: int | None = None
     complete_up_to: int | None = None
     began: int | None = None
+    fetched: int = 0
+    total: int | None = None
+    backfill: bool = False
+    since: float | None = None
+    asked: int = 0
+    accept: bool = False
 
 
 class Cursors:

@@ -14,10 +14,11 @@ import structlog
 from core.bus import Batch, Record, Subscription
 from core.bus.topics import HINTS
 from core.errors import NormalizeError, PermanentError, RateLimitedError, TransientError, UnauthorizedError
-from core.ingest.lane import Lane, Wanted
+from core.ingest.cursors import listing_name
+from core.ingest.lane import MISSING, Lane, Wanted
 from core.ingest.pace import Backoff, closing, patiently, told
-from core.ingest.poll import Tools
 from core.ingest.status import BUS, ms
+from core.ingest.tools import Tools
 from core.sdk import Hint, Payload
 
 GROUP = "hydrate"
@@ -171,7 +172,7 @@ class Hydrator:
         started = ms(tools.clock())
         found, failure = await self._read(name, [wanted.hint for wanted in chunk])
         if found:
-            await patiently(lambda: tools.intake.payloads(name, found))
+            await patiently(lambda: tools.intake.payloads(name, found, *_origin(chunk[0].hint)))
         if failure is None:
             lane.done(chunk, started, int(tools.pace.settle * 1000))
             tools.board.hydrated(name, len(chunk))
@@ -217,6 +218,11 @@ class Hydrator:
         blamed = fetching.wins > 0 and not isinstance(error, RateLimitedError | UnauthorizedError)
         fetching.wins = 0
         lane.back(chunk, tries=1 if blamed else 0)
+
+
+def _origin(hint: Hint) -> tuple[str, str]:
+    """Way and stream of what is fetched for a hint; those of one chunk are alike."""
+    return ("listing", listing_name(hint.kind)) if hint.action == MISSING else ("hydrate", "")
 
 
 def _connection(record: Record) -> str:

@@ -13,7 +13,7 @@ import orjson
 
 from core import deadletter
 from core.bus import Bus, Message, Record
-from core.bus.codec import encode
+from core.bus.codec import ORIGIN, Origin, encode
 from core.config.model import Connection
 from core.deadletter import Letter, Stage, reason_of
 from core.errors import AccountError, NormalizeError, PermanentError, RefusedError, SignatureError, TransientError
@@ -22,6 +22,8 @@ from core.ingest.keep import Door, door_of, dumps, fields, hint_message, raw, wh
 from core.ingest.status import BUS, Board, Clock, ms
 from core.sdk import Delivery, Hint, Payload, Split, classify
 from core.store import DeadRow
+
+_REPLAY = Origin("replay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ class Intake:
         self._board.received(name)
         try:
             self._verify(door, delivery)
-            groups = self._taken(door, delivery, self.account(name), received)
+            origin = Origin("push" if door.webhook.tells else "webhook", "", door.hooked)
+            groups = self._taken(door, delivery, self.account(name), received, origin)
         except SignatureError as error:
             return Outcome(401, self._board.refused(name, str(error), error.code))
         except AccountError as error:
@@ -104,12 +107,14 @@ class Intake:
         self._board.metrics.ingest.labels(name).observe(max(0, ms(self._clock()) - received) / 1000)
         return published
 
-    async def payloads(self, name: str, payloads: Sequence[Payload]) -> Outcome:
-        """Take what a poll or a fetch brought. On return it is durable; raises TransientError where it is not."""
+    async def payloads(self, name: str, payloads: Sequence[Payload], way: str, stream: str = "") -> Outcome:
+        """Take what a poll or a fetch brought; `way` and `stream` as in Origin. On return it is durable; raises
+        TransientError where it is not."""
         door = self._doors[name]
+        origin = Origin(way, stream, door.hooked)
         groups = []
         for payload in payloads:
-            groups.append(self._normalized(door, payload))
+            groups.append(self._normalized(door, payload, origin))
             await asyncio.sleep(0)  # a long page must not hold up live deliveries
         return await self._publish(door, groups)
 
@@ -130,7 +135,9 @@ class Intake:
         """
         content = orjson.loads(row.payload)
         if content["form"] == "record":
-            await self._send([deadletter.to_message(content)])
+            message = deadletter.to_message(content)
+            headers = [header for header in message.headers if header[0] != ORIGIN]
+            await self._send([replace(message, headers=[*headers, _REPLAY.header()])])
             return Outcome(202, events=1)
         door = self._doors.get(row.connection)
         if door is None:
@@ -141,16 +148,16 @@ class Intake:
         form = content.pop("form")
         match form:
             case "payload":
-                return [self._normalized(door, Payload(**content))]
+                return [self._normalized(door, Payload(**content), _REPLAY)]
             case "hint":
                 return [_Group([hint_message(door, Hint(**content), self.account(door.name))], hints=1)]
             case "body":
                 body, received = content.pop("body"), content.pop("received")
                 delivery = Delivery(**content, body=b"")
-                return self._split(door, body, delivery, self.account(door.name), received)
+                return self._split(door, body, delivery, self.account(door.name), received, _REPLAY)
             case "bytes":
                 delivery = Delivery("POST", "", {}, deadletter.to_bytes(content["body"]))
-                return self._taken(door, delivery, self.account(door.name), at)
+                return self._taken(door, delivery, self.account(door.name), at, _REPLAY)
             case _:
                 raise PermanentError(
                     f"connections.{door.name} has `drop:`, so only size and hash were kept: "
@@ -166,7 +173,7 @@ class Intake:
             # SECURITY: what makes the check stumble has not been proved.
             raise SignatureError(f"the check failed: {type(error).__name__}", code="check failed") from error
 
-    def _taken(self, door: Door, delivery: Delivery, account: str, received: int) -> list[_Group]:
+    def _taken(self, door: Door, delivery: Delivery, account: str, received: int, origin: Origin) -> list[_Group]:
         try:
             body = door.webhook.cut(door.webhook.parse(delivery, loads))
         except RefusedError:
@@ -175,9 +182,11 @@ class Intake:
             # SECURITY: what could not be cut is kept as bytes, known secrets blanked, and never as it came.
             kept = deadletter.of_bytes(blank(delivery.body, door.secrets))
             return [self._letter(door, "normalize", error, kept, shown=kept["body"])]
-        return self._split(door, body, delivery, account, received)
+        return self._split(door, body, delivery, account, received, origin)
 
-    def _split(self, door: Door, body: Any, delivery: Delivery, account: str, received: int) -> list[_Group]:
+    def _split(
+        self, door: Door, body: Any, delivery: Delivery, account: str, received: int, origin: Origin
+    ) -> list[_Group]:
         try:
             split = door.webhook.split(body, delivery, door.connection.settings, account, received)
         except (SignatureError, AccountError, RefusedError):
@@ -186,12 +195,12 @@ class Intake:
             kept = {"form": "body", **whole(delivery, body, received)}
             return [self._letter(door, "normalize", error, kept, shown=body)]
         return [
-            *(self._normalized(door, payload) for payload in split.payloads),
+            *(self._normalized(door, payload, origin) for payload in split.payloads),
             *(_Group([hint_message(door, hint, account)], hints=1) for hint in split.hints),
             *self._ignored(door, split, body, account),
         ]
 
-    def _normalized(self, door: Door, payload: Payload) -> _Group:
+    def _normalized(self, door: Door, payload: Payload, origin: Origin) -> _Group:
         """One poison payload stops nobody else: whatever the normalizer raises makes it a dead letter, or is told."""
         connector = door.connection.connector
         tells = payload.pushed and connector.webhook is not None and connector.webhook.tells
@@ -201,7 +210,7 @@ class Intake:
                 without(classify(event, connector.evidence), door.drops).model_copy(update={"connection": door.name})
                 for event in connector.normalize(payload)
             ]
-            messages = [encode(event) for event in events]
+            messages = [encode(event, origin) for event in events]
             subjects = [event.subject for event in events]
             if tells:
                 told = {"status": "accepted", "events": [event.id for event in events], "subjects": subjects}

@@ -35,6 +35,12 @@ class Door:
         assert self.connection.connector.webhook is not None
         return self.connection.connector.webhook
 
+    @property
+    def hooked(self) -> bool:
+        """Whether it takes webhooks; otherwise it is only polled."""
+        webhook = self.connection.connector.webhook
+        return webhook is not None and webhook.enabled(self.connection.settings)
+
 
 def door_of(connection: Connection) -> Door:
     settings = connection.settings

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from core.sdk import Hint
 
 MOST_WAITING = 20_000
+MISSING = "missing"  # the action of a hint by a listing that lacks the object
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Wanted:
     def name(self) -> tuple[str, str]:
         return self.hint.kind, self.hint.id
 
+    @property
+    def listed(self) -> str | None:
+        """The kind that a listing lacks it of; None where a webhook named it."""
+        return self.hint.kind if self.hint.action == MISSING else None
+
 
 @dataclass(slots=True)
 class Lane:
@@ -42,16 +48,19 @@ class Lane:
         return len(self.waiting) >= self.most
 
     def add(self, new: Wanted) -> None:
-        """One more; of the same object's hints the newest counts, and the oldest message is not done before."""
+        """One more; of the same object's hints the newest counts (before what listings lack), and the oldest message
+        is not done before."""
         old = self.waiting.get(new.name)
         if old is not None:
-            hint = max(old.hint, new.hint, key=lambda hint: hint.at)
+            hint = max(old.hint, new.hint, key=lambda hint: (hint.action != MISSING, hint.at))
             new = replace(new, hint=hint, offset=min(old.offset, new.offset), taken=max(old.taken, new.taken))
         self.waiting[new.name] = new
 
     def take(self, now: int, limit: int) -> list[Wanted]:
-        """At most `limit` that are due, the first come first; they fly until `done` or `back`."""
+        """At most `limit` that are due, the first come first; they fly until `done` or `back`. What a listing lacks is
+        taken by itself, so that all of a fetch has one origin."""
         due = [wanted for wanted in self.waiting.values() if wanted.due <= now and wanted.name not in self.flying]
+        due = [wanted for wanted in due if wanted.listed == due[0].listed]
         for wanted in due[:limit]:
             self.flying[wanted.name] = self.waiting.pop(wanted.name)
         return due[:limit]

@@ -3,6 +3,7 @@
 Says once in the log that a source broke, and once that it is back.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,11 +31,37 @@ def ms(moment: datetime) -> int:
 
 @dataclass(slots=True)
 class Stream:
-    """`at`: the last save of the cursor; `complete_up_to`: when the last complete poll began (epoch ms)."""
+    """`at`: the last save of the cursor; `complete_up_to`: when the last complete poll began (epoch ms).
+
+    While a poll is under way `way` is backfill or sweep, `fetched` the rows that it has brought of `total`.
+    """
 
     at: int | None = None
     complete_up_to: int | None = None
     error: str | None = None
+    way: str = ""
+    fetched: int = 0
+    total: int | None = None
+    _start: tuple[int, int] = (0, 0)  # what was fetched, and the time, when this process went on with it
+
+    def begin(self, fetched: int, now: int) -> None:
+        """This process begins, or goes on, with `fetched` rows behind it."""
+        self._start = fetched, now
+
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = {"at": self.at, "complete_up_to": self.complete_up_to}
+        document["error"] = self.error and scrub(self.error)
+        if self.way:
+            document["progress"] = {"way": self.way, "fetched": self.fetched, "total": self.total, **self._speed()}
+        return document
+
+    def _speed(self) -> dict[str, Any]:
+        fetched, since = self.fetched - self._start[0], (self.at or 0) - self._start[1]
+        if fetched <= 0 or since <= 0:
+            return {"per_second": None, "seconds_left": None}
+        rate = fetched * 1000 / since
+        left = None if self.total is None else round(max(0, self.total - self.fetched) / rate)
+        return {"per_second": round(rate, 1), "seconds_left": left}
 
 
 @dataclass(slots=True)
@@ -55,13 +82,16 @@ class State:
     streams: dict[str, Stream] = field(default_factory=dict)
     broken: dict[str, Exception] = field(default_factory=dict)
     broken_since: int | None = None
+    turned_away: bool = False  # a delivery was answered 503, and may not come again
+    wakes: set[asyncio.Event] = field(default_factory=set)  # of what is done at once when a downtime has ended
 
 
 class Board:
     """Counts for Prometheus and keeps the documents that `hub status` shows."""
 
-    def __init__(self, connections: Iterable[Connection], metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, connections: Iterable[Connection], metrics: Metrics, clock: Clock, *, calm: float = 0.0) -> None:
         self.metrics = metrics
+        self._calm = calm * 1000
         self._clock = clock
         self._connections = {connection.name: connection for connection in connections}
         self._states = {name: State() for name in (*self._connections, BUS)}
@@ -75,8 +105,19 @@ class Board:
 
     def heard(self, name: str, at: int) -> None:
         """A delivery of the source itself: whatever is refused says nothing about when it was last heard."""
-        self._states[name].last_delivery = at
+        state = self._states[name]
+        state.last_delivery = at
+        self._taken_again(state)
         self.metrics.heard.labels(name, "webhook").set(at / 1000)
+
+    def turned_away(self, name: str) -> None:
+        """A delivery was answered 503. Sources repeat it, or not: as soon as deliveries are taken, a sweep looks."""
+        self._states[name].turned_away = True
+
+    def _taken_again(self, state: State) -> None:
+        if state.turned_away:
+            state.turned_away = False
+            _wake(state)
 
     def refused(self, name: str, sentence: str, code: str) -> str:
         """Counted under `code`, which is returned as it was counted; the log hears of each code's first refusal and
@@ -130,7 +171,12 @@ class Board:
         if state.broken.pop(part, None) is None:
             return
         if not state.broken:
-            state.broken_since = None
+            since, state.broken_since = state.broken_since, None
+            if name == BUS:
+                for each in self._states.values():
+                    self._taken_again(each)
+            elif since is not None and ms(self._clock()) - since >= self._calm:
+                _wake(state)
             log.info("bus is back" if name == BUS else "source is back", **_named(name))
             if name != BUS:
                 self.metrics.healthy.labels(name).set(1)
@@ -158,10 +204,7 @@ class Board:
             "refused": dict(state.refused),
             "ignored": dict(state.ignored),
             "dead": dict(state.dead),
-            "streams": {
-                stream: {"at": it.at, "complete_up_to": it.complete_up_to, "error": it.error and scrub(it.error)}
-                for stream, it in state.streams.items()
-            },
+            "streams": {stream: it.document() for stream, it in state.streams.items()},
         }
 
 
@@ -178,6 +221,11 @@ def remedy(name: str, error: Exception) -> str:
             return f"compare connections.{name} and its connector's README with the source's settings"
         case _:
             return "nothing to do: it is tried again until the source answers"
+
+
+def _wake(state: State) -> None:
+    for wake in state.wakes:
+        wake.set()
 
 
 def _named(name: str) -> dict[str, str]:

@@ -89,18 +89,25 @@ class Listener:
         if request.method == "HEAD" and request.method in webhook.methods:
             return web.Response(status=200)
         try:
+            outcome = await self._outcome(request, connection, secret, received)
+        except TransientError:
+            self._board.turned_away(connection.name)
+            raise
+        if outcome.status not in (202, 207):
+            return _problem(outcome.status, outcome.detail)
+        return _told(outcome) if webhook.tells else web.Response(status=202)
+
+    async def _outcome(self, request: web.BaseRequest, connection: Connection, secret: str, received: int) -> Outcome:
+        try:
             body = await self._body(request, connection.settings.max_body)
         except _Refused as refused:
             self._board.received(connection.name)
             self._board.refused(connection.name, str(refused), str(refused))
             raise
         try:
-            outcome = await self._intake.delivery(connection.name, self._delivery(request, body, secret), received)
+            return await self._intake.delivery(connection.name, self._delivery(request, body, secret), received)
         finally:
             self._free += len(body)
-        if outcome.status not in (202, 207):
-            return _problem(outcome.status, outcome.detail)
-        return _told(outcome) if webhook.tells else web.Response(status=202)
 
     def _find(self, request: web.BaseRequest) -> tuple[Connection, str]:
         """The path as it was sent: only its parts are decoded."""

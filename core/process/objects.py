@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import orjson
 
+from core import ledger
 from core.bus.codec import Incoming
 from core.identity import Rules, canonical, is_blocked
 from core.projection import Carried, Place, Registers, Visible, article_text, card, names, person_state, place
@@ -48,6 +49,7 @@ class Changed:
     )  # person -> newest arrival (epoch ms), connection
     failed: list[tuple[Incoming, Exception]] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
+    found: list[ledger.Found] = field(default_factory=list)  # what webhooks should have told
 
 
 def change(events: Sequence[Incoming], held: Mapping[str, bytes], rules: Rules) -> Changed:
@@ -73,8 +75,11 @@ def _change_one(changed: Changed, subject: str, group: list[Incoming], data: byt
     registers = Registers.load(data) if data else Registers(group[0].entity)
     before = registers.visible() if data else None
     for event in group:
+        had = ledger.before(event, registers)
         try:
             registers.apply(event)
+            if had and (found := ledger.found(event, had, registers)):
+                changed.found.append(found)
         except Exception as error:  # one event that cannot be applied must not stop the rest
             changed.failed.append((event, error))
             registers = Registers.load(data) if data else Registers(group[0].entity)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from core import deadletter
+from core import deadletter, ledger
 from core.bus import Batch, Record
 from core.bus.codec import Incoming, decode
 from core.bus.topics import DEAD
@@ -83,6 +83,7 @@ async def apply(store: Store, batch: Decoded, settings: Settings) -> Outcome:
             deadletter.of_record(batch.records[event.id], deadletter.reason_of(error, event.data), batch.at)
             for event, error in changed.failed
         ]
+        await writing.put_ledger(*ledger.entries(batch.events, changed.found, [event for event, _ in changed.failed]))
         dead = [*batch.dead, *failed]
         customers = await write(writing, changed, settings, dead, batch.at)
         if dead:

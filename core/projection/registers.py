@@ -197,6 +197,10 @@ class Registers:
         }
         return Visible(state, facts, self._into[1] if self._into else None, self.first)
 
+    def clock(self) -> int:
+        """The source's newest clock of all that was said (epoch ms); 0 where it has none, -1 where nothing was."""
+        return max((stamp[0] for stamp in self._events.values()), default=-1)
+
     def newest(self) -> tuple[str, int] | None:
         """(event id, observed) of the latest write that still counts."""
         if not self._events:

@@ -121,6 +121,31 @@ class DeadRow(NamedTuple):
     times: int
 
 
+class LedgerRow(NamedTuple):
+    """What came within one hour (epoch ms of its beginning) over one connection. `stream` is empty for what was pushed,
+    `way` as in core.bus.codec.Origin; the counts are of events. See core/ledger.py for what they mean."""
+
+    connection: str
+    hour: int
+    stream: str
+    way: str
+    received: int
+    missing: int
+    early: int
+    repaired: int
+
+
+class RepairRow(NamedTuple):
+    """An object that a sweep or a listing repaired last `at` (epoch ms). `found`: new, newer or gone."""
+
+    connection: str
+    key: str
+    at: int
+    stream: str
+    way: str
+    found: str
+
+
 class TokenRow(NamedTuple):
     """An access token or login session, by the SHA-256 of its secret. `kind`: token, login (once), session. Times are
     epoch ms; `expires` 0: never."""
@@ -193,6 +218,10 @@ class Writing(Protocol):
 
     async def put_dead(self, rows: Sequence[DeadRow]) -> None:
         """A letter that is known already counts one up and is open again."""
+        ...
+
+    async def put_ledger(self, rows: Sequence[LedgerRow], repairs: Sequence[RepairRow]) -> None:
+        """Add to the ledger's counts. Of each connection's repairs the newest 1,000 objects are kept."""
         ...
 
     async def set_seq(self, seq: int) -> None: ...
@@ -268,6 +297,24 @@ class Store(Protocol):
     async def set_dead(self, ids: Sequence[str], state: str) -> int: ...
     async def dead_counts(self) -> dict[str, int]:
         """Open letters per connection."""
+        ...
+
+    # -- ledger
+    async def ledger(self, since: int, connection: str | None = None) -> list[LedgerRow]:
+        """Without a connection: the sums from the hour `since` on (epoch ms) of all of them, `hour` being `since`.
+        Of one: its hours, the newest first."""
+        ...
+
+    async def repairs(self, connection: str, limit: int) -> list[RepairRow]:
+        """The newest first."""
+        ...
+
+    async def trim_ledger(self, before: int) -> None:
+        """Forget hours before this one."""
+        ...
+
+    async def live_keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Of live objects whose key begins with `prefix` (vendor/account/kind/), those behind `after`, in order."""
         ...
 
     # -- tokens

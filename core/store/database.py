@@ -107,6 +107,8 @@ class Statements:
     suppressed: str  # among
     put_suppressed: Put
     put_dead: Put
+    put_ledger: Put
+    put_repair: Put
     put_offset: Put
     set_dead: str  # among
     matches: str  # query, limit: a count that stops there

@@ -10,9 +10,11 @@ from core.store import (
     CustomerRow,
     DeadRow,
     HubRow,
+    LedgerRow,
     Notices,
     ObjectRow,
     PersonRow,
+    RepairRow,
     TokenRow,
     Writing,
     search,
@@ -173,6 +175,42 @@ class DatabaseStore:
     async def dead_counts(self) -> dict[str, int]:
         rows = await self._rows("SELECT connection, count(*) FROM dead WHERE state = 'open' GROUP BY connection")
         return dict(rows)
+
+    # -- ledger
+    async def ledger(self, since: int, connection: str | None = None) -> list[LedgerRow]:
+        if connection is None:
+            # PostgreSQL's sum of bigint is numeric.
+            counts = ", ".join(f"CAST(sum({name}) AS bigint)" for name in ("received", "missing", "early", "repaired"))
+            rows = await self._rows(
+                f"SELECT connection, stream, way, {counts} FROM ledger WHERE hour >= ? GROUP BY 1, 2, 3",
+                since,
+            )
+            return [LedgerRow(name, since, *rest) for name, *rest in rows]
+        rows = await self._rows(
+            """SELECT connection, hour, stream, way, received, missing, early, repaired FROM ledger
+               WHERE connection = ? AND hour >= ? ORDER BY hour DESC, stream, way""",
+            connection, since,
+        )  # fmt: skip
+        return [LedgerRow._make(row) for row in rows]
+
+    async def repairs(self, connection: str, limit: int) -> list[RepairRow]:
+        rows = await self._rows(
+            """SELECT connection, key, at, stream, way, found FROM repair
+               WHERE connection = ? ORDER BY at DESC, key DESC LIMIT ?""",
+            connection, limit,
+        )  # fmt: skip
+        return [RepairRow._make(row) for row in rows]
+
+    async def trim_ledger(self, before: int) -> None:
+        await self._change("DELETE FROM ledger WHERE hour < ?", before)
+
+    async def live_keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        # "0" is the sign behind "/", with which the prefix ends.
+        rows = await self._rows(
+            "SELECT key FROM object WHERE key > ? AND key < ? AND live ORDER BY key LIMIT ?",
+            max(prefix, after), prefix.removesuffix("/") + "0", limit,
+        )  # fmt: skip
+        return [key for (key,) in rows]
 
     # -- tokens
     async def put_token(self, row: TokenRow) -> None:

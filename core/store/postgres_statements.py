@@ -129,6 +129,13 @@ STATEMENTS = Statements(
         updates="""connection = excluded.connection, stage = excluded.stage, reason = excluded.reason,
                    payload = excluded.payload, at = excluded.at, state = 'open', times = dead.times + 1""",
     ),
+    put_ledger=_upsert(
+        tables.LEDGER,
+        "connection, hour, stream, way, received, missing, early, repaired",
+        updates="""received = ledger.received + excluded.received, missing = ledger.missing + excluded.missing,
+                   early = ledger.early + excluded.early, repaired = ledger.repaired + excluded.repaired""",
+    ),
+    put_repair=_upsert(tables.REPAIR, "connection, key, at, stream, way, found"),
     put_offset=_upsert(tables.BUS_OFFSET, "topic, partition, next"),
     set_dead="WITH k AS (SELECT ?::text[] AS ids) UPDATE dead SET state = ? FROM k WHERE id = ANY (k.ids) RETURNING id",
     matches="SELECT count(*) FROM (SELECT 1 FROM customer_words WHERE words @@ ?::tsquery LIMIT ?) w",

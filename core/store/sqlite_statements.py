@@ -93,6 +93,13 @@ STATEMENTS = Statements(
         updates="""connection = excluded.connection, stage = excluded.stage, reason = excluded.reason,
                    payload = excluded.payload, at = excluded.at, state = 'open', times = times + 1""",
     ),
+    put_ledger=_upsert(
+        tables.LEDGER,
+        "connection, hour, stream, way, received, missing, early, repaired",
+        updates="""received = ledger.received + excluded.received, missing = ledger.missing + excluded.missing,
+                   early = ledger.early + excluded.early, repaired = ledger.repaired + excluded.repaired""",
+    ),
+    put_repair=_upsert(tables.REPAIR, "connection, key, at, stream, way, found"),
     put_offset=_upsert(tables.BUS_OFFSET, "topic, partition, next"),
     set_dead=f"UPDATE dead SET state = ?2 WHERE id {_KEYS.replace('?', '?1')} RETURNING id",
     matches="SELECT count(*) FROM (SELECT 1 FROM customer_index WHERE customer_index MATCH ? LIMIT ?)",

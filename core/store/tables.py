@@ -141,6 +141,18 @@ STATE = Table(
     _text("connection", key=True), _text("process", key=True), _bytes("document"), _number("at"),
 )  # fmt: skip
 
+LEDGER = Table(
+    "ledger", METADATA,
+    _text("connection", key=True), _number("hour", key=True), _text("stream", key=True), _text("way", key=True),
+    _number("received"), _number("missing"), _number("early"), _number("repaired"), sqlite_with_rowid=False,
+)  # fmt: skip
+REPAIR = Table(
+    "repair", METADATA,
+    _text("connection", key=True), _text("key", key=True), _number("at"), _text("stream"), _text("way"),
+    _text("found"), sqlite_with_rowid=False,
+)  # fmt: skip
+Index("repair_newest", REPAIR.c.connection, REPAIR.c.at.desc(), REPAIR.c.key.desc())
+
 
 def kinds(table: Table, columns: Sequence[str]) -> tuple[str, ...]:
     """PostgreSQL's types of these columns, for arrays of them."""

@@ -15,15 +15,18 @@ from core.store import (
     DeadRow,
     EvidenceRow,
     HubRow,
+    LedgerRow,
     ObjectRow,
     PartyRow,
     PersonRow,
+    RepairRow,
 )
 from core.store.database import Database, Session
 
 # Of several roles in one activity the first of these counts; the activity is one line in the timeline.
 ROLES = ("requester", "caller", "callee", "author", "recipient", "collaborator", "cc", "follower")
 _RANK = {role: rank for rank, role in enumerate(ROLES)}
+MOST_REPAIRS = 1_000  # that are kept per connection
 _NEWEST = itemgetter(4, 1)  # of an ActivityRow: at, object
 
 
@@ -212,6 +215,16 @@ class Transaction:
             times = letters[row.id].times + 1 if row.id in letters else row.times
             letters[row.id] = row._replace(times=times, state="open")
         await self._session.put(self._sql.put_dead, list(letters.values()))
+
+    async def put_ledger(self, rows: Sequence[LedgerRow], repairs: Sequence[RepairRow]) -> None:
+        await self._session.put(self._sql.put_ledger, rows)
+        await self._session.put(self._sql.put_repair, repairs)
+        for connection in sorted({row.connection for row in repairs}):
+            await self._session.rows(
+                """DELETE FROM repair WHERE connection = ? AND (at, key) < (
+                       SELECT at, key FROM repair WHERE connection = ? ORDER BY at DESC, key DESC LIMIT 1 OFFSET ?)""",
+                connection, connection, MOST_REPAIRS - 1,
+            )  # fmt: skip
 
 
 def _is_verified(card: bytes | None) -> bool:

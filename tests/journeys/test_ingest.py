@@ -66,6 +66,13 @@ class Hub:
     async def events(self) -> list[Incoming]:
         return [decode(record) for record in await messages(self.bus, EVENTS)]
 
+    async def origins(self) -> dict[str, list[tuple[str, str, bool]]]:
+        """By which ways each object came, in order."""
+        found: dict[str, list[tuple[str, str, bool]]] = {}
+        for event in await self.events():
+            found.setdefault(event.subject.rpartition("/")[2], []).append(tuple(event.origin))
+        return found
+
     async def people(self) -> set[str]:
         return {event.subject.rpartition("/")[2] for event in await self.events()}
 
@@ -379,18 +386,17 @@ async def test_a_stream_is_read_page_by_page_and_its_cursor_saved(bus: Bus, sour
         assert hub.metrics.value("polled", connection="desk", stream="people") == 5
 
 
-async def test_a_restart_goes_on_at_the_cursor_and_waits_until_it_is_due(any_bus: Bus, source: Source) -> None:
+async def test_a_restart_goes_on_at_the_cursor_and_sweeps_at_once_what_was_missed(any_bus: Bus, source: Source) -> None:
     source.person(1)
     async with running(any_bus, desk(source)) as hub:
         await until(lambda: _complete(hub))
+        assert await hub.origins() == {"1": [("backfill", "people", True)]}
     polls = len(source.paths)
     source.person(2)
     async with running(any_bus, desk(source)) as hub:
-        await asyncio.sleep(1.5)
-        assert len(source.paths) == polls, "it is not due yet"
-    async with running(any_bus, desk(source, poll_every=timedelta(milliseconds=100))) as hub:
         await until(lambda: _all(hub, 2))
-        assert source.paths[polls] == "/people?after=1"
+        assert source.paths[polls:] == ["/people?after=1"], "once, though it would be due in an hour"
+        assert (await hub.origins())["2"] == [("sweep", "people", True)]
 
 
 async def test_a_poll_that_was_cut_short_is_complete_up_to_its_first_beginning(bus: Bus, source: Source) -> None:

@@ -1,0 +1,115 @@
+"""One stream of one connection, polled for ever: the first fetch (backfill), then what changed since (sweeps)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from core.config.model import Connection
+from core.errors import PermanentError
+from core.ingest import status
+from core.ingest.cursors import Cursors, Saved, decode
+from core.ingest.pace import closing, live_first, patiently
+from core.ingest.rounds import Rounds
+from core.ingest.status import ms
+from core.ingest.tools import Tools
+from core.sdk import Payload, Stream
+
+
+class StreamPoll:
+    """`raw` is the stream's saved cursor as it stands on the bus. `at_once`: it does not wait until it is due, because
+    webhooks may have been missed."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        cursors: Cursors,
+        connection: Connection,
+        stream: Stream[Any],
+        raw: bytes | None,
+        *,
+        at_once: bool = False,
+    ) -> None:
+        self._tools = tools
+        self._cursors = cursors
+        self._connection = connection
+        self._stream = stream
+        self._raw = raw
+        self._at_once = at_once
+        self._saved: Saved | None = None
+        self._every = (stream.every or connection.settings.poll_every).total_seconds()
+        self._shown = tools.board[connection.name].streams.setdefault(stream.name, status.Stream())
+
+    async def run(self) -> None:
+        """Poll for ever: at once if it is the first time or was cut short, else when it is due."""
+        rounds = Rounds(self._tools, self._connection.name, f"poll {self._stream.name}", self._shown)
+        await rounds.run(self._load, self._once, self._every)
+
+    async def _load(self) -> float:
+        """Seconds until the next poll."""
+        self._saved = decode(self._raw)
+        self._show(self._saved)
+        if self._at_once or self._saved.complete_up_to is None or self._saved.began is not None:
+            return 0.0
+        due = self._saved.complete_up_to / 1000 + self._every - self._tools.clock().timestamp()
+        return 0.0 if self._saved.backfill else min(self._every, max(0.0, due))
+
+    async def _once(self) -> None:
+        tools, name = self._tools, self._connection.name
+        assert self._saved is not None
+        backfill = self._saved.backfill or self._saved.complete_up_to is None
+        saved = replace(self._saved, began=self._saved.began or ms(tools.clock()), backfill=backfill)
+        seen: set[bytes] = set()
+        await live_first(tools.lag, tools.pace)
+        self._shown.begin(saved.fetched, ms(tools.clock()))
+        pages = self._stream.poll(tools.https[name], self._settings(saved), tools.intake.account(name), saved.cursor)
+        async with closing(pages):
+            async for page in pages:
+                _check(page.cursor, seen)
+                await self._publish(page.payloads, "backfill" if backfill else "sweep")
+                # Saved last: after a crash this page is fetched again rather than never.
+                fetched, total = saved.fetched + len(page.payloads), page.total or saved.total
+                saved = await self._save(replace(saved, cursor=page.cursor, fetched=fetched, total=total))
+                await live_first(tools.lag, tools.pace)
+        tools.board.polled(name, self._stream.name, 0)
+        await self._save(Saved(saved.cursor, complete_up_to=saved.began, asked=saved.asked))
+
+    def _settings(self, saved: Saved) -> Any:
+        """The connection's settings; a backfill may have been asked to go back further, or less far."""
+        settings = self._connection.settings
+        if saved.since is None:
+            return settings
+        return settings.model_copy(update={"since": timedelta(seconds=saved.since)})
+
+    async def _publish(self, payloads: Sequence[Payload], way: str) -> None:
+        name, stream = self._connection.name, self._stream.name
+        await patiently(lambda: self._tools.intake.payloads(name, payloads, way, stream))
+        self._tools.board.polled(name, stream, len(payloads))
+
+    async def _save(self, saved: Saved) -> Saved:
+        saved = replace(saved, at=ms(self._tools.clock()))
+        await self._cursors.save(self._connection.name, self._stream.name, saved)
+        self._saved = saved
+        self._show(saved)
+        return saved
+
+    def _show(self, saved: Saved) -> None:
+        self._shown.at, self._shown.complete_up_to = saved.at, saved.complete_up_to
+        under_way = "backfill" if saved.backfill or saved.complete_up_to is None else "sweep"
+        self._shown.way = under_way if saved.began is not None else ""
+        self._shown.fetched, self._shown.total = saved.fetched, saved.total
+
+
+def _check(cursor: Any, seen: set[bytes]) -> None:
+    """A loop ends by itself: the same cursor twice in one poll would go in circles."""
+    if not isinstance(cursor, dict):
+        raise PermanentError("the stream gave a cursor that is not an object")
+    try:
+        named = orjson.dumps(cursor, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise PermanentError("the stream gave a cursor that is no JSON") from error
+    if named in seen:
+        raise PermanentError("the source goes in circles: a cursor came twice")
+    seen.add(named)

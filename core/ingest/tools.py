@@ -1,0 +1,30 @@
+"""What polling and fetching work with."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from core.bus import Bus
+from core.config.model import Connection
+from core.ingest.intake import Intake
+from core.ingest.pace import Lag, Pace
+from core.ingest.status import Board, Clock
+from core.sdk import Http
+
+# (vendor/account, kind): the ids of the live objects that the hub knows, page by page, as they were when it is asked.
+Known = Callable[[str, str], AsyncIterator[Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """`lag` says how many events process has still to take; `known` which objects the hub has (it may raise
+    TransientError; None where nobody can say)."""
+
+    bus: Bus
+    intake: Intake
+    connections: Mapping[str, Connection]
+    https: Mapping[str, Http]
+    board: Board
+    clock: Clock
+    lag: Lag
+    pace: Pace
+    known: Known | None = None

@@ -1,0 +1,105 @@
+"""The ledger: what came, by which way, and what of it webhooks should have told and did not. Pure: no I/O, no clock.
+
+An event that a sweep read over a connection that takes webhooks is *missing* (webhooks missed it) when
+
+- the hub did not know the object (new), or
+- the object was alive and is not any more (gone), or
+- the source's clock on it is newer than all that the hub had of the object, or, where the source has no clock, it
+  changes what the object says (newer).
+
+What a listing found is missing by the same rules. It is *repaired* once the event is applied, in the same transaction.
+A read within a minute of the state's own clock is *early*: its webhook may still be on its way. Backfills fetch the
+past, of which no webhook was ever sent, and connections without webhooks are only read: neither has anything missing.
+
+Hours are those of `received`, which the event carries, so that whenever it is processed it counts for the same hour;
+and the counts are written with the offsets, so that it counts once.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from core.bus.codec import Incoming
+from core.projection import Registers, Visible
+from core.store import LedgerRow, RepairRow
+
+HOUR = 3_600_000  # ms
+GRACE = 60_000  # ms
+_READ = frozenset({"sweep", "listing"})
+
+
+class Before(NamedTuple):
+    """What the hub had of an object: the newest clock (-1: it was unknown), and what it said."""
+
+    clock: int
+    said: Visible
+
+
+class Found(NamedTuple):
+    """An event that webhooks should have told. `what`: new, newer or gone."""
+
+    event: Incoming
+    what: str
+    early: bool
+
+
+def before(event: Incoming, registers: Registers) -> Before | None:
+    """To be called before the event is applied; None where it cannot be missing."""
+    if not event.origin.hooked or event.origin.way not in _READ:
+        return None
+    return Before(registers.clock(), registers.visible())
+
+
+def found(event: Incoming, had: Before, registers: Registers) -> Found | None:
+    """To be called after; None where the event told nothing that webhooks missed."""
+    what = _what(event, had, registers)
+    # A deletion that a listing found carries the time at which it was noticed.
+    timed = event.order[0] > 0 and (event.origin.way, what) != ("listing", "gone")
+    early = timed and event.received - event.order[0] < GRACE
+    return Found(event, what, early) if what else None
+
+
+def _what(event: Incoming, had: Before, registers: Registers) -> str | None:
+    clock = event.order[0]
+    if had.clock < 0:
+        return "new" if event.action == "upserted" else None
+    if clock and clock <= had.clock:
+        return None
+    now = registers.visible()
+    if now.state != "live":
+        return "gone" if had.said.state == "live" else None
+    if clock:
+        return "newer"
+    return "newer" if _says(now) != _says(had.said) else None
+
+
+def _says(visible: Visible) -> tuple[str, dict[str, object]]:
+    return visible.state, {name: fact.value for name, fact in visible.facts.items()}
+
+
+def entries(
+    events: Iterable[Incoming], found: Sequence[Found], failed: Sequence[Incoming]
+) -> tuple[list[LedgerRow], list[RepairRow]]:
+    """What to add for a batch: `events` are all of it, `failed` those that could not be applied."""
+    counts: dict[tuple[str, int, str, str], list[int]] = {}
+    for event in events:
+        if event.origin.way:
+            counts.setdefault(_place(event), [0, 0, 0, 0])[0] += 1
+    repairs: dict[tuple[str, str], RepairRow] = {}
+    lost = {id(event) for event in failed}
+    for event, what, early in found:
+        count = counts.setdefault(_place(event), [0, 0, 0, 0])
+        if early:
+            count[2] += 1
+            continue
+        count[1] += 1
+        if id(event) not in lost:
+            count[3] += 1
+            row = RepairRow(
+                event.connection, event.subject, event.received, event.origin.stream, event.origin.way, what
+            )
+            repairs[row.connection, row.key] = row
+    return [LedgerRow(*place, *count) for place, count in counts.items()], list(repairs.values())
+
+
+def _place(event: Incoming) -> tuple[str, int, str, str]:
+    return event.connection, event.received - event.received % HOUR, event.origin.stream, event.origin.way
