@@ -53,13 +53,24 @@ class Timeline(Shape):
     next: Annotated[str | None, NONE] = None
 
 
+class Budget(Shape):
+    """How many requests the source allows within `per` seconds, for everybody of the company together."""
+
+    limit: Annotated[int | None, NONE] = Field(None, description="null: nobody has told it")
+    per: Annotated[float | None, NONE] = None
+    reserve: Annotated[int, NONE] = Field(0, description="of the limit, left to the company's other tools")
+    left: Annotated[int | None, NONE] = Field(None, description="what the hub may still send now")
+    waiting: Annotated[dict[str, int], NONE] = Field({}, description="requests that wait for their turn, by purpose")
+    paused_until: Annotated[Timestamp | None, NONE] = Field(None, description="the source asked for silence")
+
+
 class SourceState(Shape):
     """One connection: when it was last heard, what was refused and why, how many dead letters wait, what to do."""
 
     connection: Annotated[str, NONE]
     source: Annotated[str | None, NONE] = Field(None, description="vendor/account, once it is known")
-    state: Annotated[Literal["ok", "waiting", "broken"], NONE] = Field(
-        "waiting", description="waiting: configured, and not heard yet"
+    state: Annotated[Literal["ok", "waiting", "down", "throttled", "unauthorized", "misconfigured"], NONE] = Field(
+        "waiting", description="waiting: configured, and not heard yet; the last four: `remedy` says what to do"
     )
     webhook: Annotated[bool, NONE] = Field(False, description="it takes webhooks; otherwise it is only polled")
     last_delivery: Annotated[Timestamp | None, NONE] = None
@@ -70,6 +81,7 @@ class SourceState(Shape):
     last_refusal: Annotated[str | None, NONE] = None
     dead: Annotated[int, NONE] = Field(0, description="open dead letters")
     objects: Annotated[dict[str, int], NONE] = Field({}, description="live objects by entity")
+    budget: Annotated[Budget | None, NONE] = None
     problem: Annotated[str | None, NONE] = None
     broken_since: Annotated[Timestamp | None, NONE] = None
     remedy: Annotated[str | None, NONE] = None

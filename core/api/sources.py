@@ -1,8 +1,8 @@
 """Per connection how it is. What ingest's processes wrote down, joined with the store's own counts.
 
 A state document is JSON with any of: `connector`, `account`, `webhook`, `last_delivery`, `last_poll`, `broken_since`
-(epoch ms), `refused` {reason: count}, `last_refusal`, `error`, `remedy`, `streams` {name: {complete_up_to}}. Several
-processes may write one each for the same connection.
+(epoch ms), `refused` {reason: count}, `last_refusal`, `state`, `error`, `remedy`, `streams` {name: {complete_up_to}},
+`budget` (schemas.answers.Budget). Several processes may write one each for the same connection.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from core.api.room import Room
 from core.api.route import Call, Route, answer
 from core.sdk import from_ms
 from core.store import Store
-from schemas.answers import Sources, SourceState
+from schemas.answers import Budget, Sources, SourceState
 from schemas.key import key
 
 _GONE = 120_000  # ms; a process reports every few seconds, so one that is behind by more was stopped or replaced
@@ -77,7 +77,7 @@ def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> So
     return SourceState(
         connection=connection,
         source=_source(known),
-        state="broken" if broken else "ok" if heard else "waiting",
+        state=broken.get("state", "down") if broken else "ok" if heard else "waiting",
         webhook=bool(known.get("webhook")),
         last_delivery=from_ms(delivery),
         last_poll=from_ms(poll),
@@ -85,9 +85,30 @@ def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> So
         complete_up_to={stream: at for stream, ms in sorted(complete.items()) if (at := from_ms(ms or None))},
         refused=refused,
         last_refusal=next((said for each in reversed(alive) if (said := each.get("last_refusal"))), None),
+        budget=_budget(alive),
         problem=broken.get("error"),
         broken_since=from_ms(broken.get("broken_since")),
         remedy=broken.get("remedy"),
+    )
+
+
+def _budget(alive: list[Mapping[str, Any]]) -> Budget | None:
+    """All processes share one: the least that any sees as left, and all who wait."""
+    told = [each["budget"] for each in alive if each.get("budget")]
+    if not told:
+        return None
+    newest: Mapping[str, Any] = next((each for each in reversed(told) if each.get("limit") is not None), {})
+    waiting: dict[str, int] = {}
+    for each in told:
+        for purpose, count in (each.get("waiting") or {}).items():
+            waiting[purpose] = waiting.get(purpose, 0) + count
+    return Budget(
+        limit=newest.get("limit"),
+        per=newest.get("per"),
+        reserve=newest.get("reserve", 0),
+        left=min((each["left"] for each in told if each.get("left") is not None), default=None),
+        waiting=waiting,
+        paused_until=from_ms(_latest(told, "paused_until")),
     )
 
 

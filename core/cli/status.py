@@ -20,7 +20,7 @@ def status(config: CONFIG = YAML, json: JSON = False) -> None:
         emit(answer)
     else:
         _show(answer)
-    if any(source["state"] == "broken" for source in answer["sources"]):
+    if any(source["problem"] for source in answer["sources"]):
         raise typer.Exit(1)
 
 
@@ -89,10 +89,24 @@ def _show(answer: dict[str, Any]) -> None:
             say(f"{source['connection']}: {text}")
 
 
+def _budget(budget: dict[str, Any]) -> str:
+    """Only where somebody waits for it, or the source wants silence."""
+    from core.cli.terminal import counted, local
+
+    if budget.get("paused_until"):
+        return f"the source asked for silence until {local(budget['paused_until'])}"
+    if not budget.get("waiting"):
+        return ""
+    per = f"{budget['limit']} requests in {budget['per']:.0f} s, {budget['reserve']} of them left to your other tools"
+    return f"requests wait for their turn ({counted(budget['waiting'])}): the source allows {per}"
+
+
 def _trouble(source: dict[str, Any]) -> list[str]:
     from core.cli.terminal import ago, number
 
     told = []
+    if budget := _budget(source.get("budget") or {}):
+        told.append(budget)
     if source.get("problem"):
         since = f" (since {ago(source['broken_since'])})" if source.get("broken_since") else ""
         told.append(f"{source['problem']}{since}")

@@ -16,6 +16,7 @@ from core.ingest.pace import Lag, Pace
 from core.ingest.poll import Poller
 from core.ingest.status import Board, Clock
 from core.ingest.tools import Known, Tools
+from core.ingest.treasury import Treasury
 from core.ingest.webhooks import Listener, listening
 from core.metrics import Metrics
 
@@ -29,6 +30,7 @@ __all__ = [
     "Pace",
     "Patience",
     "Report",
+    "Treasury",
     "replaying",
     "run",
     "sessions",
@@ -64,7 +66,11 @@ async def run(
     board = Board(connections.values(), metrics, clock, calm=pace.calm)
     intake = Intake(bus, connections, board, clock)
     async with sessions() as session:
-        https = {name: Client(it, session, clock, patience=patience) for name, it in connections.items()}
+        treasury = Treasury(connections, intake.accounts, clock, metrics)
+        board.budget = lambda name: treasury.budget(name).document()
+        https = {
+            name: Client(it, session, clock, patience=patience, treasury=treasury) for name, it in connections.items()
+        }
         tools = Tools(bus, intake, connections, https, board, clock, lag, pace, known)
         listener = Listener(intake, connections, board, clock, public_url=server.public_url)
         async with asyncio.TaskGroup() as rooms:

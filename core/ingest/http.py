@@ -4,12 +4,11 @@ Messages name method, host and path, never the query, headers or bodies: those m
 """
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+import copy
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -18,15 +17,15 @@ from yarl import URL
 
 from core.config.model import Connection
 from core.errors import PermanentError, RateLimitedError, TransientError, UnauthorizedError
+from core.ingest import rates
 from core.ingest.cuts import loads
+from core.ingest.quota import Purpose
 from core.ingest.status import Clock, ms
+from core.ingest.treasury import Budget, Sleep, Treasury
 from core.sdk import Response
-
-Sleep = Callable[[float], Awaitable[None]]
 
 MOST_BYTES = 64_000_000
 MOST_REDIRECTS = 3
-LONGEST_RESET = 3600.0  # seconds; a reset further away is rather a clock that is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Patience:
 
 
 class Client:
-    """An sdk.Http for one connection."""
+    """An sdk.Http for one connection. As it is made it asks for a person who waits for the answer; see `of`."""
 
     def __init__(
         self,
@@ -51,6 +50,7 @@ class Client:
         *,
         patience: Patience | None = None,
         sleep: Sleep = asyncio.sleep,
+        treasury: Treasury | None = None,
     ) -> None:
         self._connection = connection
         self._session = session
@@ -58,7 +58,14 @@ class Client:
         self._patience = patience or Patience()
         self._sleep = sleep
         self._base = URL(connection.connector.base_url(connection.settings))
-        self._not_before: datetime | None = None  # the source asked all our requests to wait until then
+        self._treasury = treasury or Treasury({connection.name: connection}, {}, clock)
+        self._purpose: Purpose = "lookup"
+
+    def of(self, purpose: Purpose) -> "Client":
+        """The same client; what it asks is paid from this purpose's share of the budget."""
+        other = copy.copy(self)
+        other._purpose = purpose
+        return other
 
     def now(self) -> datetime:
         return self._clock()
@@ -97,7 +104,6 @@ class Client:
         return url
 
     async def _once(self, method: str, url: URL, json: Any, headers: dict[str, str]) -> Response:
-        await self._paced()
         for _ in range(MOST_REDIRECTS):
             answer = await self._sent(method, url, json, headers)
             if isinstance(answer, Response):
@@ -107,6 +113,11 @@ class Client:
 
     async def _sent(self, method: str, url: URL, json: Any, headers: dict[str, str]) -> Response | URL:
         """The answer, or where it redirects to. Every failure is raised as one of ours."""
+        name, patience = self._connection.name, self._patience
+        async with self._treasury.spending(name, self._purpose, url.path, self._sleep, patience.longest):
+            return await self._exchanged(method, url, json, headers)
+
+    async def _exchanged(self, method: str, url: URL, json: Any, headers: dict[str, str]) -> Response | URL:
         shown = _shown(method, url)
         connector, settings = self._connection.connector, self._connection.settings
         started = ms(self._clock())
@@ -120,13 +131,18 @@ class Client:
                 timeout=aiohttp.ClientTimeout(total=self._patience.timeout, connect=self._patience.timeout / 2),
             ) as answer:
                 names = {name.lower(): value for name, value in answer.headers.items()}
-                self._note_pace(names)
+                if told := rates.told(connector.rate_headers, names, self._clock()):
+                    self._budget.told(told)
                 if 300 <= answer.status < 400:
                     return self._redirected(method, url, answer.status, names)
                 if answer.status >= 400:
                     raise self._error(shown, answer.status, names)
                 body = await _bounded(answer, shown)
         return Response(answer.status, names, _parsed(shown, body), started)
+
+    @property
+    def _budget(self) -> Budget:
+        return self._treasury.budget(self._connection.name)
 
     def _redirected(self, method: str, url: URL, status: int, headers: Mapping[str, str]) -> URL:
         to = url.join(URL(headers.get("location", "")))
@@ -142,15 +158,15 @@ class Client:
     def _error(self, shown: str, status: int, headers: Mapping[str, str]) -> Exception:
         match status:
             case 429:
-                wait = self._asked(headers)
+                wait = rates.asked(self._connection.connector.rate_headers, headers, self._clock())
                 if wait:
-                    self._hold(wait)
+                    self._budget.hold(wait)
                 return RateLimitedError(f"{shown}: too many requests (429)", retry_after=wait)
             case 401:
                 return UnauthorizedError(f"{shown}: the credentials are refused (401)")
             case _ if status in (408, 425) or status >= 500:
                 # When the window of its rate limit ends says nothing of when the source is well again.
-                wait = _until(headers.get("retry-after", ""), self._clock())
+                wait = rates.later(headers.get("retry-after", ""), self._clock())
                 return TransientError(f"{shown}: answered {status}", retry_after=wait)
             case _:
                 return PermanentError(f"{shown}: answered {status}", status=status, headers=headers)
@@ -166,37 +182,6 @@ class Client:
         asked = error.retry_after.total_seconds() if isinstance(error, TransientError) and error.retry_after else 0.0
         first, longest = self._patience.first, self._patience.longest
         return asked + tenacity.wait_exponential_jitter(multiplier=first, max=longest, jitter=first)(state)
-
-    async def _paced(self) -> None:
-        """Wait as the source asked; longer than our patience is the caller's to know."""
-        if self._not_before is None:
-            return
-        wait = (self._not_before - self._clock()).total_seconds()
-        if wait > self._patience.longest:
-            raise RateLimitedError(f"{self._base.host} wants a pause", retry_after=timedelta(seconds=wait))
-        if wait > 0:
-            await self._sleep(wait)
-
-    def _note_pace(self, headers: Mapping[str, str]) -> None:
-        """Stop before the limit rather than at it, where the source counts down."""
-        remaining = headers.get(self._connection.connector.rate_headers.remaining, "").strip()
-        if remaining.isdigit() and int(remaining) == 0:
-            self._hold(self._reset(headers) or timedelta(seconds=1))
-
-    def _hold(self, wait: timedelta) -> None:
-        until = self._clock() + wait
-        self._not_before = max(self._not_before or until, until)
-
-    def _asked(self, headers: Mapping[str, str]) -> timedelta | None:
-        """Retry-After (RFC 9110: seconds or a date), else the connector's own reset header."""
-        asked = _until(headers.get("retry-after", ""), self._clock())
-        return self._reset(headers) if asked is None else asked
-
-    def _reset(self, headers: Mapping[str, str]) -> timedelta | None:
-        name = self._connection.connector.rate_headers.reset
-        unit = 0.001 if name.endswith("milliseconds") else 1.0
-        wait = _until(headers.get(name, ""), self._clock(), unit)
-        return None if wait is None else min(wait, timedelta(seconds=LONGEST_RESET))
 
 
 @asynccontextmanager
@@ -239,21 +224,3 @@ def _parsed(shown: str, body: bytes) -> Any:
 
 def _shown(method: str, url: URL) -> str:
     return f"{method} {url.host}{url.path}"
-
-
-def _until(text: str, now: datetime, unit: float = 1.0) -> timedelta | None:
-    """From now until a header's time: seconds (or milliseconds) from now, an epoch in s or ms, or an HTTP date."""
-    try:
-        number = float(text)
-    except ValueError:
-        try:
-            return max(timedelta(0), parsedate_to_datetime(text) - now)
-        except (ValueError, TypeError):
-            return None
-    if not math.isfinite(number):
-        return None
-    if number > 1e11:
-        number, unit = number - now.timestamp() * 1000, 0.001
-    elif number > 1e9:
-        number, unit = number - now.timestamp(), 1.0
-    return timedelta(seconds=max(0.0, number * unit)) if number < 1e9 else None

@@ -190,7 +190,8 @@ class Hydrator:
         account = self._tools.intake.account(name)
         found: list[Payload] = []
         try:
-            async with closing(hydrate(self._tools.https[name], connection.settings, account, hints)) as payloads:
+            http = self._tools.https[name].of("live")
+            async with closing(hydrate(http, connection.settings, account, hints)) as payloads:
                 async for payload in payloads:
                     found.append(payload)  # noqa: PERF401  (what came before a failure counts)
         except Exception as failure:

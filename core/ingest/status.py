@@ -4,7 +4,7 @@ Says once in the log that a source broke, and once that it is back.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import structlog
 
 from core.config.model import Connection
-from core.errors import PermanentError, RateLimitedError, UnauthorizedError
+from core.ingest.health import BUS_REMEDY, STATES, remedy, state_of, worst
+from core.ingest.quota import PURPOSES
 from core.log import scrub
 from core.metrics import Metrics
 
@@ -84,14 +85,17 @@ class State:
     broken_since: int | None = None
     turned_away: bool = False  # a delivery was answered 503, and may not come again
     wakes: set[asyncio.Event] = field(default_factory=set)  # of what is done at once when a downtime has ended
+    said: set[str] = field(default_factory=set)  # states that the log has heard of since it broke
 
 
 class Board:
-    """Counts for Prometheus and keeps the documents that `hub status` shows."""
+    """Counts for Prometheus and keeps the documents that `hub status` shows. `budget` tells a connection's budget of
+    requests (see Budget.document)."""
 
     def __init__(self, connections: Iterable[Connection], metrics: Metrics, clock: Clock, *, calm: float = 0.0) -> None:
         self.metrics = metrics
         self._calm = calm * 1000
+        self.budget: Callable[[str], dict[str, Any] | None] = lambda name: None
         self._clock = clock
         self._connections = {connection.name: connection for connection in connections}
         self._states = {name: State() for name in (*self._connections, BUS)}
@@ -159,18 +163,22 @@ class Board:
         state = self._states[name]
         if not state.broken:
             state.broken_since = ms(self._clock())
+        word = state_of(error)
+        if word not in state.said:
             what = "bus unavailable" if name == BUS else "source unavailable"
-            log.warning(what, **_named(name), part=part, reason=str(error), remedy=remedy(name, error))
+            log.warning(what, **_named(name, state=word), part=part, reason=str(error), remedy=_remedy(name, error))
+            state.said |= set(STATES) if name == BUS else {word}
         state.broken[part] = error
         if name != BUS:
             self.metrics.failed.labels(name).inc()
-            self.metrics.healthy.labels(name).set(0)
+            self._show(name)
 
     def healed(self, name: str, part: str) -> None:
         state = self._states[name]
         if state.broken.pop(part, None) is None:
             return
         if not state.broken:
+            state.said.clear()
             since, state.broken_since = state.broken_since, None
             if name == BUS:
                 for each in self._states.values():
@@ -178,14 +186,29 @@ class Board:
             elif since is not None and ms(self._clock()) - since >= self._calm:
                 _wake(state)
             log.info("bus is back" if name == BUS else "source is back", **_named(name))
-            if name != BUS:
-                self.metrics.healthy.labels(name).set(1)
+        if name != BUS:
+            self._show(name)
+
+    def _show(self, name: str) -> None:
+        error = worst(self._states[name].broken.values())
+        now = state_of(error) if error else "ok"
+        self.metrics.healthy.labels(name).set(error is None)
+        for word in ("ok", *STATES):
+            self.metrics.state.labels(name, word).set(word == now)
+
+    def _count_budget(self, name: str, budget: Mapping[str, Any]) -> None:
+        if budget.get("limit") is not None:
+            self.metrics.limit.labels(name).set(budget["limit"])
+            self.metrics.left.labels(name).set(budget["left"])
+        for purpose in PURPOSES:
+            self.metrics.waiting.labels(name, purpose).set(budget.get("waiting", {}).get(purpose, 0))
 
     def document(self, name: str) -> dict[str, Any]:
         """JSON-ready; what is not known yet is None. Holds no secrets and nobody's data."""
         state, connection = self._states[name], self._connections[name]
         webhook = connection.connector.webhook
-        error = next(iter(state.broken.values()), None)
+        error, budget = worst(state.broken.values()), self.budget(name)
+        self._count_budget(name, budget or {})
         return {
             "connector": connection.connector.name,
             "account": state.account,
@@ -194,33 +217,24 @@ class Board:
             "last_delivery": state.last_delivery,
             "last_poll": state.last_poll,
             "last_refusal": state.last_refusal,
+            "state": state_of(error) if error else None,
             "error": scrub(str(error)) if error else None,
             "error_parts": sorted(state.broken),
             "broken_since": state.broken_since,
-            "remedy": remedy(name, error) if error else None,
+            "remedy": _remedy(name, error) if error else None,
             "received": state.received,
             "published": state.published,
             "hydrated": state.hydrated,
             "refused": dict(state.refused),
             "ignored": dict(state.ignored),
             "dead": dict(state.dead),
+            "budget": budget,
             "streams": {stream: it.document() for stream, it in state.streams.items()},
         }
 
 
-def remedy(name: str, error: Exception) -> str:
-    """What a person can do about it."""
-    match error:
-        case _ if name == BUS:
-            return "look after the bus; deliveries are answered 503 and sent again by their sources"
-        case UnauthorizedError():
-            return f"check the credentials and scopes of connections.{name}: hub check --live"
-        case RateLimitedError():
-            return "nothing to do: the hub waits as long as the source asks"
-        case PermanentError():
-            return f"compare connections.{name} and its connector's README with the source's settings"
-        case _:
-            return "nothing to do: it is tried again until the source answers"
+def _remedy(name: str, error: Exception) -> str:
+    return BUS_REMEDY if name == BUS else remedy(name, error)
 
 
 def _wake(state: State) -> None:
@@ -228,8 +242,8 @@ def _wake(state: State) -> None:
         wake.set()
 
 
-def _named(name: str) -> dict[str, str]:
-    return {} if name == BUS else {"connection": name}
+def _named(name: str, **more: str) -> dict[str, str]:
+    return {} if name == BUS else {"connection": name, **more}
 
 
 def _count(counts: dict[str, int], word: str) -> str:

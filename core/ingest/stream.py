@@ -64,7 +64,8 @@ class StreamPoll:
         seen: set[bytes] = set()
         await live_first(tools.lag, tools.pace)
         self._shown.begin(saved.fetched, ms(tools.clock()))
-        pages = self._stream.poll(tools.https[name], self._settings(saved), tools.intake.account(name), saved.cursor)
+        http = tools.https[name].of("backfill" if backfill else "sweep")
+        pages = self._stream.poll(http, self._settings(saved), tools.intake.account(name), saved.cursor)
         async with closing(pages):
             async for page in pages:
                 _check(page.cursor, seen)

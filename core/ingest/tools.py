@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from core.bus import Bus
 from core.config.model import Connection
+from core.ingest.http import Client
 from core.ingest.intake import Intake
 from core.ingest.pace import Lag, Pace
 from core.ingest.status import Board, Clock
-from core.sdk import Http
 
 # (vendor/account, kind): the ids of the live objects that the hub knows, page by page, as they were when it is asked.
 Known = Callable[[str, str], AsyncIterator[Sequence[str]]]
@@ -22,7 +22,7 @@ class Tools:
     bus: Bus
     intake: Intake
     connections: Mapping[str, Connection]
-    https: Mapping[str, Http]
+    https: Mapping[str, Client]
     board: Board
     clock: Clock
     lag: Lag

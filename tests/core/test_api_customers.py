@@ -154,7 +154,7 @@ async def test_the_sources_say_when_they_were_heard_and_what_to_do(desk: Desk) -
     assert (found["crm"].heard, found["crm"].refused) == (desk.ago(HOUR), {"signature": 3})
     assert found["crm"].complete_up_to == {"contacts": desk.ago(DAY)}
     assert found["crm"].objects["task"] == 1
-    assert (found["phone"].state, found["phone"].remedy) == ("broken", "hub check --live")
+    assert (found["phone"].state, found["phone"].remedy) == ("unauthorized", "hub check --live")
     assert (found["kb"].state, found["kb"].heard) == ("waiting", None)
 
 
@@ -171,7 +171,7 @@ async def test_a_process_that_is_gone_leaves_its_times_and_takes_its_trouble_wit
         return Sources.model_validate(await desk.get("/v1/sources")).sources[0]
 
     here = await shown(desk.clock - 120_000)
-    assert (here.state, here.problem, here.refused, here.last_refusal) == ("broken", "401", {"stale": 6}, "old")
+    assert (here.state, here.problem, here.refused, here.last_refusal) == ("down", "401", {"stale": 6}, "old")
     gone = await shown(desk.clock - 120_001)
     assert (gone.state, gone.problem, gone.remedy) == ("ok", None, None)
     assert (gone.refused, gone.last_refusal) == ({"stale": 1}, None)

@@ -1,0 +1,144 @@
+"""One budget of requests per source account, for all connections and purposes of this process. See core.ingest.quota.
+
+What the source tells in its headers is the truth; before that, and where it tells nothing, `Connector.quota` is.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from core.config.model import Connection
+from core.errors import RateLimitedError
+from core.ingest.quota import LOOK, PURPOSES, Meter, Purpose, Window
+from core.ingest.rates import Told
+from core.ingest.status import Clock
+from core.metrics import Metrics
+from core.sdk import Connector, Quota
+
+Sleep = Callable[[float], Awaitable[None]]
+
+_UNKNOWN = 1.0  # seconds for which a source's count holds, where nobody says how long its window is
+
+
+class Budget:
+    """Of one source account. `reserve` is the largest that a connection of it asks for."""
+
+    def __init__(self, name: str, quotas: Sequence[Quota], clock: Clock) -> None:
+        self.name = name
+        self.reserve = 0.0
+        self.meters = [Meter(each.requests, Window(each.per.total_seconds()), each.path) for each in quotas]
+        self.waiting: Counter[Purpose] = Counter()
+        self._clock = clock
+        self._not_before = 0.0  # epoch seconds; the source asked all our requests to wait until then
+
+    @asynccontextmanager
+    async def spending(self, purpose: Purpose, path: str, sleep: Sleep, longest: float) -> AsyncIterator[None]:
+        """Wait for one's turn, and hold one request of the budget until the block is left. Raises RateLimitedError
+        where the source wants a longer pause than `longest` seconds."""
+        meters = [meter for meter in self.meters if meter.path in path]
+        await self._turn(meters, purpose, sleep, longest)
+        for meter in meters:
+            meter.start(purpose)
+        try:
+            yield
+        finally:
+            for meter in meters:
+                meter.land(purpose, self._now())
+
+    async def _turn(self, meters: Sequence[Meter], purpose: Purpose, sleep: Sleep, longest: float) -> None:
+        self.waiting[purpose] += 1
+        try:
+            while wait := self._wait(meters, purpose, longest):
+                await sleep(wait)
+        finally:
+            self.waiting[purpose] -= 1
+
+    def _wait(self, meters: Sequence[Meter], purpose: Purpose, longest: float) -> float:
+        now = self._now()
+        pause = self._not_before - now
+        if pause > longest:
+            raise RateLimitedError(f"{self.name} wants a pause", retry_after=timedelta(seconds=pause))
+        if pause > 0:
+            return pause
+        waiting = [each for each in PURPOSES if self.waiting[each]]
+        wait = max((meter.wait(purpose, waiting, self.reserve, now) for meter in meters), default=0.0)
+        if wait > 2 * longest:
+            raise RateLimitedError(f"what we may ask {self.name} is used up", retry_after=timedelta(seconds=wait))
+        return min(wait, LOOK)
+
+    def told(self, told: Told) -> None:
+        """What a source's headers say: of the first limit that counts everything."""
+        meter = next((meter for meter in self.meters if not meter.path), None)
+        if meter is None:
+            meter = Meter(None, Window(_UNKNOWN))
+            self.meters.append(meter)
+        if told.per:
+            meter.window.per = told.per
+        meter.told(told.remaining, self._now(), limit=told.limit, until=told.until)
+
+    def hold(self, wait: timedelta) -> None:
+        """The source wants silence."""
+        self._not_before = max(self._not_before, self._now() + wait.total_seconds())
+
+    def document(self) -> dict[str, Any]:
+        """JSON-ready; of the limit that counts everything. `paused_until` in epoch ms."""
+        now = self._now()
+        found: dict[str, Any] = {
+            "waiting": {purpose: self.waiting[purpose] for purpose in PURPOSES if self.waiting[purpose]},
+            "paused_until": int(self._not_before * 1000) if self._not_before > now else None,
+        }
+        for meter in self.meters:
+            if not meter.path and meter.limit is not None:
+                found |= {
+                    "limit": meter.limit,
+                    "per": meter.window.per,
+                    "reserve": int(meter.limit * self.reserve),
+                    "left": meter.left(self.reserve, now),
+                }
+        return found
+
+    def _now(self) -> float:
+        return self._clock().timestamp()
+
+
+class Treasury:
+    """All budgets of a process. `accounts`: the connections' source accounts, as far as they are known; it is looked
+    at again and again."""
+
+    def __init__(
+        self,
+        connections: Mapping[str, Connection],
+        accounts: Mapping[str, str],
+        clock: Clock,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._connections = connections
+        self._accounts = accounts
+        self._clock = clock
+        self._metrics = metrics or Metrics()
+        self._budgets: dict[tuple[str, ...], Budget] = {}
+
+    def budget(self, name: str) -> Budget:
+        """Of a connection: its own until its account is known, then that of all connections of the account."""
+        connection = self._connections[name]
+        connector: Connector[Any] = connection.connector
+        base, account = connector.base_url(connection.settings), self._accounts.get(name)
+        alone = (connector.name, base, "", name)
+        key = alone if account is None else (connector.name, base, account)
+        if key not in self._budgets:
+            made = Budget(connector.title, connector.quota(connection.settings), self._clock)
+            self._budgets[key] = self._budgets.pop(alone, made)
+        budget = self._budgets[key]
+        budget.reserve = max(budget.reserve, connection.settings.reserve)
+        return budget
+
+    @asynccontextmanager
+    async def spending(
+        self, name: str, purpose: Purpose, path: str, sleep: Sleep, longest: float
+    ) -> AsyncIterator[None]:
+        """See Budget.spending; `name` is the connection's."""
+        async with self.budget(name).spending(purpose, path, sleep, longest):
+            self._metrics.requests.labels(name, purpose).inc()
+            yield
