@@ -139,7 +139,13 @@ async def test_the_sources_say_when_they_were_heard_and_what_to_do(desk: Desk) -
     crm = {"connector": "hubspot", "account": "acme", "webhook": True, "last_poll": desk.clock - HOUR}
     crm |= {"refused": {"signature": 2}, "streams": {"contacts": {"complete_up_to": desk.clock - DAY}}}
     other = {"connector": "hubspot", "account": "acme", "last_poll": desk.clock - DAY, "refused": {"signature": 1}}
-    phone = {"connector": "aircall", "account": "acme", "error": "401", "remedy": "hub check --live"}
+    phone = {
+        "connector": "aircall",
+        "account": "acme",
+        "error": "401",
+        "state": "unauthorized",
+        "remedy": "hub check --live",
+    }
     for connection, process, document in (
         ("crm", "a", crm),
         ("crm", "b", other),
