@@ -64,6 +64,37 @@ class Budget(Shape):
     paused_until: Annotated[Timestamp | None, NONE] = Field(None, description="the source asked for silence")
 
 
+class Progress(Shape):
+    """A poll that is under way: rows so far, and of how many where the source tells; then also seconds that are left,
+    at today's speed."""
+
+    way: Annotated[Literal["backfill", "sweep", "listing"], NONE]
+    fetched: Annotated[int, NONE]
+    total: Annotated[int | None, NONE] = None
+    per_second: Annotated[float | None, NONE] = None
+    seconds_left: Annotated[int | None, NONE] = None
+
+
+class Counts(Shape):
+    """Events that came, and what webhooks should have told and did not: `missing`, of it `repaired`; `early` ones were
+    read within a minute of the change, when their webhook may still have been on its way."""
+
+    received: Annotated[int, NONE] = 0
+    missing: Annotated[int, NONE] = 0
+    early: Annotated[int, NONE] = 0
+    repaired: Annotated[int, NONE] = 0
+
+
+class StreamState(Counts):
+    """A stream of a source; the counts are of the last 24 hours. A `listing` is all ids of one kind, read now and then
+    to find what was deleted without a word."""
+
+    listing: Annotated[bool, NONE] = False
+    complete_up_to: Annotated[Timestamp | None, NONE] = None
+    problem: Annotated[str | None, NONE] = None
+    progress: Annotated[Progress | None, NONE] = None
+
+
 class SourceState(Shape):
     """One connection: when it was last heard, what was refused and why, how many dead letters wait, what to do."""
 
@@ -77,6 +108,8 @@ class SourceState(Shape):
     last_poll: Annotated[Timestamp | None, NONE] = None
     heard: Annotated[Timestamp | None, NONE] = Field(None, description="the later of the two")
     complete_up_to: Annotated[dict[str, Timestamp], NONE] = Field({}, description="polled completely, by stream")
+    streams: Annotated[dict[str, StreamState], NONE] = Field({}, description="what is read of it, by stream")
+    counts: Annotated[dict[str, Counts], NONE] = Field({}, description="events of the last 24 hours, by way")
     refused: Annotated[dict[str, int], NONE] = Field({}, description="deliveries refused, by reason")
     last_refusal: Annotated[str | None, NONE] = None
     dead: Annotated[int, NONE] = Field(0, description="open dead letters")
@@ -96,6 +129,46 @@ class Sources(Shape):
     version: Annotated[str, NONE] = Field(description="<generation>-<seq>: the head of the feed")
     kind: Annotated[Literal["demo", "real"], NONE]
     as_of: Annotated[Timestamp, NONE]
+
+
+class LedgerHour(Counts):
+    """One hour of one stream (empty: what was pushed or a webhook named), by the way in which events came."""
+
+    hour: Annotated[Timestamp, NONE]
+    stream: Annotated[str, NONE] = ""
+    way: Annotated[str, NONE]
+
+
+class Repair(Shape):
+    """An object that a sweep or a listing repaired: it was new to us, newer than what webhooks had told, or gone."""
+
+    key: Annotated[str, IDENTIFYING]
+    at: Annotated[Timestamp, NONE]
+    stream: Annotated[str, NONE]
+    found: Annotated[Literal["new", "newer", "gone"], NONE]
+
+
+class Ledger(Shape):
+    """What a connection brought, hour by hour, and what was repaired; both the newest first."""
+
+    connection: Annotated[str, NONE]
+    hours: Annotated[list[LedgerHour], NONE]
+    repaired: Annotated[list[Repair], IDENTIFYING]
+
+
+class BackfillOrder(Shape):
+    """Which stream (all, where none is named) is read again from its beginning."""
+
+    stream: Annotated[str | None, NONE] = None
+    since: Annotated[str | None, NONE] = Field(None, description="how far back: 90d; else as far as hub.yaml says")
+    accept: Annotated[bool, NONE] = Field(False, description="of a listing: take it, however much it lacks")
+
+
+class Ordered(Shape):
+    """The streams that begin anew."""
+
+    connection: Annotated[str, NONE]
+    streams: Annotated[list[str], NONE]
 
 
 class DeadLetter(Shape):

@@ -259,10 +259,20 @@ class Signals(Shape):
     contacts_7d: Annotated[Count, NONE]
 
 
+class Backfill(Shape):
+    """How far the first fetch of a source has come: rows, and of how many where the source tells."""
+
+    fetched: Annotated[int, NONE]
+    total: Annotated[int | None, NONE] = None
+
+
 class Freshness(Shape):
-    """When a source was last heard (a delivery or a poll that ended); null: never since this hub began."""
+    """When a source was last heard (a delivery or a poll that ended); null: never since this hub began. Up to
+    `complete_up_to` nothing of it is missing: the slowest of its streams was read to its end then; null: not yet."""
 
     heard: Annotated[Timestamp | None, NONE] = None
+    complete_up_to: Annotated[Timestamp | None, NONE] = None
+    backfill: Annotated[Backfill | None, NONE] = Field(None, description="while the past is being fetched")
     as_of: Annotated[Timestamp, NONE]
 
 

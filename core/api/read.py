@@ -15,6 +15,7 @@ from core.api.sources import connection_states
 from core.projection import Registers
 from core.sdk import from_ms, to_ms
 from core.store import CustomerRow, ObjectRow
+from schemas.answers import SourceState
 from schemas.customer import ArticleCard
 
 _ARTICLES = 3
@@ -146,9 +147,24 @@ def _article(row: ObjectRow) -> dict[str, Any]:
 
 
 async def _freshness(room: Room, record: Mapping[str, Any], now: int) -> dict[str, Any]:
-    heard: dict[str, str | None] = dict.fromkeys(record.get("sources") or ())
+    states: dict[str, list[SourceState]] = {source: [] for source in record.get("sources") or ()}
     for state in await connection_states(room.store):
-        if state.source in heard and state.heard:
-            heard[state.source] = max(heard[state.source] or "", state.heard)
+        if state.source in states:
+            states[state.source].append(state)
     as_of = from_ms(now)
-    return {source: {"heard": at, "as_of": as_of} for source, at in heard.items()}
+    return {source: {**_fresh(found), "as_of": as_of} for source, found in states.items()}
+
+
+def _fresh(states: list[SourceState]) -> dict[str, Any]:
+    """Of the connections to one source; listings find deletions only, and are not waited for."""
+    heard = max((state.heard for state in states if state.heard), default=None)
+    streams = [stream for state in states for stream in state.streams.values() if not stream.listing]
+    ends = [stream.complete_up_to for stream in streams]
+    complete = None if not ends or None in ends else min(filter(None, ends))
+    fresh: dict[str, Any] = {"heard": heard, "complete_up_to": complete}
+    running = [each for stream in streams if (each := stream.progress) and each.way == "backfill"]
+    if running:
+        totals = [each.total for each in running]
+        total = None if None in totals else sum(filter(None, totals))
+        fresh["backfill"] = {"fetched": sum(each.fetched for each in running), "total": total}
+    return fresh

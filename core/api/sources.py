@@ -1,22 +1,28 @@
 """Per connection how it is. What ingest's processes wrote down, joined with the store's own counts.
 
 A state document is JSON with any of: `connector`, `account`, `webhook`, `last_delivery`, `last_poll`, `broken_since`
-(epoch ms), `refused` {reason: count}, `last_refusal`, `state`, `error`, `remedy`, `streams` {name: {complete_up_to}},
-`budget` (schemas.answers.Budget). Several processes may write one each for the same connection.
+(epoch ms), `refused` {reason: count}, `last_refusal`, `state`, `error`, `remedy`, `polls_here`, `streams` {name:
+{complete_up_to, listing, error, progress}}, `budget` (schemas.answers.Budget). Several processes may write one each for
+the same connection.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from aiohttp import web
+from pydantic import Field
 
+from core.api.problem import Problem
 from core.api.room import Room
 from core.api.route import Call, Route, answer
+from core.ledger import HOUR
 from core.sdk import from_ms
-from core.store import Store
-from schemas.answers import Budget, Sources, SourceState
+from core.store import LedgerRow, Store
+from schemas.answers import Budget, Counts, Ledger, LedgerHour, Repair, Sources, SourceState, StreamState
+from schemas.entities import Shape
 from schemas.key import key
+from schemas.personal import NONE
 
 _GONE = 120_000  # ms; a process reports every few seconds, so one that is behind by more was stopped or replaced
 
@@ -33,11 +39,15 @@ async def _sources(call: Call) -> web.StreamResponse:
     store = call.room.store
     hub, dead, counts = await store.hub(), await store.dead_counts(), await store.counts()
     states = {state.connection: state for state in await connection_states(store)}
-    for connection in dead:
+    rows: dict[str, list[LedgerRow]] = {}
+    for row in await store.ledger(_since(call.room.now(), 24)):
+        rows.setdefault(row.connection, []).append(row)
+    for connection in {*dead, *rows}:
         states.setdefault(connection, SourceState(connection=connection))
     shown = [
         state.model_copy(
             update={
+                **_counted(state, rows.get(name, [])),
                 "dead": dead.get(name, 0),
                 "objects": {entity: n for (source, entity), n in sorted(counts.items()) if source == state.source},
                 "remedy": state.remedy or (f"hub dead list --connection {name}" if dead.get(name) else None),
@@ -57,6 +67,58 @@ async def _sources(call: Call) -> web.StreamResponse:
     )
 
 
+def _since(now: int, hours: int) -> int:
+    """Beginning of the hour so many hours ago (epoch ms)."""
+    return (now - hours * HOUR) // HOUR * HOUR
+
+
+def _counted(state: SourceState, rows: list[LedgerRow]) -> dict[str, Any]:
+    streams, ways = dict(state.streams), dict[str, Counts]()
+    for row in rows:
+        added = {"received": row.received, "missing": row.missing, "early": row.early, "repaired": row.repaired}
+        ways[row.way] = _plus(ways.get(row.way, Counts()), added)
+        if row.stream:
+            streams[row.stream] = _plus(streams.get(row.stream, StreamState()), added)
+    return {"streams": streams, "counts": ways}
+
+
+C = TypeVar("C", bound=Counts)
+
+
+def _plus(counts: C, added: Mapping[str, int]) -> C:
+    return counts.model_copy(update={name: getattr(counts, name) + more for name, more in added.items()})
+
+
+class LedgerQuery(Shape):
+    """How much of the ledger."""
+
+    hours: Annotated[int, NONE] = Field(24, ge=1, le=2160, description="so many hours back")
+    limit: Annotated[int, NONE] = Field(100, ge=0, le=1000, description="at most so many repaired objects")
+
+
+async def _ledger(call: Call) -> web.StreamResponse:
+    name, store = call.path["connection"], call.room.store
+    rows = await store.ledger(_since(call.room.now(), call.query.hours), name)
+    repairs = await store.repairs(name, call.query.limit)
+    if not rows and not repairs and name not in {state.connection for state in await connection_states(store)}:
+        raise _unknown(name)
+    return answer(
+        Ledger(
+            connection=name,
+            hours=[
+                LedgerHour.model_validate({**row._asdict(), "hour": from_ms(row.hour)}, extra="ignore") for row in rows
+            ],
+            repaired=[
+                Repair.model_validate({**row._asdict(), "at": from_ms(row.at)}, extra="ignore") for row in repairs
+            ],
+        )
+    )
+
+
+def _unknown(name: str) -> Problem:
+    return Problem(404, f"there is no connection {name!r}", "GET /v1/sources names them")
+
+
 def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> SourceState:
     """Of several processes' documents, the oldest first: the latest times of all; of those that were alive when the
     newest one was written, the sums of counts and the newest trouble."""
@@ -67,9 +129,14 @@ def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> So
     for document in alive:
         for reason, count in (document.get("refused") or {}).items():
             refused[reason] = refused.get(reason, 0) + count
+    streams: dict[str, StreamState] = {}
     for document in documents:
         for stream, its in (document.get("streams") or {}).items():
             complete[stream] = max(complete.get(stream, 0), its.get("complete_up_to") or 0)
+            # Whoever polls it now knows how it is.
+            if stream not in streams or (document.get("polls_here") and any(document is each for each in alive)):
+                shown = {name: its.get(name) for name in ("listing", "progress") if its.get(name)}
+                streams[stream] = StreamState.model_validate({**shown, "problem": its.get("error")})
     known = {name: said for document in documents for name, said in document.items() if said is not None}
     broken: Mapping[str, Any] = next((each for each in reversed(alive) if each.get("error")), {})
     delivery, poll = _latest(documents, "last_delivery"), _latest(documents, "last_poll")
@@ -82,7 +149,15 @@ def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> So
         last_delivery=from_ms(delivery),
         last_poll=from_ms(poll),
         heard=from_ms(heard or None),
-        complete_up_to={stream: at for stream, ms in sorted(complete.items()) if (at := from_ms(ms or None))},
+        complete_up_to={
+            stream: at
+            for stream, ms in sorted(complete.items())
+            if (at := from_ms(ms or None)) and not streams[stream].listing
+        },
+        streams={
+            stream: its.model_copy(update={"complete_up_to": from_ms(complete[stream] or None)})
+            for stream, its in sorted(streams.items())
+        },
         refused=refused,
         last_refusal=next((said for each in reversed(alive) if (said := each.get("last_refusal"))), None),
         budget=_budget(alive),
@@ -129,4 +204,8 @@ def title(room: Room, source: str) -> str:
     return room.titles.get(vendor, vendor.replace("_", " ").capitalize())
 
 
-ROUTES = (Route("GET", "/v1/sources", _sources, Sources, "Every connection: when it was heard, and what is wrong."),)
+ROUTES = (
+    Route("GET", "/v1/sources", _sources, Sources, "Every connection: when it was heard, and what is wrong."),
+    Route("GET", "/v1/sources/{connection}/ledger", _ledger, Ledger, "What came, what was missing, what was repaired.",
+          query=LedgerQuery, problems=(400, 404)),
+)  # fmt: skip

@@ -15,6 +15,7 @@ from core.cli.dead import dead
 from core.cli.demo import open_page, ring
 from core.cli.docs import docs
 from core.cli.find import find, show
+from core.cli.ledger import ledger
 from core.cli.mock import mock
 from core.cli.rebuild import rebuild
 from core.cli.run import run
@@ -55,6 +56,7 @@ def hub(
 app.command(epilog=_examples("hub run", "hub run -c live.yaml --role ingest --role api"))(run)
 app.command(epilog=_examples("hub check", "hub check --live"))(check)
 app.command(epilog=_examples("hub status", "hub status --json"))(status)
+app.command(epilog=_examples("hub ledger intercom", "hub ledger intercom --hours 72 --limit 1000 --json"))(ledger)
 app.command("open", epilog=_examples("hub open", "hub open --browser"))(open_page)
 app.command(epilog=_examples("hub ring", "hub ring +12025550143"))(ring)
 app.command(epilog=_examples("hub tail", "hub tail --ringing", "hub tail --all --json -n 100"))(tail)

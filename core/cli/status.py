@@ -76,13 +76,12 @@ def _show(answer: dict[str, Any]) -> None:
     ]
     head = ("connection", "state", "last delivery", "last poll", "refused", "dead", "objects")
     table(head, rows, empty="No connection was heard yet.")
-    streams = [
-        (source["connection"], stream, ago(at))
-        for source in answer["sources"]
-        for stream, at in sorted(source["complete_up_to"].items())
-    ]
     say()
-    table(("connection", "stream", "complete up to"), streams, empty="No stream was read completely yet.")
+    head = ("connection", "stream", "complete up to", "received", "missing", "repaired", "progress")
+    streams = [row for source in answer["sources"] for row in _streams(source)]
+    table(head, streams, empty="No stream was read yet.")
+    if any(row[3] for row in streams):
+        say("received, missing (webhooks did not tell it), repaired: within 24 hours; hub ledger CONNECTION names them")
     for source in answer["sources"]:
         for text in _trouble(source):
             say()
@@ -99,6 +98,31 @@ def _budget(budget: dict[str, Any]) -> str:
         return ""
     per = f"{budget['limit']} requests in {budget['per']:.0f} s, {budget['reserve']} of them left to your other tools"
     return f"requests wait for their turn ({counted(budget['waiting'])}): the source allows {per}"
+
+
+def _streams(source: dict[str, Any]) -> list[tuple[Any, ...]]:
+    from core.cli.terminal import ago
+
+    pushed = sum(source.get("counts", {}).get(way, {}).get("received", 0) for way in ("webhook", "hydrate", "push"))
+    rows: list[tuple[Any, ...]] = [(source["connection"], "webhooks", "", pushed, "", "", "")] if pushed else []
+    for stream, its in source.get("streams", {}).items():
+        counts = [its.get(name) or "" for name in ("received", "missing", "repaired")]
+        rows.append((source["connection"], stream, ago(its.get("complete_up_to")), *counts, _progress(its)))
+    return rows
+
+
+def _progress(stream: dict[str, Any]) -> Any:
+    """`backfill 4,200 of 10,000 · 350/s · 17 s left`, behind a bar where a person watches."""
+    from core.cli.terminal import bar, span
+
+    its = stream.get("progress")
+    if not its or its["way"] == "sweep":
+        return stream.get("problem") or ""
+    total, left = its.get("total"), its.get("seconds_left")
+    words = [f"{its['way']} {its['fetched']:,}" + (f" of {total:,}" if total else "")]
+    words += [f"{its['per_second']:,.0f}/s"] if its.get("per_second") else []
+    words += [f"{span(left)} left"] if left is not None else []
+    return bar(its["fetched"] / total if total else None, " · ".join(words))
 
 
 def _trouble(source: dict[str, Any]) -> list[str]:

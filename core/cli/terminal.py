@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -52,7 +53,7 @@ def emit(value: Any) -> None:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
     """Columns under their names, or the sentence `empty`. A last column that is long is wrapped, never cut."""
-    shown = [[Text(safe("–" if cell in (None, "") else cell)) for cell in row] for row in rows]
+    shown = [[cell if isinstance(cell, Table) else _cell(cell) for cell in row] for row in rows]
     if not shown:
         say(empty)
         return
@@ -63,6 +64,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> 
     for row in shown:
         drawn.add_row(*row)
     Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(drawn)
+
+
+def _cell(value: Any) -> Text:
+    return Text(safe("–" if value in (None, "") else value))
+
+
+def bar(share: float | None, words: str) -> Any:
+    """A cell of a table: how much is done (0 to 1; None: nobody knows) in words, behind a bar where one watches."""
+    if share is None or not sys.stdout.isatty():
+        return words if share is None else f"{min(share, 1.0):.0%} {words}"
+    drawn = Table.grid(padding=(0, 1))
+    drawn.add_row(ProgressBar(total=1.0, completed=min(share, 1.0), width=16), _cell(words))
+    return drawn
 
 
 @contextmanager

@@ -40,6 +40,7 @@ class Stream:
     at: int | None = None
     complete_up_to: int | None = None
     error: str | None = None
+    listing: bool = False
     way: str = ""
     fetched: int = 0
     total: int | None = None
@@ -51,7 +52,7 @@ class Stream:
 
     def document(self) -> dict[str, Any]:
         document: dict[str, Any] = {"at": self.at, "complete_up_to": self.complete_up_to}
-        document["error"] = self.error and scrub(self.error)
+        document |= {"error": self.error and scrub(self.error), "listing": self.listing}
         if self.way:
             document["progress"] = {"way": self.way, "fetched": self.fetched, "total": self.total, **self._speed()}
         return document

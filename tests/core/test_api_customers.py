@@ -5,7 +5,9 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from schemas.answers import Found, Sources, SourceState, Timeline
+from core.sdk import from_ms
+from core.store import LedgerRow, RepairRow
+from schemas.answers import Found, Ledger, Progress, Sources, SourceState, Timeline
 from schemas.customer import Customer
 from schemas.entities import Person
 from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk
@@ -183,6 +185,54 @@ async def test_a_process_that_is_gone_leaves_its_times_and_takes_its_trouble_wit
     assert (gone.refused, gone.last_refusal) == ({"stale": 1}, None)
     assert gone.heard == gone.last_delivery == gone.complete_up_to["contacts"] == desk.ago(HOUR)
     assert gone.last_poll == desk.ago(DAY)
+
+
+async def test_every_stream_says_how_far_it_is_and_what_webhooks_missed(desk: Desk) -> None:
+    await desk.tell(desk.person("hubspot/contact/1", "Dana Reyes", DANA))
+    running = {"way": "backfill", "fetched": 420, "total": 1_000, "per_second": 35.0, "seconds_left": 17}
+    streams = {
+        "contacts": {"complete_up_to": desk.clock - HOUR},
+        "deals": {"complete_up_to": desk.clock - DAY},
+        "all contact": {"complete_up_to": desk.clock - 3 * DAY, "listing": True},
+    }
+    crm = {"connector": "hubspot", "account": "acme", "polls_here": True, "streams": streams}
+    await desk.store.put_state("crm", "a", orjson.dumps(crm), desk.clock)
+    this, old = desk.clock // HOUR * HOUR, desk.clock // HOUR * HOUR - 25 * HOUR
+    async with desk.store.writing() as writing:
+        await writing.put_ledger(
+            [
+                LedgerRow("crm", this, "contacts", "sweep", 9, 3, 1, 2),
+                LedgerRow("crm", this, "", "webhook", 7, 0, 0, 0),
+                LedgerRow("crm", old, "contacts", "sweep", 90, 30, 10, 20),
+            ],
+            [RepairRow("crm", "hubspot/acme/contact/1", this, "contacts", "sweep", "newer")],
+        )
+    (found,) = Sources.model_validate(await desk.get("/v1/sources")).sources
+    contacts = found.streams["contacts"]
+    assert (contacts.received, contacts.missing, contacts.early, contacts.repaired) == (9, 3, 1, 2)
+    assert (contacts.complete_up_to, contacts.progress) == (desk.ago(HOUR), None)
+    assert found.counts["webhook"].received == 7 and found.complete_up_to.keys() == {"contacts", "deals"}
+
+    id = await desk.id_of(phone=DANA)
+    fresh = (await desk.get(f"/v1/customers/{id}"))["freshness"]["hubspot/acme"]
+    assert fresh == {"heard": None, "complete_up_to": desk.ago(DAY), "as_of": desk.ago(0)}, (
+        "the slowest stream counts, no listing"
+    )
+    streams["deals"] = {"complete_up_to": None, "progress": running}
+    await desk.store.put_state("crm", "a", orjson.dumps(crm), desk.clock)
+    (found,) = Sources.model_validate(await desk.get("/v1/sources")).sources
+    assert found.streams["deals"].progress == Progress.model_validate(running)
+    fresh = (await desk.get(f"/v1/customers/{id}"))["freshness"]["hubspot/acme"]
+    assert (fresh["complete_up_to"], fresh["backfill"]) == (None, {"fetched": 420, "total": 1_000})
+
+    ledger = Ledger.model_validate(await desk.get("/v1/sources/crm/ledger?hours=48"))
+    assert [(row.hour, row.way, row.repaired) for row in ledger.hours] == [
+        (from_ms(this), "webhook", 0),
+        (from_ms(this), "sweep", 2),
+        (from_ms(old), "sweep", 20),
+    ]
+    assert [(each.key, each.found) for each in ledger.repaired] == [("hubspot/acme/contact/1", "newer")]
+    assert (await desk.get("/v1/sources/nobody/ledger", 404))["remedy"]
 
 
 async def test_a_deleted_person_is_gone_from_search(desk: Desk) -> None:

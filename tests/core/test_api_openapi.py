@@ -92,6 +92,7 @@ async def test_every_route_is_described_with_its_scope(desk: Desk) -> None:
         ("GET", "/v1/customers/{id}", ""),
         ("GET", "/v1/customers/{id}/timeline", "?limit=2"),
         ("GET", "/v1/sources", ""),
+        ("GET", "/v1/sources/{connection}/ledger", ""),
         ("GET", "/v1/dead", ""),
         ("POST", "/v1/dead/{id}/discard", ""),
         ("POST", "/v1/login-links", ""),
@@ -103,7 +104,7 @@ async def test_every_route_is_described_with_its_scope(desk: Desk) -> None:
 async def test_answers_fit_their_description(desk: Desk, method: str, path: str, given: str) -> None:
     id = await _story(desk)
     document = await desk.get("/v1/openapi.json")
-    url = desk.url + path.replace("{id}", id if "customers" in path else "d1") + given
+    url = desk.url + path.replace("{id}", id if "customers" in path else "d1").replace("{connection}", "crm") + given
     headers = {"Authorization": f"Bearer {desk.token}"}
     async with desk.session.request(method, url, headers=headers) as answer:
         body, status, kind = orjson.loads(await answer.read()), str(answer.status), answer.content_type

@@ -91,13 +91,22 @@ function article(card) {
   return row(card.key, out(card.url, said(card.title ?? "Untitled")), [el("span", { class: class_ }, state)]);
 }
 
+/** While a source's past is being fetched, the record may still lack some of it. */
+function backfill(past) {
+  if (!past) return null;
+  const bar = past.total ? el("progress", { max: past.total, value: Math.min(past.fetched, past.total) }) : null;
+  const count = past.total ? `${past.fetched} of ${past.total}` : `${past.fetched} so far`;
+  return el("span", { class: "past" }, " · fetching the past: ", count, " ", bar);
+}
+
 function foot(record) {
   const links = new Map(record.people.filter((each) => each.url).map((each) => [each.source, each.url]));
   const lines = record.sources.map((source) => {
     const heard = record.freshness?.[source]?.heard;
     const old = heard && Date.now() - Date.parse(heard) > 3_600_000;
     const text = heard ? `heard ${ago(heard)}` : record.freshness ? "not heard yet" : "…";
-    return el("li", { "data-row": `source ${source}`, class: old ? "stale" : null }, out(links.get(source), sourceName(source)), " ", text);
+    const name = out(links.get(source), sourceName(source));
+    return el("li", { "data-row": `source ${source}`, class: old ? "stale" : null }, name, " ", text, backfill(record.freshness?.[source]?.backfill));
   });
   return lines.length ? el("footer", { class: "foot" }, el("ul", {}, ...lines)) : null;
 }
