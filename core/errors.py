@@ -1,6 +1,6 @@
 """Every error that the hub raises on purpose. The class is the policy: what the caller should do next."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -11,6 +11,14 @@ class HubError(Exception):
 
 class ConfigError(HubError):
     """`hub.yaml` or the command line is wrong; the message says where and what to do. One line per mistake."""
+
+
+class SettingsError(ConfigError):
+    """A connection's settings do not fit together. `mistakes`: (path within the connection, what is wrong)."""
+
+    def __init__(self, mistakes: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
+        super().__init__("\n".join(f"{'.'.join(map(str, place))}: {why}" for place, why in mistakes))
+        self.mistakes = tuple(mistakes)
 
 
 class TransientError(HubError):

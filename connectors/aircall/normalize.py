@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from core.sdk import Maker, NormalizeError, Payload, from_iso, from_seconds, to_ms
+from core.sdk import Maker, NormalizeError, Payload, dialable, from_iso, from_seconds, to_ms
 from schemas.entities import (
     Attachment,
     Call,
@@ -36,7 +36,6 @@ LIFE = ("call.created", "call.ivr_option_selected", "call.ringing_on_agent", "ca
         "call.hold", "call.unhold", "call.unsuccessful_transfer", "call.transferred", "call.external_transferred",
         "call.hungup", "call.voicemail_left", "call.ended", "call.comm_assets_generated")  # fmt: skip
 OVER = frozenset({"call.hungup", "call.ended", "call.voicemail_left", "call.comm_assets_generated", "call.archived"})
-_DIALABLE = re.compile(r"\+?[\d\s().\-]{3,}")
 
 
 def normalize(payload: Payload) -> Iterable[Event]:
@@ -160,13 +159,13 @@ def _parties(payload: Payload, call: Mapping[str, Any]) -> list[Party]:
     contact = call.get("contact") or {}
     person = MAKER.key(payload, "contact", contact["id"]) if contact.get("id") else None
     digits = call.get("raw_digits")
-    dialable = isinstance(digits, str) and _DIALABLE.fullmatch(digits.strip())
-    if not person and not dialable:
+    known = isinstance(digits, str) and dialable(digits)
+    if not person and not known:
         return []
     facts: dict[str, Any] = {"role": "callee" if call.get("direction") == "outbound" else "caller"}
     if person:
         facts |= {"person": person, "name": _name(contact)}
-    if dialable:
+    if known:
         facts["identifier"] = Identifier(kind="phone", value=_compact(digits))
     return [Party(**facts)]
 

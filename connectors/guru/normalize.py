@@ -5,11 +5,10 @@ clock of the card.
 """
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.sdk import Maker, NormalizeError, Payload, from_iso, plain, to_ms
+from core.sdk import Maker, NormalizeError, Payload, from_iso, plain, to_ms, unmarked
 from schemas.entities import Article, Reference
 from schemas.event import Event
 
@@ -20,12 +19,6 @@ _SHOWN = {
     "PRIVATE": ("internal", "private"),
     "PUBLIC": ("public", "public"),
 }  # shareStatus -> (audience, visibility)
-_MARKDOWN = (
-    (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),  # links and pictures: their text
-    (re.compile(r"^\s{0,3}(#{1,6}|>|[-*+]|\d+\.)\s+", re.M), ""),
-    (re.compile(r"^\s*(```\w*|---+|\*\*\*+)\s*$", re.M), ""),
-    (re.compile(r"(\*\*|__|~~|`)(.+?)\1"), r"\2"),
-)
 Item = Mapping[str, Any]
 
 
@@ -83,9 +76,7 @@ def _text(content: Any) -> str | None:
         return None
     if content.lstrip().startswith("<"):
         return plain(content)
-    for pattern, kept in _MARKDOWN:
-        content = pattern.sub(kept, content)
-    return "\n".join(line.strip() for line in content.split("\n") if line.strip())
+    return unmarked(content)
 
 
 def _collection(payload: Payload, item: Item) -> Reference | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-_PARTS = ("settings", "streams", "scopes")
+_PARTS = ("settings", "sections", "streams", "scopes")
 
 
 def docs(
@@ -50,7 +50,7 @@ def generated() -> dict[Path, str]:
 
 def filled(text: str, connector: Any) -> str:
     """The README with each `<!-- part -->…<!-- /part -->` filled in; a part without marks is left out."""
-    tables = {"settings": _settings, "streams": _streams, "scopes": _scopes}
+    tables = {"settings": _settings, "sections": _sections, "streams": _streams, "scopes": _scopes}
     for part in _PARTS:
         begin, end = f"<!-- {part} -->", f"<!-- /{part} -->"
         head, opened, rest = text.partition(begin)
@@ -65,6 +65,32 @@ def _settings(connector: Any) -> Iterator[str]:
     yield "| --- | --- | --- |"
     for name, field in _own_first(connector.config.model_fields):
         if name not in ("type", "mock"):
+            yield f"| `{name}` | {_default(field)} | {field.description}{_choices(field)} |"
+
+
+def _sections(connector: Any) -> Iterator[str]:
+    """The settings below settings, once each, in the order in which they are met."""
+    from pydantic import BaseModel
+
+    def inside(annotation: Any) -> Iterator[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield annotation
+        for each in get_args(annotation):
+            yield from inside(each)
+
+    def met(model: type[BaseModel], place: str) -> Iterator[tuple[str, type[BaseModel]]]:
+        for name, field in model.model_fields.items():
+            for each in inside(field.annotation):
+                yield f"{place}{name}", each
+                yield from met(each, f"{place}{name}.")
+
+    places: dict[type[BaseModel], list[str]] = {}
+    for place, model in met(connector.config, ""):
+        places.setdefault(model, []).append(f"`{place}`")
+    for model, named in places.items():
+        yield from ("", f"{', '.join(named)}: {(model.__doc__ or '').strip()}", "", "| setting | default | |")
+        yield "| --- | --- | --- |"
+        for name, field in model.model_fields.items():
             yield f"| `{name}` | {_default(field)} | {field.description}{_choices(field)} |"
 
 
@@ -83,11 +109,15 @@ def _choices(field: Any) -> str:
 def _default(field: Any) -> str:
     from datetime import timedelta
 
+    from pydantic import BaseModel
+
     from core.config.schema import duration_text
 
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)
+    if isinstance(default, BaseModel):
+        return ""  # a section of its own tells
     if isinstance(default, timedelta):
         return f"`{duration_text(default)}`"
     return "" if default in (None, "", [], {}) else f"`{default}`"

@@ -1,6 +1,6 @@
 """`hub.yaml`, read and validated: every mistake at once, each with its line and a remedy."""
 
-from core.config.load import load
+from core.config.load import declared, load
 from core.config.model import BusConfig, Connection, HubConfig, Identity, Server, Show, StoreConfig
 
-__all__ = ["BusConfig", "Connection", "HubConfig", "Identity", "Server", "Show", "StoreConfig", "load"]
+__all__ = ["BusConfig", "Connection", "HubConfig", "Identity", "Server", "Show", "StoreConfig", "declared", "load"]

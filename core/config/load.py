@@ -1,9 +1,5 @@
-"""Reads `hub.yaml`: YAML first, then `${ENV}` and `${file:…}` node by node, then the models; all mistakes at once.
+"""Reads `hub.yaml`: first the document, then the models; all mistakes at once."""
 
-Filling in after parsing means that a secret can never change the file's structure.
-"""
-
-import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -11,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, SecretStr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ValidationError
 
 from core import registry
+from core.config.document import Document, Place
+from core.config.explain import did_you_mean, explained
 from core.config.model import BusConfig, Connection, HubConfig, Identity, Server, Show, StoreConfig
-from core.errors import ConfigError
+from core.errors import ConfigError, SettingsError
+from core.sdk import Connector
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "identity": Identity,
@@ -26,9 +24,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "store": StoreConfig,
 }
 _TOP = ("data", "connections", *SECTIONS)
-_FILL = re.compile(r"\$\{(?:(file):)?([^}]*)\}")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-Path_ = tuple[str | int, ...]
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> HubConfig:
@@ -36,18 +32,25 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> HubConfig:
     return _Loader(path, os.environ if environ is None else environ).load()
 
 
+def declared(path: Path, environ: Mapping[str, str] | None = None) -> Connection:
+    """The connection that a file of its own declares, as `file:` in hub.yaml names it; its `demo:` fills in what the
+    environment does not say. Raises ConfigError as `load` does."""
+    loader = _Loader(path, os.environ if environ is None else environ)
+    return loader.alone()
+
+
 class _Loader:
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
-        self._path, self._environ = path, environ
-        self._lines: dict[Path_, int] = {}
-        self._mistakes: list[tuple[int, str, str]] = []
-        self._unfilled: set[Path_] = set()
+        self._environ = environ
+        self._document = Document(path, environ)
+        self._documents: list[Document] = []
 
     def load(self) -> HubConfig:
-        raw = self._read()
+        self._documents.append(self._document)
+        raw = self._document.read()
         for name in raw:
             if name not in _TOP:
-                self._wrong((name,), f"unknown section{_did_you_mean(name, _TOP)}")
+                self._wrong((name,), f"unknown section{did_you_mean(name, _TOP)}")
         data = raw.get("data")
         if not isinstance(data, str) or not data:
             self._wrong(("data",), "say in which folder the hub keeps its data, for instance `data: var/live`")
@@ -55,77 +58,22 @@ class _Loader:
         sections = {name: self._section(name, model, raw.get(name)) for name, model in SECTIONS.items()}
         connections = self._connections(raw.get("connections"))
         self._check_together(connections, sections)
-        if self._mistakes:
-            told = [f"{self._path}:{line}: {place}: {why}" for line, place, why in sorted(set(self._mistakes))]
+        self._end()
+        path = self._document.path
+        return HubConfig(path=path, data=path.parent / data, connections=connections, **sections)
+
+    def alone(self) -> Connection:
+        document, settings = self._read_file(self._document.path, demo=True)
+        name = str(settings.get("vendor") or document.path.stem)
+        settings = {"type": "http", "account": "example", **settings}
+        connection = self._made(name, registry.load("http"), settings, [((), set(), document)])
+        self._end()
+        assert connection is not None
+        return connection
+
+    def _end(self) -> None:
+        if told := [line for document in self._documents for line in document.mistakes]:
             raise ConfigError("\n".join(told))
-        folder = self._path.parent / data
-        return HubConfig(path=self._path, data=folder, connections=connections, **sections)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            node = yaml.compose(self._path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        except FileNotFoundError:
-            raise ConfigError(f"{self._path}: there is no such file; name yours with --config FILE") from None
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{self._path}:1: not UTF-8 text ({error.reason} at byte {error.start})") from None
-        except OSError as error:
-            raise ConfigError(f"{self._path}: cannot be read: {error.strerror}") from None
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise ConfigError(f"{self._path}:{line}: not YAML: {error.problem}") from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{self._path}:1: not YAML: {error}") from None
-        if not isinstance(node, yaml.MappingNode):
-            raise ConfigError(f"{self._path}:1: expected sections such as `data:` and `connections:`")
-        value = self._value(node, ())
-        assert isinstance(value, dict)
-        return value
-
-    def _value(self, node: yaml.Node, path: Path_) -> Any:
-        self._lines[path] = node.start_mark.line + 1
-        match node:
-            case yaml.MappingNode():
-                found: dict[str, Any] = {}
-                for key_node, value_node in node.value:
-                    key = (
-                        str(yaml.SafeLoader("").construct_object(key_node))
-                        if key_node.tag.endswith(":str")
-                        else (str(key_node.value))
-                    )
-                    here = (*path, key)
-                    if key in found:
-                        first = self._lines[here]
-                        self._lines[here] = key_node.start_mark.line + 1
-                        self._wrong(here, f"this name stands in line {first} already; names must differ")
-                        continue
-                    found[key] = self._value(value_node, here)
-                    self._lines[here] = key_node.start_mark.line + 1
-                return found
-            case yaml.SequenceNode():
-                return [self._value(each, (*path, index)) for index, each in enumerate(node.value)]
-            case yaml.ScalarNode():
-                value = yaml.SafeLoader("").construct_object(node)
-                return self._filled(value, path) if isinstance(value, str) else value
-        return None
-
-    def _filled(self, text: str, path: Path_) -> str:
-        def fill(found: re.Match[str]) -> str:
-            kind, name = found.groups()
-            if kind == "file":
-                try:
-                    return (self._path.parent / name).read_text(encoding="utf-8").strip()
-                except (OSError, UnicodeDecodeError) as error:
-                    why = getattr(error, "strerror", None) or "not UTF-8 text"
-                    self._unfilled.add(path)
-                    self._wrong(path, f"the file {name} cannot be read ({why})")
-                    return ""
-            if name in self._environ:
-                return self._environ[name]
-            self._unfilled.add(path)
-            self._wrong(path, f"the environment variable {name} is not set")
-            return ""
-
-        return _FILL.sub(fill, text)
 
     def _section(self, name: str, model: type[BaseModel], raw: Any) -> Any:
         try:
@@ -154,14 +102,45 @@ class _Loader:
         except ConfigError as error:
             self._wrong((*here, "type"), str(error))
             return None
-        demo = registry.mock(connector.name).DEMO if raw.get("mock") is True else {}
+        sources: list[_Source] = [(here, set(raw), self._document)]
+        if "file" in connector.config.model_fields and isinstance(raw.get("file"), str):
+            path = self._document.path.parent / raw["file"]
+            try:
+                document, declared = self._read_file(path, demo=raw.get("mock") is True)
+            except ConfigError as error:
+                self._wrong((*here, "file"), str(error))
+                return None
+            sources.append(((), set(declared), document))
+            raw = {**declared, **raw}
+        return self._made(name, connector, raw, sources)
+
+    def _made(self, name: str, connector: Connector[Any], raw: Any, sources: "Sequence[_Source]") -> Connection | None:
+        mocked = raw.get("mock") is True
+        demo = registry.mock(connector.name).DEMO if mocked and connector.of is None else {}
         known = connector.config.model_fields
         filled = {**{key: value for key, value in demo.items() if key in known}, **raw}
         try:
-            return Connection(name, connector, connector.config.model_validate(filled))
+            settings = connector.config.model_validate(filled)
+            built = connector.of(settings) if connector.of else connector
+            if mocked:
+                registry.mock(built.name)
         except ValidationError as error:
-            self._invalid(here, connector.config, error)
-            return None
+            for detail in error.errors(include_url=False, include_context=True):
+                _blame(sources, detail["loc"], explained(detail, connector.config))
+        except SettingsError as error:
+            for place, why in error.mistakes:
+                _blame(sources, place, why)
+        except ConfigError as error:
+            _blame(sources, ("mock",), str(error))
+        else:
+            return Connection(name, built, settings)
+        return None
+
+    def _read_file(self, path: Path, *, demo: bool) -> tuple[Document, dict[str, Any]]:
+        """A declaration; `demo`: what it says under `demo:` stands where the environment says nothing."""
+        document = Document(path, {**_demo(path), **self._environ} if demo else self._environ)
+        self._documents.append(document)
+        return document, document.read()
 
     def _check_together(self, connections: Mapping[str, Connection], sections: Mapping[str, Any]) -> None:
         mocks = {name: each.settings.mock for name, each in connections.items()}
@@ -181,44 +160,27 @@ class _Loader:
             if not re.fullmatch(r"\S+:\d{1,5}", address) or int(address.rpartition(":")[2]) > 65535:
                 self._wrong(("server", name), f"{address!r} is not HOST:PORT")
 
-    def _invalid(self, here: Path_, model: type[BaseModel], error: ValidationError) -> None:
+    def _invalid(self, here: Place, model: type[BaseModel], error: ValidationError) -> None:
         for detail in error.errors(include_url=False, include_context=True):
-            self._wrong((*here, *detail["loc"]), _explained(detail, model, _secret(model, detail["loc"])))
+            self._wrong((*here, *detail["loc"]), explained(detail, model))
 
-    def _wrong(self, path: Path_, why: str) -> None:
-        if path in self._unfilled and "is not set" not in why and "cannot be read" not in why:
-            return  # an empty value follows from the mistake that was named already
-        line = next((self._lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self._lines), 1)
-        self._mistakes.append((line, ".".join(map(str, path)), why))
+    def _wrong(self, place: Place, why: str) -> None:
+        self._document.wrong(place, why)
 
 
-def _explained(detail: ErrorDetails, model: type[BaseModel], secret: bool) -> str:
-    given = detail.get("input")
-    field = str(detail["loc"][-1]) if detail["loc"] else ""
-    shown = "" if secret else f", got {given!r}"
-    match detail["type"]:
-        case "extra_forbidden":
-            return f"unknown setting{_did_you_mean(field, list(model.model_fields))}"
-        case "missing":
-            described = model.model_fields[field].description if field in model.model_fields else None
-            return f"is missing{': ' + described if described else ''}"
-        case "string_type" if isinstance(given, bool):
-            return f"YAML reads this as {str(given).lower()}; put it in quotes"
-        case "literal_error":
-            expected = (detail.get("ctx") or {}).get("expected", "")
-            return f"must be {expected}{shown}"
-        case "value_error":
-            return f"{detail['msg'].removeprefix('Value error, ')}{shown}"
-    return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}{shown}"
+_Source = tuple[Place, set[str], Document]  # where a connection's settings stand, which ones, in which file
 
 
-def _secret(model: type[BaseModel], loc: Sequence[str | int]) -> bool:
-    if not loc:
-        return True  # what the whole entry holds is the input here
-    field = model.model_fields.get(str(loc[0]))
-    return field is not None and "SecretStr" in str(field.annotation or SecretStr)
+def _blame(sources: "Sequence[_Source]", place: Place, why: str) -> None:
+    """The mistake goes to the file that says it; to the last, the declaration, where none does."""
+    here, _, document = next((each for each in sources if place and place[0] in each[1]), sources[-1])
+    document.wrong((*here, *place), why)
 
 
-def _did_you_mean(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean `{close[0]}`?" if close else f"; there are: {', '.join(sorted(known))}"
+def _demo(path: Path) -> dict[str, str]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}  # reading it in earnest will say why
+    demo = found.get("demo") if isinstance(found, dict) else None
+    return {str(name): str(value) for name, value in demo.items()} if isinstance(demo, dict) else {}

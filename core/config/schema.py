@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from core import registry
 from core.config.load import SECTIONS
@@ -12,6 +12,7 @@ from core.sdk import Connector
 
 _DIALECT = "http://json-schema.org/draft-07/schema#"  # what editors' YAML modes understand best
 _FILLED = r"\$\{[^}]+\}"
+_SPAN = TypeAdapter(timedelta)  # reads the default of a span as pydantic writes it, PT5M
 _DURATION = r"^\d+\s*[smhdw]$"
 
 
@@ -61,27 +62,31 @@ def _connection(connectors: list[Connector[Any]]) -> dict[str, Any]:
 
 
 def _settings(connector: Connector[Any]) -> dict[str, Any]:
-    """What a connector requires is filled in where `mock: true` stands."""
+    """What a connector requires is filled in where `mock: true` stands; it may stand in another file, under `file:`."""
     schema = _object(connector.config)
     required = [name for name in schema.pop("required", ()) if name != "type"]
     either = {"anyOf": schema.pop("anyOf")} if "anyOf" in schema else {}
     filled = registry.mock(connector.name).DEMO if connector.mock else {}
+    needed: dict[str, Any] = {"required": required, **either}
+    if "file" in connector.config.model_fields:
+        needed = {"anyOf": [{"required": ["file"]}, needed]}
     return {
         **schema,
         "title": connector.title,
         "if": {"properties": {"mock": {"const": True}}, "required": ["mock"]},
-        "then": {"required": [name for name in required if name not in filled]},
-        "else": {"required": required, **either},
+        "then": {"required": [name for name in required if name not in filled]} if filled else needed,
+        "else": needed,
     }
 
 
 def _object(model: type[BaseModel]) -> dict[str, Any]:
     made = model.model_json_schema(mode="validation")
     definitions = made.pop("$defs", {})
+    return _section(made, definitions)
+
+
+def _section(made: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
     properties = {name: _property(each, definitions) for name, each in made["properties"].items()}
-    for name, field in model.model_fields.items():
-        if isinstance(field.default, timedelta):
-            properties[name]["default"] = duration_text(field.default)
     required = {"required": made["required"]} if made.get("required") else {}
     described = {"description": made["description"]} if made.get("description") else {}
     either = {"anyOf": made["anyOf"]} if "anyOf" in made else {}  # groups of settings, one of which must be there
@@ -98,18 +103,27 @@ def _object(model: type[BaseModel]) -> dict[str, Any]:
 def _property(made: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
     """As a person writes it in YAML: durations with a unit, `${…}` in the place of anything that is not a list."""
     kept = {name: made[name] for name in ("description", "default") if name in made}
-    shape = {name: value for name, value in made.items() if name not in ("description", "default", "title")}
-    if "$ref" in shape:
-        shape = dict(definitions[shape["$ref"].rpartition("/")[2]])
-    shape = _written(shape)
+    if made.get("format") == "duration" and "default" in kept:
+        kept["default"] = duration_text(_SPAN.validate_python(kept["default"]))
+    shape = _written({name: value for name, value in made.items() if name not in kept}, definitions)
+    shape = {name: value for name, value in shape.items() if name not in kept}
     if shape.get("type") in ("integer", "number", "boolean") or "enum" in shape:
         shape = {"anyOf": [shape, {"type": "string", "pattern": _FILLED}]}
     return {**kept, **shape}
 
 
-def _written(shape: Mapping[str, Any]) -> dict[str, Any]:
+def _written(shape: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """One shape, with those that it names written out: editors show descriptions better in place."""
+    if "$ref" in shape:
+        return _written(definitions[shape["$ref"].rpartition("/")[2]], definitions)
     if "anyOf" in shape:
-        return {"anyOf": [_written(each) for each in shape["anyOf"]]}
+        return {"anyOf": [_written(each, definitions) for each in shape["anyOf"]]}
+    if "properties" in shape:
+        return _section(shape, definitions)
     if shape.get("format") == "duration":
         return {"type": "string", "pattern": _DURATION}
-    return {name: value for name, value in shape.items() if name not in ("format", "writeOnly", "title")}
+    kept = {name: value for name, value in shape.items() if name not in ("format", "writeOnly", "title")}
+    for name in ("items", "additionalProperties"):
+        if isinstance(kept.get(name), Mapping):
+            kept[name] = _written(kept[name], definitions)
+    return kept

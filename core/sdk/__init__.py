@@ -8,6 +8,7 @@ from core.errors import (
     NormalizeError,
     PermanentError,
     RefusedError,
+    SettingsError,
     SignatureError,
     TransientError,
     UnauthorizedError,
@@ -31,12 +32,13 @@ from core.sdk.connector import (
     Webhook,
 )
 from core.sdk.events import Maker, classify
-from core.sdk.text import plain
+from core.sdk.text import dialable, plain, unmarked
 from core.sdk.times import Duration, from_iso, from_ms, from_seconds, to_ms
 
 __all__ = [
-    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Ids", "Listing", "Maker",
-    "NormalizeError", "OAuth", "Page", "Payload", "PermanentError", "Quota", "RateHeaders", "RefusedError", "Response",
-    "SignatureError", "Split", "Stream", "TransientError", "UnauthorizedError", "Webhook", "classify", "from_iso",
-    "from_ms", "from_seconds", "plain", "to_ms",
+    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Ids", "Listing",
+    "Maker", "NormalizeError", "OAuth", "Page", "Payload", "PermanentError", "Quota", "RateHeaders",
+    "RefusedError", "Response", "SettingsError", "SignatureError", "Split", "Stream", "TransientError",
+    "UnauthorizedError", "Webhook", "classify", "dialable", "from_iso", "from_ms", "from_seconds", "plain",
+    "to_ms", "unmarked",
 ]  # fmt: skip

@@ -235,6 +235,9 @@ class Connector(Generic[C]):
     account (with no `account` in the config), asked once. `auth` gives the request headers; where `oauth` gives an
     OAuth for this config, the engine adds its token. `quota` tells the limits that hold before the source's own
     `rate_headers` tell better.
+
+    Where `of` stands this is only a way to make connectors: each connection gets the one that `of` makes of its
+    settings (raising SettingsError), with a name of its own.
     """
 
     name: str
@@ -256,3 +259,4 @@ class Connector(Generic[C]):
     rate_headers: RateHeaders = RateHeaders()
     scopes: Sequence[str] = ()
     mock: str = ""  # the module of its contract mock, `connectors.<name>.mock`
+    of: "Callable[[C], Connector[C]] | None" = None

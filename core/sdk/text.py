@@ -1,4 +1,4 @@
-"""Untrusted HTML to plain text. Pure."""
+"""Untrusted HTML and Markdown to plain text; what is a phone number. Pure."""
 
 import html
 import re
@@ -7,6 +7,13 @@ import nh3
 
 _BREAK = re.compile(r"(?i)<\s*(br|/p|/div|/li|/h[1-6]|/tr)[^>]*>")
 _SPACE = re.compile(r"[ \t\r\f\v\xa0]+")
+_MARKDOWN = (
+    (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),  # links and pictures: their text
+    (re.compile(r"^\s{0,3}(#{1,6}|>|[-*+]|\d+\.)\s+", re.M), ""),
+    (re.compile(r"^\s*(```\w*|---+|\*\*\*+)\s*$", re.M), ""),
+    (re.compile(r"(\*\*|__|~~|`)(.+?)\1"), r"\2"),
+)
+_DIALABLE = re.compile(r"\+?[\d\s().\-]{3,}")
 
 
 def plain(value: str | None) -> str | None:
@@ -18,3 +25,15 @@ def plain(value: str | None) -> str | None:
     )
     lines = (_SPACE.sub(" ", line).strip() for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
+
+
+def unmarked(value: str) -> str:
+    """The text that a reader of this Markdown would see, without empty lines."""
+    for pattern, kept in _MARKDOWN:
+        value = pattern.sub(kept, value)
+    return "\n".join(line.strip() for line in value.split("\n") if line.strip())
+
+
+def dialable(value: str) -> bool:
+    """Whether this is a number that one could call: not `anonymous`, not a SIP address."""
+    return _DIALABLE.fullmatch(value.strip()) is not None

@@ -93,7 +93,7 @@ def test_invented_and_real_sources_do_not_mix(tmp_path: Path) -> None:
         (GOOD + "store: {type: postgres}\n", "7: store.url: name the database"),
         (GOOD + "server: {api: '8080'}\n", "7: server.api: '8080' is not HOST:PORT"),
         (GOOD + "    since: 30\n", "7: connections.calls.since: write a number and a unit: 30s, 5m, 12h, 30d or 2w"),
-        (GOOD + "identity: {join: [telepathy]}\n", "7: identity.join.0: must be 'external_id', "),
+        (GOOD + "identity: {join: [telepathy]}\n", "7: identity.join[0]: must be 'external_id', "),
     ],
 )
 def test_each_mistake_has_its_place_and_remedy(tmp_path: Path, text: str, told: str) -> None:
@@ -123,3 +123,88 @@ def test_a_hubspot_account_has_a_token_or_an_oauth_app_and_a_mistake_there_tells
     file = tmp_path / "hub.yaml"
     file.write_text(head + app)
     assert load(file, {}).connections["crm"].settings.oauth().form["refresh_token"] == "canary-2"  # type: ignore[attr-defined]
+
+
+# Sources that are declared instead of coded
+
+DECLARED = """\
+data: var/live
+connections:
+  desk:
+    type: http
+    vendor: desk
+    title: Desk
+    category: helpdesk
+    account: example
+    api: https://api.example.com
+    auth: {bearer: "${TOKEN}"}
+    proof: {get: /me}
+    streams:
+      - name: people
+        kind: person
+        get: /people
+        rows: people[?active]
+        params: {after: "{cursor}"}
+        pages: {by: cursor, next: next}
+    mapping:
+      person:
+        - entity: person
+          fields: {display_name: name}
+"""
+
+
+def test_a_declared_connection_is_a_connector_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "hub.yaml"
+    file.write_text(DECLARED)
+    connection = load(file, {"TOKEN": "t"}).connections["desk"]
+    assert (connection.connector.name, connection.connector.title) == ("desk", "Desk")
+    assert connection.connector.auth(connection.settings) == {"Authorization": "Bearer t"}
+    assert [stream.name for stream in connection.connector.streams] == ["people"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("people[?active]", "people[?active", "16: S.rows: JMESPath ends too early, at character 15"),
+        ("people[?active]", "people..active", "16: S.rows: JMESPath does not expect '.' at character 8"),
+        ("people[?active]", "a ~ b", "16: S.rows: JMESPath cannot read character 3, '~': a ~ b"),
+        ("people[?active]", "plane(people)", "16: S.rows: no function plane(); did you mean plain()?"),
+        ("people[?active]", "plain(a, b)", "16: S.rows: plain() takes 1 arguments, not 2"),
+        ("people[?active]", "key('a', b)", "16: S.rows: key() works only under `mapping:`"),
+        ("{cursor}", "{curser}", "17: S.params.after: no placeholder {curser}; did you mean {cursor}?"),
+        ("{cursor}", "x", "18: S.pages: by: cursor, but the request does not use {cursor}"),
+        ("{cursor}", "{cursor}{since.iso}", "13: S.since: is missing: the request uses {since}"),
+        ("next: next", "rel: x", "18: S.pages: by: cursor needs `next:`"),
+        ("get: /people", "gett: /people", "15: S.gett: unknown setting; did you mean `get`?"),
+        ("kind: person", "kind: persons", "14: S.kind: `mapping:` says nothing of 'persons'; did you mean 'person'?"),
+        (": name}", ": \"lookup('x', y)\"}", "22: M.fields.display_name: no table 'x' for lookup(); there are: none"),
+        ("display_name", "nickname", "22: M.fields.nickname: person has no such field"),
+        ("entity: person", "entity: persona", "21: M.entity: no entity 'persona'; did you mean 'person'?"),
+        ("account: example", "max_body: 5", "3: C.account: is missing"),
+        ("{bearer:", "{bearrer:", "10: C.auth.bearrer: unknown setting; did you mean `bearer`?"),
+        ("proof: {get: /me}", "proof: {}", "11: C.proof: name one path, under `get:` or under `post:`"),
+    ],
+)
+def test_each_mistake_of_a_declaration_has_its_line(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert old in DECLARED
+    first, *_ = wrong(tmp_path, DECLARED.replace(old, new), TOKEN="very-secret")
+    for short, place in (("S.", "streams[0]."), ("M.", "mapping.person[0]."), ("C.", "")):
+        told = told.replace(f": {short}", f": connections.desk.{place}", 1)
+    assert first.startswith(told)
+    assert "very-secret" not in first
+
+
+def test_mistakes_of_a_file_that_is_referred_to_are_told_with_its_own_lines(tmp_path: Path) -> None:
+    lines = DECLARED.splitlines()
+    (tmp_path / "desk.yaml").write_text(
+        "\n".join(line.removeprefix("    ") for line in lines[4:]).replace("?active]", "?")
+    )
+    hub = "data: var/live\nconnections:\n  desk:\n    type: http\n    file: desk.yaml\n    sinse: 3d\n"
+    (tmp_path / "hub.yaml").write_text(hub)
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path / "hub.yaml", {})
+    assert [line.removeprefix(f"{tmp_path}/").partition(" got ")[0][:74] for line in str(error.value).splitlines()] == [
+        "hub.yaml:6: connections.desk.sinse: unknown setting; did you mean `since`?",
+        "desk.yaml:6: auth.bearer: the environment variable TOKEN is not set",
+        "desk.yaml:12: streams[0].rows: JMESPath ends too early, at character 9: pe",
+    ]

@@ -1,0 +1,193 @@
+"""What expressions may call besides JMESPath's own functions. Pure.
+
+A null (and, of texts, an empty one) that is given gives null back, so that what a source leaves out stays left out.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jmespath import functions
+
+from core.sdk import NormalizeError, Payload, dialable, from_iso, from_seconds, plain, to_ms, unmarked
+from schemas.key import key
+
+_ANY: dict[str, Any] = {"types": []}
+_TEXT: dict[str, Any] = {"types": ["string", "null"]}
+_LIST: dict[str, Any] = {"types": ["array", "null"]}
+_OBJECT: dict[str, Any] = {"types": ["object", "null"]}
+_NUMBER: dict[str, Any] = {"types": ["number", "null"]}
+_LATEST_SECONDS = 1e11  # a greater number counts milliseconds: as seconds it would be the year 5138
+_SEPARATORS = re.compile(r"[\s().\-]")
+_signed: Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]] = functions.signature
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an expression sees besides its own data: the payload around it, and the declaration's tables and values."""
+
+    vendor: str = ""
+    payload: Payload | None = None
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Functions(functions.Functions):
+    """`FUNCTION_TABLE` lists every function, JMESPath's own included."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    @_signed()
+    def _func_payload(self) -> Any:
+        """The whole payload around the item: {kind, data, account, pushed, received, at}; times in epoch ms."""
+        given = self._scope.payload
+        if given is None:
+            return None
+        names = ("kind", "data", "account", "pushed", "received", "at")
+        return {name: getattr(given, name) for name in names}
+
+    @_signed(_TEXT, _ANY)
+    def _func_key(self, kind: str | None, id: Any) -> str | None:
+        """The key of another object of this source: key('contact', contact.id)."""
+        payload = self._scope.payload
+        return key(self._scope.vendor, payload.account, kind, id) if payload and kind and id else None
+
+    @_signed(_TEXT, _OBJECT)
+    def _func_ref(self, kind: str | None, thing: Any) -> dict[str, Any] | None:
+        """A reference to an object that is shown with its id and name: ref('team', teams[0])."""
+        found = self._func_key(kind, thing.get("id")) if thing else None
+        return {"key": found, "name": thing.get("name")} if found else None
+
+    @_signed(_TEXT)
+    def _func_let(self, name: str | None) -> Any:
+        """A value of the rule's `let:`."""
+        return self._scope.values.get(name or "")
+
+    @_signed(_ANY)
+    def _func_to_iso(self, value: Any) -> str | None:
+        """A time as the hub writes it, from ISO 8601, or epoch seconds or milliseconds as number or text."""
+        return _iso(value)
+
+    @_signed(_ANY)
+    def _func_to_ms(self, value: Any) -> int | None:
+        """A time as epoch milliseconds, from the same forms."""
+        return moment(value)
+
+    @_signed(_ANY, _ANY)
+    def _func_seconds(self, begin: Any, end: Any) -> int | None:
+        """Whole seconds from one time to another, never below 0."""
+        one, other = moment(begin), moment(end)
+        return max((other - one) // 1000, 0) if one is not None and other is not None else None
+
+    @_signed(_LIST)
+    def _func_latest(self, values: list[Any] | None) -> Any:
+        """The greatest of a list, nulls left out."""
+        return max((value for value in values or () if value is not None), default=None)
+
+    @_signed(_ANY)
+    def _func_phone(self, value: Any) -> str | None:
+        """A phone number without separators; null for what cannot be dialed, such as `anonymous` or a SIP address."""
+        return _compact(value) if isinstance(value, str) and dialable(value) else None
+
+    @_signed(_ANY)
+    def _func_compact(self, value: Any) -> str | None:
+        """A text without blanks, dots, dashes and brackets."""
+        return _compact(value) if isinstance(value, str) else None
+
+    @_signed(_ANY)
+    def _func_plain(self, value: Any) -> str | None:
+        """The text that a reader of this HTML would see."""
+        return plain(value) if isinstance(value, str) else None
+
+    @_signed(_ANY)
+    def _func_unmarked(self, value: Any) -> str | None:
+        """The text that a reader of this Markdown would see."""
+        return unmarked(value) if isinstance(value, str) else None
+
+    @_signed(_LIST)
+    def _func_words(self, parts: list[Any] | None) -> str | None:
+        """Texts with a blank between them, empty ones left out: words([first_name, last_name])."""
+        return " ".join(str(part) for part in parts or () if part not in (None, "")) or None
+
+    @_signed(_OBJECT)
+    def _func_given(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        """An object without its nulls; null where nothing is left."""
+        return {name: inner for name, inner in (value or {}).items() if inner is not None} or None
+
+    @_signed(_TEXT, _ANY)
+    def _func_lookup(self, table: str | None, value: Any) -> Any:
+        """What a table of `tables:` says of a value; null where it says nothing."""
+        found = self._table(table)
+        return found.get(value) if isinstance(found, Mapping) and isinstance(value, str) else None
+
+    @_signed(_TEXT, _ANY)
+    def _func_place(self, table: str | None, value: Any) -> int | None:
+        """Where a value stands in a list of `tables:`, from 0; behind its end where it is not in it."""
+        found = self._table(table)
+        return found.index(value) if value in found else len(found)
+
+    @_signed(_TEXT, _ANY)
+    def _func_listed(self, table: str | None, value: Any) -> bool:
+        """Whether a list (or the names) of `tables:` holds a value."""
+        return value in self._table(table)
+
+    @_signed(_ANY, _ANY, _ANY)
+    def _func_if(self, condition: Any, then: Any, otherwise: Any) -> Any:
+        return then if condition else otherwise
+
+    @_signed(_TEXT, _TEXT)
+    def _func_split(self, value: str | None, separator: str | None) -> list[str] | None:
+        return value.split(separator) if value is not None and separator else None
+
+    @_signed(_TEXT)
+    def _func_lower(self, value: str | None) -> str | None:
+        return value.lower() if value is not None else None
+
+    @_signed(_TEXT, _TEXT)
+    def _func_matches(self, value: str | None, pattern: str | None) -> bool:
+        """Whether a text as a whole matches a regular expression."""
+        return value is not None and re.fullmatch(pattern or "", value) is not None
+
+    @_signed(_NUMBER, _NUMBER)
+    def _func_minus(self, one: float | None, other: float | None) -> float | None:
+        return one - other if one is not None and other is not None else None
+
+    @_signed(_ANY)
+    def _func_digest(self, value: Any) -> str | None:
+        """16 characters that stand for a value that must not be seen, such as an address that is an id."""
+        return hashlib.sha256(str(value).lower().encode()).hexdigest()[:16] if value not in (None, "") else None
+
+    def _table(self, name: str | None) -> Any:
+        return self._scope.tables.get(name or "", ())
+
+
+def described() -> Sequence[tuple[str, str]]:
+    """Our own functions, (name, what it does), sorted: for the manual."""
+    own = {name: method for name, method in vars(Functions).items() if name.startswith("_func_")}
+    return sorted((name.removeprefix("_func_"), (method.__doc__ or "").strip()) for name, method in own.items())
+
+
+def moment(value: Any) -> int | None:
+    """Epoch ms of a time in any form: ISO 8601, or epoch seconds or milliseconds as number or text. Raises
+    NormalizeError for what is no time."""
+    iso = _iso(value)
+    return to_ms(iso) if iso else None
+
+
+def _iso(value: Any) -> str | None:
+    match value:
+        case None:
+            return None
+        case str() if not re.fullmatch(r"\d+(\.\d+)?", value.strip()):
+            return from_iso(value)
+        case bool() | dict() | list():
+            raise NormalizeError(f"not a time: {type(value).__name__}")
+    number = float(value)
+    return from_seconds(number / 1000 if number > _LATEST_SECONDS else number)
+
+
+def _compact(value: str) -> str:
+    return _SEPARATORS.sub("", value)

@@ -1,0 +1,62 @@
+"""Reads what webhooks only named: in batches where the source has them, else one by one."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from connectors.http.config import Config
+from connectors.http.cuts import cut
+from connectors.http.poll import send
+from connectors.http.sections import Fetch
+from core.sdk import Hint, Http, Payload, PermanentError, Response
+
+Hydrate = Callable[[Http, Config, str, Sequence[Hint]], AsyncIterator[Payload]]
+
+
+def hydrator(config: Config) -> Hydrate | None:
+    return _hydrate if config.hydrate else None
+
+
+async def _hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint]) -> AsyncIterator[Payload]:
+    """One payload per object, however often it was named."""
+    latest: dict[tuple[str, str], Hint] = {}
+    for hint in hints:
+        place = (hint.kind, hint.id)
+        latest[place] = max(latest.get(place, hint), hint, key=lambda each: each.at)
+    for kind in dict.fromkeys(kind for kind, _ in latest):
+        fetch = config.hydrate[kind]
+        wanted = {id: hint for (its, id), hint in latest.items() if its == kind}
+        found, response = await _together(http, config, fetch, account, list(wanted))
+        for id, hint in wanted.items():
+            if response is not None and (row := found.get(id)) is not None:
+                yield _payload(config, fetch, row, account, hint, response.started)
+            else:
+                yield await _alone(http, config, fetch, account, hint)
+
+
+async def _together(
+    http: Http, config: Config, fetch: Fetch, account: str, ids: list[str]
+) -> tuple[Mapping[str, Any], Response | None]:
+    batch = fetch.batch
+    if batch is None:
+        return {}, None
+    response = await send(http, config, batch, {"ids": ids, "account": account})
+    rows = batch.rows(response.data)
+    whole = [row for row in rows or () if isinstance(row, dict) and (batch.when is None or batch.when(row))]
+    return {str(batch.id(row)): row for row in whole}, response
+
+
+async def _alone(http: Http, config: Config, fetch: Fetch, account: str, hint: Hint) -> Payload:
+    started = int(http.now().timestamp() * 1000)
+    try:
+        response = await send(http, config, fetch, {"id": quote(hint.id, safe=""), "account": account})
+    except PermanentError as error:
+        if error.status not in (404, 410) or not fetch.missing:
+            raise
+        return Payload(fetch.missing, {"id": hint.id}, account, False, started, hint.at)
+    return _payload(config, fetch, fetch.row(response.data), account, hint, response.started)
+
+
+def _payload(config: Config, fetch: Fetch, row: Any, account: str, hint: Hint, started: int) -> Payload:
+    kind = fetch.kinds.get(hint.action, hint.kind)
+    return Payload(kind, cut(row, config.cut), account, False, started, hint.at)

@@ -1,0 +1,153 @@
+"""Deliveries, proved and taken apart as they are declared. Pure: no I/O, no clock."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from connectors.http.config import Config
+from connectors.http.cuts import cut
+from connectors.http.functions import Scope, moment
+from connectors.http.sections import Basic, Hmac, Token, WebhookPart
+from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, Webhook
+
+
+def webhook(config: Config) -> Webhook[Config] | None:
+    part = config.webhook
+    if part is None:
+        return None
+    return Webhook(
+        enabled=lambda settings: settings.webhook is not None,
+        verify=_verify,
+        split=_split,
+        cut=lambda body: cut(body, config.cut),
+        methods=frozenset({"POST", "HEAD"} if part.head else {"POST"}),
+        path_secret="path_secret" if config.path_secret else None,
+        instructions=part.instructions,
+    )
+
+
+def _verify(delivery: Delivery, config: Config, now: datetime) -> None:
+    """Raises SignatureError unless the delivery proves that it comes from the source."""
+    match config.webhook:
+        case WebhookPart(hmac=Hmac() as signature):
+            _signature(delivery, signature, now)
+        case WebhookPart(token=Token() as token):
+            _same(_carried(delivery, token), token.secret.get_secret_value(), "token")
+        case WebhookPart(basic=Basic() as basic):
+            pair = f"{basic.user}:{basic.password.get_secret_value()}"
+            wanted = "Basic " + base64.b64encode(pair.encode()).decode()
+            _same(delivery.headers.get("authorization", ""), wanted, "credentials")
+        case _:
+            raise SignatureError("the connection has no webhook", code="no webhook")
+
+
+def _same(given: str, wanted: str, what: str) -> None:
+    if not given:
+        raise SignatureError(f"the delivery carries no {what}", code=f"missing {what}")
+    if not wanted or not hmac.compare_digest(given.encode(), wanted.encode()):
+        raise SignatureError(f"the delivery's {what} is not the connection's", code=f"wrong {what}")
+
+
+def _carried(delivery: Delivery, token: Token) -> str:
+    match token.place:
+        case "path":
+            return delivery.path_secret
+        case "header":
+            return delivery.headers.get(token.name.lower(), "")
+        case "query":
+            return delivery.query.get(token.name, "")
+    try:
+        body = json.loads(delivery.body)
+    except ValueError:
+        raise SignatureError("the body is not JSON, and so without token", code="not JSON") from None
+    found = body.get(token.name) if isinstance(body, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _signature(delivery: Delivery, part: Hmac, now: datetime) -> None:
+    header = delivery.headers.get(part.header.lower(), "")
+    pieces = [piece.strip().partition("=") for piece in header.split(",")] if part.part else []
+    given = [value for name, _, value in pieces if name == part.part] if part.part else [header]
+    given = [each.removeprefix(part.prefix) for each in given if each.startswith(part.prefix) and each]
+    if not given:
+        raise SignatureError(f"no signature in {part.header}", code="missing signature")
+    timestamp = ""
+    if part.timestamp:
+        named = {name: value for name, _, value in pieces}
+        timestamp = named.get(part.timestamp, "") or delivery.headers.get(part.timestamp.lower(), "")
+        _fresh(timestamp, part, now)
+    wanted = _signed(delivery, part, timestamp)
+    if not any(hmac.compare_digest(each.encode(), wanted.encode()) for each in given):
+        raise SignatureError("the signature does not fit the delivery", code="wrong signature")
+
+
+def _fresh(timestamp: str, part: Hmac, now: datetime) -> None:
+    try:
+        sent = moment(timestamp)
+    except NormalizeError:
+        sent = None
+    if sent is None:
+        raise SignatureError(f"no time in {part.timestamp}", code="missing timestamp")
+    if abs(now.timestamp() * 1000 - sent) > part.tolerance.total_seconds() * 1000:
+        raise SignatureError("the signature is older or newer than allowed", code="stale")
+
+
+def _signed(delivery: Delivery, part: Hmac, timestamp: str) -> str:
+    words = {"{timestamp}": timestamp, "{method}": delivery.method, "{url}": delivery.url}
+    pieces = []
+    for piece in part.signed.split("{body}"):
+        for name, value in words.items():
+            piece = piece.replace(name, value)
+        pieces.append(piece.encode())
+    digest = hmac.new(
+        part.secret.get_secret_value().encode(), delivery.body.join(pieces), getattr(hashlib, part.algorithm)
+    )
+    return base64.b64encode(digest.digest()).decode() if part.encoding == "base64" else digest.hexdigest()
+
+
+def _split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:
+    """Payloads or hints for what is declared; other events are ignored by their kind."""
+    part = config.webhook
+    if part is None:
+        raise NormalizeError("the connection has no webhook")
+    scope = Scope(config.vendor, tables=config.tables)
+    payloads: list[Payload] = []
+    hints: list[Hint] = []
+    ignored: list[str] = []
+    for row in _rows(body, part, scope):
+        kind = part.kind(row, scope)
+        if not isinstance(kind, str) or not kind:
+            raise NormalizeError(f"an event without kind: nothing at webhook.kind, {part.kind.text}")
+        if part.take is not None and not part.take(row, scope):
+            ignored.append(kind)
+        elif part.payload is not None:
+            data = part.payload.data(row, scope)
+            if not isinstance(data, dict):
+                raise NormalizeError(f"{kind}: no object at webhook.payload.data, {part.payload.data.text}")
+            at = moment(part.payload.at(row, scope)) if part.payload.at else None
+            payloads.append(Payload(kind, data, account, True, received, at))
+        elif part.hint is not None and (id := part.hint.id(row, scope)) not in (None, ""):
+            at = moment(part.hint.at(row, scope)) if part.hint.at else None
+            hints.append(Hint(part.hint.kind, str(id), received if at is None else at, kind))
+        else:
+            ignored.append(kind)
+    return Split(tuple(payloads), tuple(hints), tuple(ignored))
+
+
+def _rows(body: Any, part: WebhookPart, scope: Scope) -> Iterator[Any]:
+    rows = part.rows(body, scope)
+    if not isinstance(rows, list) or not (rows or body):
+        raise NormalizeError(f"no list of events at webhook.rows, {part.rows.text}")
+    for row in rows:
+        if part.decode and isinstance(row, str):
+            try:
+                row = json.loads(row)
+            except ValueError:
+                raise NormalizeError("an event that should be JSON in JSON is none") from None
+        if not isinstance(row, dict):
+            raise NormalizeError(f"an event that is no object but {type(row).__name__}")
+        yield row
