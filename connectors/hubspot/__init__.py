@@ -1,13 +1,14 @@
-"""HubSpot: contacts, companies, deals, tickets, tasks and owners; webhooks are hints, objects are read in batches."""
+"""HubSpot: the CRM's objects and the inbox's threads; webhooks are hints, objects are read in batches."""
 
 from datetime import timedelta
 
 from connectors.hubspot.account import account
 from connectors.hubspot.config import HOST, Config, auth
 from connectors.hubspot.hydrate import hydrate
+from connectors.hubspot.kinds import SCOPES
 from connectors.hubspot.labels import BATCH
 from connectors.hubspot.normalize import normalize
-from connectors.hubspot.poll import STREAMS
+from connectors.hubspot.poll import LISTINGS, STREAMS
 from connectors.hubspot.webhook import INSTRUCTIONS, split, verify
 from core.sdk import Connector, Quota, RateHeaders, Webhook
 
@@ -39,12 +40,7 @@ CONNECTOR = Connector(
         limit="x-hubspot-ratelimit-max",
         interval="x-hubspot-ratelimit-interval-milliseconds",
     ),
-    scopes=(
-        "crm.objects.contacts.read",
-        "crm.objects.companies.read",
-        "crm.objects.deals.read",
-        "crm.objects.owners.read",
-        "tickets",
-    ),
+    listings=LISTINGS,
+    scopes=SCOPES,
     mock="connectors.hubspot.mock",
 )

@@ -1,34 +1,35 @@
 """The endpoints of the mocked portal: paging, limits and errors as HubSpot has them. No connector code is shared."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
 from aiohttp import web
 
 from connectors.hubspot import world as worlds
-from connectors.hubspot.world import ASSOCIATIONS, MODIFIED, PIPELINES, Record, World
+from connectors.hubspot.world import ASSOCIATIONS, MODIFIED, PIPELINES, SINGULAR, TYPE_IDS, Record, World
 from core.sdk import from_ms
 from core.sdk.mock import UNMETERED, answer, now
 from core.sdk.story import uuid
 
-TYPE = "{type:contacts|companies|deals|tickets|tasks}"
+TYPE = f"{{type:{'|'.join(TYPE_IDS)}}}"
 OBJECTS = ("/crm/v3/objects/", "/crm/objects/2026-03/")
 DEFAULTS = {"contacts": ("createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname")}
-SINGULAR = {**worlds.SINGULAR, "tasks": "task"}
 
 Json = dict[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Api:
-    """`lag` (ms), `search_cap`, `search_rate` (requests a second), `inline` (associations that a list brings along) and
-    `association_page` can be set by tests."""
+    """`lag` (ms), `search_cap`, `search_rate` (requests a second), `inline` (associations that a list brings along),
+    `association_page` and `forbidden` (types that the token lacks the scope for) can be set by tests."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.lag, self.search_cap, self.search_rate = 1_000, 10_000, 5
         self.inline, self.association_page = 100, 500
+        self.forbidden: set[str] = set()
         self._searches: deque[float] = deque()
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -36,22 +37,31 @@ class Api:
             route
             for prefix in OBJECTS
             for route in (
-                web.get(prefix + TYPE, self._list),
-                web.post(f"{prefix}{TYPE}/search", self._search),
-                web.post(f"{prefix}{TYPE}/batch/read", self._batch),
+                web.get(prefix + TYPE, self._scoped(self._list)),
+                web.post(f"{prefix}{TYPE}/search", self._scoped(self._search)),
+                web.post(f"{prefix}{TYPE}/batch/read", self._scoped(self._batch)),
             )
         ]
-        pair = "{type:[a-z]+}/{to:[a-z]+}/batch/read"
+        pair = "{type:[a-z_]+}/{to:[a-z_]+}/batch/read"
         found += [
             web.post(prefix + pair, self._associations)
             for prefix in ("/crm/v4/associations/", "/crm/associations/2026-03/")
         ]
         found += [web.get(path, self._owners) for path in ("/crm/v3/owners", "/crm/owners/2026-03")]
-        found += [web.get("/crm/v3/pipelines/{type:deals|tickets}", self._pipelines)]
+        found += [web.get("/crm/v3/pipelines/{type:deals|tickets|orders}", self._pipelines)]
         found += [
             web.get(path, self._account) for path in ("/account-info/v3/details", "/account-info/2026-03/details")
         ]
         return found
+
+    def _scoped(self, handler: Handler) -> Handler:
+        async def scoped(request: web.Request) -> web.StreamResponse:
+            if request.match_info["type"] not in self.forbidden:
+                return await handler(request)
+            refusal = {"status": "error", "category": "MISSING_SCOPES", "message": "This app lacks a scope."}
+            return answer(refusal | {"correlationId": uuid(self.world.seed, request.path)}, 403)
+
+        return scoped
 
     async def _list(self, request: web.Request) -> web.Response:
         type, query = request.match_info["type"], request.query
@@ -66,7 +76,7 @@ class Api:
         rows = [record for record in rows if int(record.id) >= int(query.get("after", "0"))]
         asked = query.get("properties", "").split(",")
         results = [
-            self.shown(type, record, asked) | self._inline(type, record, query.get("associations", ""))
+            self.shown(type, record, asked) | self._inlined(type, record, query.get("associations", ""))
             for record in rows[:limit]
         ]
         found: Json = {"results": results}
@@ -118,7 +128,8 @@ class Api:
             return self._invalid("at most 100 inputs")
         rows = self.world.objects[type]
         wanted = dict.fromkeys(self.world.aliases.get(id, id) for id in ids)
-        found = [rows[id] for id in wanted if id in rows and rows[id].archived is None]
+        archived = request.query.get("archived") == "true"
+        found = [rows[id] for id in wanted if id in rows and (rows[id].archived is not None) == archived]
         missing = [id for id in wanted if id not in {record.id for record in found}]
         result: Json = {
             "status": "COMPLETE", "startedAt": from_ms(now(request)), "completedAt": from_ms(now(request)),
@@ -188,8 +199,14 @@ class Api:
         }
         return row if record.archived is None else row | {"archivedAt": from_ms(record.archived)}
 
+    def _inlined(self, type: str, record: Record, asked: str) -> Json:
+        """The types are named with blanks here; left out where there are none, as HubSpot does."""
+        found = {to.replace("_", " "): self._inline(type, record, to) for to in asked.split(",") if to}
+        found = {to: block for to, block in found.items() if block}
+        return {"associations": found} if found else {}
+
     def _inline(self, type: str, record: Record, to: str) -> Json:
-        """Left out where there are none, as HubSpot does; one row per type of association."""
+        """One row per type of association."""
         targets = sorted(self.world.links.get((type, to), {}).get(record.id, {}).items())
         if not targets:
             return {}
@@ -201,7 +218,7 @@ class Api:
         block: Json = {"results": rows}
         if len(targets) > self.inline:
             block["paging"] = {"next": {"after": targets[self.inline - 1][0]}}
-        return {"associations": {to: block}}
+        return block
 
     def _invalid(self, message: str) -> web.Response:
         refusal = {"status": "error", "message": message, "category": "VALIDATION_ERROR"}

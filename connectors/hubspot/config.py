@@ -1,13 +1,23 @@
 """The settings of a HubSpot connection, and where each version of HubSpot's API has its endpoints."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from core.sdk import ConnectorConfig, OAuth
 
 HOST = "https://api.hubapi.com"
+ObjectName = Literal[
+    "contact", "company", "deal", "ticket", "task", "call", "email", "meeting", "note", "communication", "feedback",
+    "order", "invoice", "payment", "subscription", "conversation",
+]  # fmt: skip
 
+# The inbox has a dated path in beta only.
+INBOX = {
+    "threads": "/conversations/v3/conversations/threads",
+    "thread": "/conversations/v3/conversations/threads/{id}",
+    "messages": "/conversations/v3/conversations/threads/{id}/messages",
+}
 # HubSpot moves from /v3/ and /v4/ to dated versions, each supported for 18 months: a new one is a new column here.
 PATHS: dict[str, dict[str, str]] = {
     "2026-03": {
@@ -19,6 +29,7 @@ PATHS: dict[str, dict[str, str]] = {
         "pipelines": "/crm/v3/pipelines/{type}",  # its dated path is UNVERIFIED
         "account": "/account-info/2026-03/details",
         "token": "/oauth/2026-03/token",
+        **INBOX,
     },
     "v3": {
         "list": "/crm/v3/objects/{type}",
@@ -29,6 +40,7 @@ PATHS: dict[str, dict[str, str]] = {
         "pipelines": "/crm/v3/pipelines/{type}",
         "account": "/account-info/v3/details",
         "token": "/oauth/v3/token",
+        **INBOX,
     },
 }
 
@@ -51,6 +63,10 @@ class Config(ConnectorConfig):
     client_id: str = Field("", description="OAuth app: its client id.")
     refresh_token: SecretStr | None = Field(None, description="OAuth app: the refresh token of its installation.")
     api_version: Literal["2026-03", "v3"] = Field("2026-03", description="Which version of HubSpot's API to talk to.")
+    objects: list[ObjectName] = Field(
+        list(get_args(ObjectName)),
+        description="What to read; leave out what the account does not use, or what another connection brings.",
+    )
     properties: list[str] = Field(
         [], description="Further properties to fetch, shown as attributes, such as `vip_level`."
     )
@@ -59,6 +75,10 @@ class Config(ConnectorConfig):
     )
     external_id_namespace: str = Field(
         "customer", description="Whose numbering that is; equal numbers of one namespace are one customer."
+    )
+
+    subscriptions: dict[str, str] = Field(
+        {}, description="Ids of subscription types and what they are for (`'6125111': newsletter`): who left them."
     )
 
     @model_validator(mode="after")

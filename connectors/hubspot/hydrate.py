@@ -1,16 +1,18 @@
 """Reads objects whole: 100 per call, with what they are associated with and what the ids in them are called.
 
-What is handed on is HubSpot's own object with four keys more: `associations` (type -> [{id, primary, name?}]), `stage`
-(of deals and tickets: its labels and metadata), `owner_name`, and `external_id` (which property holds it, in which
-namespace).
+What is handed on is HubSpot's own object with up to five keys more: `associations` (type -> [{id, primary, …what is
+shown of it}]), `stage` (of what stands in a pipeline: its labels and metadata), `owner_name`, and of contacts
+`external_id` (which property holds it, in which namespace) and `subscriptions` (what the types are for, by id).
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from connectors.hubspot.config import Config
-from connectors.hubspot.kinds import KINDS, Kind
-from connectors.hubspot.labels import BATCH, Labels, Row, ask, chunks
+from connectors.hubspot.fields import listed
+from connectors.hubspot.kinds import INBOX, KINDS, LINE_ITEM, LINED, Kind
+from connectors.hubspot.labels import BATCH, DETAILS, Labels, Row, ask, chunks
+from connectors.hubspot.threads import read_threads
 from core.sdk import Hint, Http, Payload
 
 PRIMARY = frozenset({1, 2, 5, 26})  # association type ids that mark the primary company
@@ -19,78 +21,106 @@ PRIMARY = frozenset({1, 2, 5, 26})  # association type ids that mark the primary
 async def hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint]) -> AsyncIterator[Payload]:
     """The objects that hints name, as they are now; what is not there any more comes as `<kind>.gone`."""
     labels = Labels(http, config)
+    lines = [hint for hint in hints if hint.kind == LINE_ITEM]
+    hints = [*hints, *await _holders(http, config, lines)] if lines else hints
     for name, kind in KINDS.items():
         wanted = {hint.id: hint for hint in hints if hint.kind == name}
         for ids in chunks(wanted, BATCH):
             async for payload in read(http, config, account, kind, {id: wanted[id] for id in ids}, labels):
                 yield payload
+    threads = dict.fromkeys(hint.id for hint in hints if hint.kind == INBOX)
+    async for payload in read_threads(http, config, account, threads, labels):
+        yield payload
+
+
+async def _holders(http: Http, config: Config, lines: Sequence[Hint]) -> list[Hint]:
+    """The orders and invoices in which these lines stand: they are read again, for a line may change without them."""
+    latest = {hint.id: hint.at for hint in lines}
+    found: dict[tuple[str, str], int] = {}
+    for name in LINED:
+        if name not in config.objects:
+            continue
+        for id, holders in (await _associations(http, config, "line_items", KINDS[name].plural, [*latest])).items():
+            for holder in holders:
+                place = name, holder["id"]
+                found[place] = max(found.get(place, 0), latest[id])
+    return [Hint(name, id, at) for (name, id), at in found.items()]
 
 
 async def read(
     http: Http, config: Config, account: str, kind: Kind, hints: Mapping[str, Hint], labels: Labels
 ) -> AsyncIterator[Payload]:
-    """At most 100 objects of one kind, by id."""
-    json = {"properties": kind.asked(config), "inputs": [{"id": id} for id in hints]}
-    answer = await ask(http, "POST", config.path("batch", type=kind.plural), json=json)
-    rows: list[Row] = answer.data["results"]
+    """At most 100 objects of one kind, by id. What a batch does not bring may lie in the recycle bin, which knows when
+    it came there; what is not there either is gone since the hint at the latest."""
+    started, rows = await _batch(http, config, kind, list(hints), kind.asked(config))
     for row in await completed(http, config, kind, rows, labels):
         hint = hints.get(str(row["id"]))
         # A restore is not sure to move `updatedAt`: what we read after it holds at least since then.
         at = hint.at if hint and hint.action == "restored" else None
-        yield Payload(kind.name, row, account, pushed=False, received=answer.started, at=at)
-    found = {str(row["id"]) for row in rows}
+        yield Payload(kind.name, row, account, pushed=False, received=started, at=at)
+    missing = [id for id in hints if id not in _told(rows)]
+    if not missing:
+        return
+    _, archived = await _batch(http, config, kind, missing, [kind.modified], archived="true")
+    for row in archived:
+        yield Payload(kind.name, row, account, pushed=False, received=started)
+    for id in missing:
+        if id not in _told(archived):
+            yield Payload(f"{kind.name}.gone", {"id": id}, account, pushed=False, received=started, at=hints[id].at)
+
+
+async def _batch(
+    http: Http, config: Config, kind: Kind, ids: Sequence[str], properties: Sequence[str], **params: str
+) -> tuple[int, list[Row]]:
+    json = {"properties": list(properties), "inputs": [{"id": id} for id in ids]}
+    answer = await ask(http, "POST", config.path("batch", type=kind.plural), params=params or None, json=json)
+    return answer.started, list(answer.data["results"])
+
+
+def _told(rows: Sequence[Row]) -> set[str]:
+    """The ids that these objects answer to, the old ones of merged objects included."""
     aliases = {id for row in rows for id in listed(row["properties"].get("hs_merged_object_ids"))}
-    for id, hint in hints.items():
-        if id not in found | aliases:
-            yield Payload(f"{kind.name}.gone", {"id": id}, account, pushed=False, received=answer.started, at=hint.at)
+    return aliases | {str(row["id"]) for row in rows}
 
 
 async def completed(http: Http, config: Config, kind: Kind, rows: Sequence[Row], labels: Labels) -> list[Row]:
     """Objects with what is told above; associations that they bring themselves are kept."""
-    missing = [str(row["id"]) for row in rows if kind.to and "associations" not in row]
-    read = await _associations(http, config, kind, missing) if missing else {}
-    associated = {str(row["id"]): _targets(row, kind, read) for row in rows} if kind.to else {}
-    companies: Mapping[str, str] = {}
-    if kind.to == "companies":
-        companies = await labels.companies({target["id"] for targets in associated.values() for target in targets})
-    owners = await labels.owners({str(id) for row in rows if (id := row["properties"].get("hubspot_owner_id"))})
-    stages = await labels.stages(kind) if rows else {}
-    found = []
-    for row in rows:
-        more: Row = {"owner_name": owners.get(str(row["properties"].get("hubspot_owner_id"))) or None}
-        if kind.to:
-            more["associations"] = {kind.to: [
-                target | ({"name": name} if (name := companies.get(target["id"])) else {})
-                for target in associated[str(row["id"])]
-            ]}  # fmt: skip
+    read = [{**row, **({"associations": dict(row.get("associations") or {})} if kind.to else {})} for row in rows]
+    for to in kind.to:
+        await _associate(http, config, kind, to, read, labels)
+    owners = await labels.owners({str(id) for row in read if (id := row["properties"].get("hubspot_owner_id"))})
+    stages = await labels.stages(kind) if read else {}
+    for row in read:
+        row["owner_name"] = owners.get(str(row["properties"].get("hubspot_owner_id"))) or None
         if kind.staged:
-            more["stage"] = stages.get(kind.stage(row["properties"]), {})
+            row["stage"] = stages.get(kind.stage(row["properties"]), {})
         if kind.name == "contact" and config.external_id_property:
             property, namespace = config.external_id_property, config.external_id_namespace
-            more["external_id"] = {"property": property, "namespace": namespace}
-        found.append({**row, **more})
-    return found
+            row["external_id"] = {"property": property, "namespace": namespace}
+        if kind.name == "contact" and config.subscriptions:
+            row["subscriptions"] = config.subscriptions
+    return read
 
 
-def listed(value: str | None) -> list[str]:
-    """The parts of a property that HubSpot separates by semicolons."""
-    return [part.strip() for part in (value or "").split(";") if part.strip()]
+async def _associate(http: Http, config: Config, kind: Kind, to: str, rows: Sequence[Row], labels: Labels) -> None:
+    """Adds the associations of one type where rows do not bring them, and what is shown of the others."""
+    missing = [str(row["id"]) for row in rows if to not in row["associations"]]
+    read = await _associations(http, config, kind.plural, to, missing) if missing else {}
+    for row in rows:
+        row["associations"].setdefault(to, read.get(str(row["id"]), []))
+    if to in DETAILS:
+        shown = await labels.details(to, {target["id"] for row in rows for target in row["associations"][to]})
+        for row in rows:
+            row["associations"][to] = [target | shown[target["id"]] for target in row["associations"][to]]
 
 
-def _targets(row: Row, kind: Kind, read: Mapping[str, list[Row]]) -> list[Row]:
-    if "associations" in row:
-        return list(row["associations"].get(kind.to, []))
-    return read.get(str(row["id"]), [])
-
-
-async def _associations(http: Http, config: Config, kind: Kind, ids: Sequence[str]) -> dict[str, list[Row]]:
+async def _associations(http: Http, config: Config, type: str, to: str, ids: Sequence[str]) -> dict[str, list[Row]]:
     """Per id what it is associated with."""
     found: dict[str, list[Row]] = {}
     inputs: list[dict[str, str]] = [{"id": id} for id in ids]
-    path = config.path("associations", type=kind.plural, to=kind.to or "")
     while inputs:
         asked, inputs = inputs[:BATCH], inputs[BATCH:]
-        answer = await ask(http, "POST", path, json={"inputs": asked})
+        answer = await ask(http, "POST", config.path("associations", type=type, to=to), json={"inputs": asked})
         for result in answer.data["results"]:
             id = str(result["from"]["id"])
             found.setdefault(id, []).extend(map(_target, result["to"]))

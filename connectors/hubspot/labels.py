@@ -7,10 +7,11 @@ from itertools import islice
 from typing import Any
 
 from connectors.hubspot.config import Config
-from connectors.hubspot.kinds import KINDS, Kind
+from connectors.hubspot.kinds import Kind
 from core.sdk import Http, PermanentError, Response, TransientError
 
 BATCH = 100  # HubSpot's limit for a batch read
+DETAILS = {"companies": ("name",), "line_items": ("name", "hs_sku", "quantity", "amount")}
 BUSY = {423: 2, 477: 3600}  # locked; portal is being moved: seconds to wait where the answer does not say
 
 Row = dict[str, Any]
@@ -20,8 +21,8 @@ Stages = Mapping[tuple[str, str], dict[str, Any]]  # (pipeline, stage) to labels
 async def ask(
     http: Http, method: str, path: str, *, params: Mapping[str, str | int] | None = None, json: Any = None
 ) -> Response:
-    """One request; HubSpot's own statuses for "later" raise TransientError."""
-    with _patient():
+    """One request; HubSpot's own statuses for "later" raise TransientError, a missing scope says what to do."""
+    with _explained(path):
         return await http.request(method, path, params=params, json=json)
 
 
@@ -32,7 +33,8 @@ class Labels:
         self._http, self._config = http, config
         self._stages: dict[str, Stages] = {}
         self._owners: dict[str, str] = {}
-        self._companies: dict[str, str] = {}
+        self._users: dict[str, str] = {}
+        self._details: dict[str, dict[str, Row]] = {}
 
     async def stages(self, kind: Kind) -> Stages:
         """Empty where the kind stands in no pipeline."""
@@ -50,27 +52,43 @@ class Labels:
         return self._stages.get(kind.name, {})
 
     async def owners(self, ids: set[str]) -> Mapping[str, str]:
-        """Names by id, of those who have left, too. There is no way to ask for some: the list comes whole."""
-        for archived in ("false", "true"):
-            after = ""
-            while ids - self._owners.keys():
-                params = {"limit": 100, "archived": archived} | ({"after": after} if after else {})
-                answer = await ask(self._http, "GET", self._config.path("owners"), params=params)
-                self._owners |= {str(owner["id"]): owner_name(owner) for owner in answer.data["results"]}
-                if not (after := following(answer.data)):
-                    break
+        """Names by id, of those who have left, too."""
+        await self._read_owners(ids, self._owners)
         self._owners |= dict.fromkeys(ids - self._owners.keys(), "")  # known to nobody any more
         return self._owners
 
-    async def companies(self, ids: set[str]) -> Mapping[str, str]:
-        """Names by id."""
-        path = self._config.path("batch", type=KINDS["company"].plural)
-        for part in chunks(sorted(ids - self._companies.keys()), BATCH):
-            json = {"properties": ["name"], "inputs": [{"id": id} for id in part]}
+    async def users(self, ids: set[str]) -> Mapping[str, str]:
+        """Owner ids by user id: records name owners, the inbox names users."""
+        await self._read_owners(ids, self._users)
+        self._users |= dict.fromkeys(ids - self._users.keys(), "")
+        return self._users
+
+    async def details(self, type: str, ids: set[str]) -> Mapping[str, Row]:
+        """What an object shows of the others that it names, by id: their properties that are set."""
+        known = self._details.setdefault(type, {})
+        path = self._config.path("batch", type=type)
+        for part in chunks(sorted(ids - known.keys()), BATCH):
+            json = {"properties": list(DETAILS[type]), "inputs": [{"id": id} for id in part]}
             answer = await ask(self._http, "POST", path, json=json)
-            self._companies |= dict.fromkeys(part, "")
-            self._companies |= {str(row["id"]): row["properties"].get("name") or "" for row in answer.data["results"]}
-        return self._companies
+            known |= {id: {} for id in part}
+            for row in answer.data["results"]:
+                shown = {name: row["properties"].get(name) for name in DETAILS[type]}
+                known[str(row["id"])] = {name: value for name, value in shown.items() if value}
+        return known
+
+    async def _read_owners(self, ids: set[str], known: Mapping[str, str]) -> None:
+        """Until all are known. There is no way to ask for some: the list comes whole."""
+        for archived in ("false", "true"):
+            after = ""
+            while ids - known.keys():
+                params = {"limit": 100, "archived": archived} | ({"after": after} if after else {})
+                answer = await ask(self._http, "GET", self._config.path("owners"), params=params)
+                for owner in answer.data["results"]:
+                    self._owners[str(owner["id"])] = owner_name(owner)
+                    user = owner.get("userIdIncludingInactive") or owner.get("userId")
+                    self._users[str(user)] = str(owner["id"])
+                if not (after := following(answer.data)):
+                    break
 
 
 def owner_name(owner: Mapping[str, Any]) -> str:
@@ -90,10 +108,15 @@ def chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _patient() -> Iterator[None]:
+def _explained(path: str) -> Iterator[None]:
     try:
         yield
     except PermanentError as error:
+        if error.status == 403:
+            raise PermanentError(
+                f"HubSpot refuses {path}: give the token the scope for it, or take the object out of `objects:`",
+                status=403,
+            ) from error
         if error.status not in BUSY:
             raise
         asked = error.headers.get("retry-after", "")

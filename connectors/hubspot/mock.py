@@ -11,9 +11,10 @@ import orjson
 from aiohttp import web
 
 from connectors.hubspot import world as worlds
-from connectors.hubspot.api import SINGULAR, Api, Json, throttled
+from connectors.hubspot.api import Api, Json, throttled
+from connectors.hubspot.mock_inbox import Inbox
 from connectors.hubspot.webhook import signature
-from connectors.hubspot.world import World
+from connectors.hubspot.world import SINGULAR, TYPE_IDS, World
 from core.sdk.cast import ORGANIZATIONS, STAFF
 from core.sdk.mock import Push
 from core.sdk.story import Beat, uuid
@@ -36,11 +37,12 @@ class Portal:
     def __init__(self, seed: int, secrets: Mapping[str, str]) -> None:
         self.seed = seed
         self.world = World(seed)
-        self.api = Api(self.world)
+        self.api, self.inbox = Api(self.world), Inbox(self.world)
         self._token, self._secret = secrets["token"], secrets["client_secret"]
 
     def apply(self, beat: Beat, now_ms: int) -> Sequence[Push]:
-        """Beats of the story, and for tests ticket.upsert, company.upsert, <type>.restore and person.erase."""
+        """Beats of the story, and for tests <any object>.upsert, .delete and .restore, person.erase, <object>.link and
+        .unlink (`to`: [type, ref]), and what the inbox says of thread.*."""
         entity, _, action = beat.kind.partition(".")
         world, data = self.world, beat.data
         match entity, action:
@@ -48,6 +50,11 @@ class Portal:
                 batches = [world.merge(beat.ref, data["into"], data["new"], now_ms)]
             case "person", "erase":
                 batches = world.erase(beat.ref, now_ms)
+            case "thread", _:
+                batches = [self.inbox.apply(action, beat.ref, data, now_ms)]
+            case _, "link" | "unlink" if entity in _TYPES:
+                change = world.link if action == "link" else world.unlink
+                batches = [change(_TYPES[entity], beat.ref, data["to"][0], data["to"][1], now_ms)]
             case _, "delete" if entity in _TYPES:
                 batches = [world.archive(_TYPES[entity], beat.ref, now_ms)]
             case _, "restore" if entity in _TYPES:
@@ -94,7 +101,7 @@ class Portal:
         return self.world.aliases.get(id, id) in self.world.objects["contacts"]
 
     def routes(self) -> Sequence[web.RouteDef]:
-        return self.api.routes()
+        return [*self.api.routes(), *self.inbox.routes()]
 
     def authorized(self, request: web.Request) -> bool:
         return request.headers.get("Authorization") == f"Bearer {self._token}"
@@ -130,14 +137,17 @@ class Portal:
         return {kind: len(rows) for kind, rows in self.truth().items()}
 
     def truth(self) -> Mapping[str, Any]:
-        return {
+        found = {
             SINGULAR[type]: {
                 id: self.api.shown(type, record, record.properties)
                 for id, record in rows.items()
                 if record.archived is None
             }
             for type, rows in self.world.objects.items()
+            if type != "line_items"  # parts of orders and invoices
         }
+        threads = {id: self.inbox.shown(thread) for id, thread in self.inbox.threads.items() if not thread.archived}
+        return {**found, "conversation": threads}
 
 
-_TYPES = {"person": "contacts", "company": "companies", "deal": "deals", "ticket": "tickets", "task": "tasks"}
+_TYPES = {"person": "contacts", **{SINGULAR[type]: type for type in TYPE_IDS if type != "contacts"}}

@@ -6,30 +6,34 @@ and never past its own start; it serves old copies without associations, so it o
 Its rows are never archived ones, so the recycle bin is walked apart.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from connectors.hubspot.config import Config
 from connectors.hubspot.hydrate import completed, read
-from connectors.hubspot.kinds import KINDS, Kind, closed
+from connectors.hubspot.kinds import INBOX, KINDS, Kind, still_open
 from connectors.hubspot.labels import BATCH, Labels, Row, Stages, ask, chunks, following
-from core.sdk import Hint, Http, Page, Payload, Stream, from_iso, to_ms
+from connectors.hubspot.threads import conversations, living_threads, states
+from core.sdk import Hint, Http, Ids, Listing, Page, Payload, Stream, from_iso, to_ms
 
 LIST_PAGE = 100
 SEARCH_PAGE = 200
 LOOK_BACK = timedelta(minutes=5)
 RARELY = timedelta(minutes=30)
+DAILY = timedelta(days=1)
 
 Cursor = dict[str, Any]
 Poll = Callable[[Http, Config, str, Cursor | None], AsyncIterator[Page]]
 
 
 def objects(kind: Kind) -> Poll:
-    """The poll of one kind. Its cursor walks `{walk, upper}`, then rests at `{since}` or searches
-    `{lower, upper, last}`; times are epoch ms."""
+    """The poll of one kind. Its cursor walks `{walk, upper, total}`, then rests at `{since}` or searches
+    `{lower, upper, last, total}`; times are epoch ms."""
 
     async def poll(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
+        if kind.name not in config.objects:
+            return
         now = _now(http)
         labels = Labels(http, config)
         if cursor is None:
@@ -47,17 +51,36 @@ async def _walk(
     http: Http, config: Config, account: str, kind: Kind, labels: Labels, cursor: Cursor
 ) -> AsyncIterator[Page]:
     begin = cursor["upper"] - _ms(config.since) if kind.activity else 0
-    asked = {"properties": ",".join(kind.asked(config))} | ({"associations": kind.to} if kind.to else {})
+    if "total" not in cursor:
+        cursor = {**cursor, "total": await _count(http, config, kind, begin)}
     while "walk" in cursor:
-        started, rows, after = await _list(http, config, kind, cursor["walk"], asked)
+        started, rows, after = await _list(http, config, kind, cursor["walk"], _asked(config, kind))
         stages = await labels.stages(kind)
-        wanted = [_associated(kind, row) for row in rows if modified(row) >= begin or _open(kind, row, stages)]
-        payloads = [
-            Payload(kind.name, row, account, pushed=False, received=started)
-            for row in await completed(http, config, kind, wanted, labels)
-        ]
-        cursor = {"walk": after, "upper": cursor["upper"]} if after else {"since": cursor["upper"]}
-        yield Page(payloads, cursor)
+        wanted = [row for row in rows if modified(row) >= begin or _open(kind, row, stages)]
+        total = cursor["total"]
+        cursor = {**cursor, "walk": after} if after else {"since": cursor["upper"]}
+        yield Page(await _whole(http, config, account, kind, wanted, labels, started), cursor, total)
+
+
+async def _whole(
+    http: Http, config: Config, account: str, kind: Kind, rows: list[Row], labels: Labels, started: int
+) -> list[Payload]:
+    """Rows of a list, completed."""
+    wanted = [_associated(kind, row) for row in rows]
+    return [
+        Payload(kind.name, row, account, pushed=False, received=started)
+        for row in await completed(http, config, kind, wanted, labels)
+    ]
+
+
+def _asked(config: Config, kind: Kind) -> dict[str, str]:
+    return {"properties": ",".join(kind.asked(config))} | ({"associations": ",".join(kind.to)} if kind.to else {})
+
+
+async def _count(http: Http, config: Config, kind: Kind, begin: int) -> int:
+    """How many a walk will bring, by the search's own count; what is older and still open comes on top."""
+    asked = query(kind, {"lower": begin, "upper": _now(http), "last": "0"}) | {"limit": 1}
+    return int((await ask(http, "POST", config.path("search", type=kind.plural), json=asked)).data.get("total") or 0)
 
 
 async def _search(
@@ -72,9 +95,11 @@ async def _search(
             for ids in chunks(hints, BATCH)
             async for payload in read(http, config, account, kind, {id: hints[id] for id in ids}, labels)
         ]
+        # Each page is a query of its own, so only the first one counts all.
+        total = cursor.get("total", response.data.get("total"))
         full = len(rows) == SEARCH_PAGE
-        cursor = {**cursor, "last": str(rows[-1]["id"])} if full else {"since": cursor["upper"]}
-        yield Page(payloads, cursor)
+        cursor = {**cursor, "last": str(rows[-1]["id"]), "total": total} if full else {"since": cursor["upper"]}
+        yield Page(payloads, cursor, total)
 
 
 def query(kind: Kind, cursor: Cursor) -> dict[str, Any]:
@@ -98,9 +123,10 @@ async def archived(http: Http, config: Config, account: str, cursor: Cursor | No
     if cursor is None:
         cursor = {"since": now - _ms(config.since)}
     if "since" in cursor:
-        cursor = {"kind": next(iter(KINDS)), "walk": "", "lower": cursor["since"] - _ms(LOOK_BACK), "upper": now}
-    while "kind" in cursor:
-        kind = KINDS[cursor["kind"]]
+        lower = cursor["since"] - _ms(LOOK_BACK)
+        cursor = {"kind": _next(config, None), "walk": "", "lower": lower, "upper": now}
+    while (name := cursor.get("kind")) is not None:
+        kind = KINDS[name]
         asked = {"properties": kind.modified, "archived": "true"}
         started, rows, after = await _list(http, config, kind, cursor["walk"], asked)
         payloads = [
@@ -108,15 +134,61 @@ async def archived(http: Http, config: Config, account: str, cursor: Cursor | No
             for row in rows
             if max(modified(row), _moment(row.get("archivedAt"))) >= cursor["lower"]
         ]
-        names = list(KINDS)
-        following = names[names.index(kind.name) + 1 :]
-        if after:
-            cursor = {**cursor, "walk": after}
-        elif following:
-            cursor = {**cursor, "kind": following[0], "walk": ""}
-        else:
-            cursor = {"since": cursor["upper"]}
+        cursor = _onwards(config, kind, cursor, after)
         yield Page(payloads, cursor)
+
+
+async def associations(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
+    """Everything that can be associated, once more: an association moves no modified date, so that one whose webhook
+    was lost shows in no search. The first fetch of each kind has brought what stands there now."""
+    now = _now(http)
+    if cursor is None:
+        yield Page((), {"since": now})
+        return
+    if "since" in cursor:
+        cursor = {"kind": _next(config, None, _ASSOCIATED), "walk": "", "upper": now}
+    labels = Labels(http, config)
+    while (name := cursor.get("kind")) is not None:
+        kind = KINDS[name]
+        begin = cursor["upper"] - _ms(config.since) if kind.activity else 0
+        started, rows, after = await _list(http, config, kind, cursor["walk"], _asked(config, kind))
+        stages = await labels.stages(kind)
+        wanted = [row for row in rows if modified(row) >= begin or _open(kind, row, stages)]
+        cursor = _onwards(config, kind, cursor, after, _ASSOCIATED)
+        yield Page(await _whole(http, config, account, kind, wanted, labels, started), cursor)
+
+
+_ASSOCIATED = tuple(name for name, kind in KINDS.items() if kind.to)
+
+
+def _next(config: Config, name: str | None, names: Sequence[str] = tuple(KINDS)) -> str | None:
+    """The first of the kinds that are read, or the one after `name`."""
+    chosen: list[str] = [each for each in names if each in config.objects]
+    rest = chosen if name is None else chosen[chosen.index(name) + 1 :]
+    return rest[0] if rest else None
+
+
+def _onwards(config: Config, kind: Kind, cursor: Cursor, after: str, names: Sequence[str] = tuple(KINDS)) -> Cursor:
+    """The next page of this kind, the next kind, or the end."""
+    if after:
+        return {**cursor, "walk": after}
+    if following_kind := _next(config, kind.name, names):
+        return {**cursor, "kind": following_kind, "walk": ""}
+    return {"since": cursor["upper"]}
+
+
+def living(kind: Kind) -> Callable[[Http, Config, str, Cursor | None], AsyncIterator[Ids]]:
+    """All ids of one kind that are not in the recycle bin."""
+
+    async def ids(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Ids]:
+        after = (cursor or {}).get("after", "")
+        while kind.name in config.objects:
+            _, rows, after = await _list(http, config, kind, after, {"properties": kind.modified})
+            yield Ids([str(row["id"]) for row in rows], {"after": after} if after else {})
+            if not after:
+                return
+
+    return ids
 
 
 async def owners(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
@@ -146,7 +218,14 @@ async def owners(http: Http, config: Config, account: str, cursor: Cursor | None
 STREAMS: tuple[Stream[Config], ...] = (
     Stream("owners", owners, every=RARELY),
     *(Stream(kind.plural, objects(kind)) for kind in KINDS.values()),
+    Stream("conversations", conversations),
     Stream("archived", archived, every=RARELY),
+    Stream("associations", associations, every=DAILY),
+    Stream("states", states, every=DAILY),
+)
+LISTINGS: tuple[Listing[Config], ...] = (
+    *(Listing(kind.name, living(kind), every=DAILY) for kind in KINDS.values()),
+    Listing(INBOX, living_threads, every=DAILY),
 )
 
 
@@ -165,27 +244,27 @@ async def _list(
 
 
 def _associated(kind: Kind, row: Row) -> Row:
-    """The row with its associations in our form. The list leaves the key out where there are none, and cuts long ones:
+    """Associations as a list brings them, in our form. It leaves a type out where there are none, and cuts long ones:
     those are left for a batch read."""
-    if kind.to is None:
+    if not kind.to:
         return row
-    block = (row.get("associations") or {}).get(kind.to) or {}
-    rest = {key: value for key, value in row.items() if key != "associations"}
-    if "paging" in block:
-        return rest
+    told = row.get("associations") or {}
+    # In answers a type is named with blanks, as in `line items`.
+    blocks = {name.replace(" ", "_"): block for name, block in told.items()}
+    found = {to: _inline(kind, blocks.get(to) or {}) for to in kind.to if "paging" not in (blocks.get(to) or {})}
+    return {**row, "associations": found}
+
+
+def _inline(kind: Kind, block: Row) -> list[Row]:
     found: dict[str, bool] = {}
     for item in block.get("results", ()):  # one row per type of association
         primary = item.get("type") == f"{kind.name}_to_company"
         found[str(item["id"])] = found.get(str(item["id"]), False) or primary
-    return {**rest, "associations": {kind.to: [{"id": id, "primary": primary} for id, primary in found.items()]}}
+    return [{"id": id, "primary": primary} for id, primary in found.items()]
 
 
 def _open(kind: Kind, row: Row, stages: Stages) -> bool:
-    """Whether a deal, ticket or task is still to be done: then it counts, however old it is."""
-    if kind.name == "task":
-        return row["properties"].get("hs_task_status") not in ("COMPLETED", "DELETED")
-    stage = stages.get(kind.stage(row["properties"]))
-    return stage is not None and not closed(stage["metadata"])
+    return still_open(kind, row["properties"], stages.get(kind.stage(row["properties"])))
 
 
 def _after(after: str) -> dict[str, str]:

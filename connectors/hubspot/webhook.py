@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.hubspot.config import Config
-from connectors.hubspot.kinds import BY_TYPE_ID, KINDS
+from connectors.hubspot.kinds import BY_TYPE_ID, INBOX, KINDS, LINE_ITEM, LINED
 from core.sdk import AccountError, Delivery, Hint, NormalizeError, Payload, SignatureError, Split
 
 TOLERANCE = timedelta(minutes=5)
@@ -26,7 +26,8 @@ _ESCAPE = re.compile("|".join(_DECODED), re.IGNORECASE)
 
 INSTRUCTIONS = (
     "In your HubSpot app: Webhooks > Target URL: paste the address. Subscribe contact, company, deal and ticket to "
-    "created, deleted, merged, restored, property changed and association changed, contact also to privacy deleted."
+    "created, deleted, merged, restored, property changed and association changed, contact also to privacy deleted, "
+    "conversation to all it has. A project-based app has the same for every other object (`object.*`)."
 )
 
 
@@ -73,20 +74,23 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
     events = [event if isinstance(event, dict) else {} for event in body]
     if any(str(event.get("portalId", account)) != account for event in events):
         raise AccountError("an event of another portal")
+    wanted = _wanted(config)
     payloads: dict[str, Payload] = {}
     hints: dict[tuple[str, str], Hint] = {}
     ignored: list[str] = []
     for raw, event in zip(body, events, strict=True):
         try:
             kind, action = _type(event)
-            if kind not in KINDS or action not in _ACTIONS:
+            if kind not in wanted or action not in _ACTIONS[kind]:
                 ignored.append(f"{kind}.{action}")
                 continue
             at = int(event["occurredAt"])
-            if action in ("deletion", "privacyDeletion", "merge"):
+            if action in _TOLD and (kind, action) != (INBOX, "deletion"):
                 payload = Payload(f"{kind}.{action}", event, account, pushed=True, received=received, at=at)
                 payloads.setdefault(f"{kind}.{action}.{event['objectId']}.{at}", payload)
             for hint in _hints(kind, action, event, at):
+                if hint.kind not in wanted:
+                    continue
                 hints[hint.kind, hint.id] = _later(hints.get((hint.kind, hint.id)), hint)
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
             odd = Payload("malformed", raw, account, pushed=True, received=received)
@@ -94,9 +98,19 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
     return Split(tuple(payloads.values()), tuple(hints.values()), tuple(ignored))
 
 
-_ACTIONS = frozenset(
-    {"creation", "propertyChange", "restore", "associationChange", "deletion", "privacyDeletion", "merge"}
-)
+_TOLD = frozenset({"deletion", "privacyDeletion", "merge"})  # what an event says completely
+_CHANGES = frozenset({"creation", "propertyChange", "restore", "associationChange", "deletion", "merge"})
+_ACTIONS = {
+    **dict.fromkeys(KINDS, _CHANGES),
+    "contact": _CHANGES | {"privacyDeletion"},
+    LINE_ITEM: frozenset({"creation", "propertyChange", "restore", "associationChange"}),
+    INBOX: frozenset({"creation", "deletion", "newMessage", "privacyDeletion", "propertyChange"}),
+}
+
+
+def _wanted(config: Config) -> frozenset[str]:
+    lines = {LINE_ITEM} if any(name in config.objects for name in LINED) else set()
+    return frozenset({*config.objects, *lines})
 
 
 def _type(event: Mapping[str, Any]) -> tuple[str, str]:
@@ -112,6 +126,9 @@ def _type(event: Mapping[str, Any]) -> tuple[str, str]:
 
 def _hints(kind: str, action: str, event: Mapping[str, Any], at: int) -> Iterable[Hint]:
     match action:
+        case "deletion" if kind == INBOX:
+            # A thread has no clock for a deletion to be compared with: whether it is there is asked.
+            yield Hint(kind, str(int(event["objectId"])), at, "missing")
         case "deletion" | "privacyDeletion":
             return
         case "merge":

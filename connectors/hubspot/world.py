@@ -9,15 +9,35 @@ from core.sdk.cast import ORGANIZATIONS, STAFF
 from core.sdk.story import STAGES, number
 
 MODIFIED = {"contacts": "lastmodifieddate"}  # of all others: hs_lastmodifieddate
-CREATED = {"tasks": "hs_createdate"}  # of all others: createdate
-TYPE_IDS = {"contacts": "0-1", "companies": "0-2", "deals": "0-3", "tickets": "0-5", "tasks": "0-27"}
-SINGULAR = {"contacts": "contact", "companies": "company", "deals": "deal", "tickets": "ticket"}
+CREATED = {"contacts": "createdate", "companies": "createdate", "deals": "createdate", "tickets": "createdate"}
+TYPE_IDS = {
+    "contacts": "0-1", "companies": "0-2", "deals": "0-3", "tickets": "0-5", "tasks": "0-27", "calls": "0-48",
+    "emails": "0-49", "meetings": "0-47", "notes": "0-46", "communications": "0-18", "feedback_submissions": "0-19",
+    "orders": "0-123", "invoices": "0-53", "commerce_payments": "0-101", "subscriptions": "0-69", "line_items": "0-8",
+}  # fmt: skip
+SINGULAR = {type: type.removesuffix("s") for type in TYPE_IDS} | {
+    "companies": "company", "feedback_submissions": "feedback", "commerce_payments": "payment",
+}  # fmt: skip
+# Those have webhooks under their own names, all others under `object`.
+NAMED = {
+    "contacts": "contact", "companies": "company", "deals": "deal", "tickets": "ticket", "line_items": "line_item",
+    "threads": "conversation",
+}  # fmt: skip
 # (from, to) to (id of the plain association, id of the primary one)
 ASSOCIATIONS = {
     ("contacts", "companies"): (279, 1), ("companies", "contacts"): (280, 2), ("deals", "contacts"): (3, None),
     ("contacts", "deals"): (4, None), ("tickets", "contacts"): (16, None), ("contacts", "tickets"): (15, None),
-    ("tasks", "contacts"): (204, None), ("contacts", "tasks"): (203, None),
+    ("tasks", "contacts"): (204, None), ("contacts", "tasks"): (203, None), ("contacts", "orders"): (508, None),
+    ("contacts", "subscriptions"): (296, None),
 }  # fmt: skip
+# The other pairs: their numbers are made up, nothing reads them.
+for _first, _second in (
+    *((type, "contacts") for type in ("calls", "emails", "meetings", "notes", "communications", "feedback_submissions",
+                                      "orders", "invoices", "commerce_payments", "subscriptions")),
+    ("orders", "line_items"), ("invoices", "line_items"), ("commerce_payments", "invoices"),
+):  # fmt: skip
+    ASSOCIATIONS.setdefault((_first, _second), (900 + len(ASSOCIATIONS), None))
+    ASSOCIATIONS.setdefault((_second, _first), (900 + len(ASSOCIATIONS), None))
 PIPELINES = {
     "deals": (("default", "Sales Pipeline", tuple(zip(
         STAGES, ("Appointment scheduled", "Qualified to buy", "Contract sent", "Closed won", "Closed lost"),
@@ -27,6 +47,8 @@ PIPELINES = {
     "tickets": (("0", "Support Pipeline", tuple(
         (str(index + 1), label, {"ticketState": "CLOSED" if label == "Closed" else "OPEN"})
         for index, label in enumerate(("New", "Waiting on contact", "Waiting on us", "Closed")))),),
+    "orders": (("orders", "Order Pipeline", tuple(
+        (stage, stage.title(), {}) for stage in ("open", "processed", "shipped", "delivered", "cancelled"))),),
 }  # fmt: skip
 
 Event = dict[str, Any]
@@ -67,7 +89,7 @@ class World:
         events = []
         if record is None:
             record = self.objects[type][id] = Record(id, now, now)
-            record.properties = {"hs_object_id": id, CREATED.get(type, "createdate"): from_ms(now)}
+            record.properties = {"hs_object_id": id, CREATED.get(type, "hs_createdate"): from_ms(now)}
             events.append(self.event(type, "creation", now, objectId=int(id), changeFlag="CREATED"))
         elif not changed or record.archived is not None:
             return []
@@ -90,6 +112,17 @@ class World:
         self.links[type, to].setdefault(id, {})[other] = primary
         self.links[to, type].setdefault(other, {})[id] = primary
         return [self._linked(type, id, to, other, now, primary), self._linked(to, other, type, id, now, primary)]
+
+    def unlink(self, type: str, ref: str, to: str, to_ref: str, now: int) -> list[Event]:
+        """Takes an association away, both ways; the modified dates stay as they are here, too."""
+        id, other = self.id(type, ref), self.id(to, to_ref)
+        if self.links[type, to].get(id, {}).pop(other, None) is None:
+            return []
+        self.links[to, type].get(other, {}).pop(id, None)
+        gone = {"associationRemoved": True}
+        return [event | gone for event in (
+            self._linked(type, id, to, other, now, False), self._linked(to, other, type, id, now, False)
+        )]  # fmt: skip
 
     def archive(self, type: str, ref: str, now: int) -> list[Event]:
         """To the recycle bin: associations go, most properties, too."""
@@ -144,9 +177,9 @@ class World:
         ]  # fmt: skip
 
     def event(self, type: str, action: str, at: int, **rest: Any) -> Event:
-        """One event of a webhook's array. Tasks have only the generic form."""
+        """One event of a webhook's array. Most types have only the generic form."""
         self._events += 1
-        name = None if "fromObjectTypeId" in rest else SINGULAR.get(type)
+        name = None if "fromObjectTypeId" in rest else NAMED.get(type)
         generic = {} if name or "fromObjectTypeId" in rest else {"objectTypeId": TYPE_IDS[type], "isSensitive": False}
         return {
             "eventId": number(self.seed, f"event:{self._events}", 9), "subscriptionId": 3401, "portalId": self.portal,
@@ -159,8 +192,8 @@ class World:
             "fromObjectId": int(id), "toObjectId": int(other), "associationRemoved": False,
             "isPrimaryAssociation": primary,
         }  # fmt: skip
-        if type in SINGULAR and to in SINGULAR:
-            rest["associationType"] = f"{SINGULAR[type]}_TO_{SINGULAR[to]}".upper()
+        if type in NAMED and to in NAMED:
+            rest["associationType"] = f"{NAMED[type]}_TO_{NAMED[to]}".upper()
         else:
             rest |= {"fromObjectTypeId": TYPE_IDS[type], "toObjectTypeId": TYPE_IDS[to]}
             rest |= {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": ASSOCIATIONS[type, to][0]}
