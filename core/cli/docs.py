@@ -1,12 +1,10 @@
 """`hub docs`: the parts of the documentation that are generated, so that they cannot be wrong."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-
-_PARTS = ("settings", "sections", "streams", "scopes")
 
 
 def docs(
@@ -50,13 +48,12 @@ def generated() -> dict[Path, str]:
 
 def filled(text: str, connector: Any) -> str:
     """The README with each `<!-- part -->…<!-- /part -->` filled in; a part without marks is left out."""
-    tables = {"settings": _settings, "sections": _sections, "streams": _streams, "scopes": _scopes}
-    for part in _PARTS:
+    for part, table in _TABLES.items():
         begin, end = f"<!-- {part} -->", f"<!-- /{part} -->"
         head, opened, rest = text.partition(begin)
         _, closed, tail = rest.partition(end)
         if opened and closed:
-            text = f"{head}{begin}\n{chr(10).join(tables[part](connector))}\n{end}{tail}"
+            text = f"{head}{begin}\n{chr(10).join(table(connector))}\n{end}{tail}"
     return text
 
 
@@ -124,20 +121,50 @@ def _default(field: Any) -> str:
 
 
 def _streams(connector: Any) -> Iterator[str]:
-    """One line per pause between two polls."""
+    return _paced((stream.every, stream.name) for stream in connector.streams)
+
+
+def _listings(connector: Any) -> Iterator[str]:
+    return _paced((listing.every, listing.kind) for listing in connector.listings)
+
+
+def _paced(named: Iterable[tuple[Any, str]]) -> Iterator[str]:
+    """One line per pause."""
     from core.config.schema import duration_text
 
-    if not connector.streams:
-        yield "None: it takes what is sent."
     by_pause: dict[str, list[str]] = {}
-    for stream in connector.streams:
-        pause = duration_text(stream.every) if stream.every else "`poll_every`"
-        by_pause.setdefault(pause, []).append(f"*{stream.name}*")
+    for every, name in named:
+        by_pause.setdefault(duration_text(every) if every else "`poll_every`", []).append(f"*{name}*")
     yield from (f"- every {pause}: {', '.join(names)}" for pause, names in by_pause.items())
+
+
+def _limits(connector: Any) -> Iterator[str]:
+    """What holds before the source's own headers tell better, by the settings' defaults."""
+    from core.config.schema import duration_text
+
+    for quota in connector.quota(connector.config.model_construct(type=connector.name)):
+        where = f" to `{quota.path}`" if quota.path else ""
+        yield f"- {quota.requests} requests in {duration_text(quota.per)}{where}"
+    headers = connector.rate_headers
+    told = [name for name in (headers.limit, headers.remaining, headers.reset) if name]
+    if told:
+        yield f"- as the answers tell: {', '.join(f'`{name}`' for name in told)}"
+    if connector.hydrate is not None:
+        yield f"- what webhooks name is fetched {connector.batch} at a time"
 
 
 def _scopes(connector: Any) -> Iterator[str]:
     yield from (f"- {scope}" for scope in connector.scopes)
+
+
+_TABLES: Mapping[str, Callable[[Any], Iterator[str]]] = {
+    "settings": _settings,
+    "sections": _sections,
+    "streams": _streams,
+    "listings": _listings,
+    "limits": _limits,
+    "scopes": _scopes,
+}
 
 
 def _command_line() -> str:
