@@ -121,6 +121,8 @@ def _default(field: Any) -> str:
 
 
 def _streams(connector: Any) -> Iterator[str]:
+    if not connector.streams:
+        return iter(["None: it takes what is sent."])
     return _paced((stream.every, stream.name) for stream in connector.streams)
 
 
