@@ -73,6 +73,14 @@ class RefusedError(PermanentError):
         self.code = code
 
 
+class ListingError(PermanentError):
+    """A source's listing lacks so much of what the hub knows that it is not believed. `stream`: the listing's name."""
+
+    def __init__(self, message: str, stream: str) -> None:
+        super().__init__(message)
+        self.stream = stream
+
+
 class NormalizeError(PermanentError):
     """The payload is not what we know."""
 

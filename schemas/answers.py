@@ -160,7 +160,9 @@ class BackfillOrder(Shape):
     """Which stream (all, where none is named) is read again from its beginning."""
 
     stream: Annotated[str | None, NONE] = None
-    since: Annotated[str | None, NONE] = Field(None, description="how far back: 90d; else as far as hub.yaml says")
+    since: Annotated[str | None, NONE] = Field(
+        None, pattern=r"^\d+[smhdw]$", description="how far back: 90d; else as far as hub.yaml says"
+    )
     accept: Annotated[bool, NONE] = Field(False, description="of a listing: take it, however much it lacks")
 
 

@@ -23,6 +23,8 @@ from core.sdk import (
     Delivery,
     Hint,
     Http,
+    Ids,
+    Listing,
     Maker,
     NormalizeError,
     Page,
@@ -105,6 +107,8 @@ def normalize(payload: Payload) -> Iterable[Event]:
                 subject=item["subject"], preview=item.get("preview"), updated_at=from_ms(item["updated"])
             )
             yield MAKE.upserted(payload, "ticket", item["id"], ticket, clock=item["updated"])
+        case "gone":
+            yield MAKE.deleted(payload, "person", item["id"], Person, clock=payload.at)
         case "message":
             message = Message(body=item["body"], updated_at=from_ms(item["updated"]))
             yield MAKE.upserted(payload, "message", item["id"], message, clock=item["updated"])
@@ -129,13 +133,25 @@ async def poll(http: Http, config: Config, account: str, cursor: dict[str, Any] 
         items = answer.data["people"]
         payloads = [Payload("person", item, account, False, answer.started) for item in items]
         after, more = answer.data["next"], answer.data["more"]
-        yield Page(payloads, {"after": after})
+        yield Page(payloads, {"after": after}, answer.data.get("total"))
+
+
+async def ids(http: Http, config: Config, account: str, cursor: dict[str, Any] | None) -> AsyncIterator[Ids]:
+    after, more = cursor["after"] if cursor else 0, True
+    while more:
+        answer = (await http.get("/ids", after=after)).data
+        after, more = answer["next"], answer["more"]
+        yield Ids(answer["ids"], {"after": after})
 
 
 async def hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint]) -> AsyncIterator[Payload]:
     answer = await http.request("POST", "/batch", json={"ids": [hint.id for hint in hints]})
     for item in answer.data["people"]:
         yield Payload("person", item, account, False, answer.started)
+    found = {str(item["id"]) for item in answer.data["people"]}
+    for hint in hints:
+        if hint.id not in found:
+            yield Payload("gone", {"id": hint.id}, account, False, answer.started, hint.at)
 
 
 async def _account(http: Http, config: Config) -> str:
@@ -161,6 +177,7 @@ CONNECTOR = Connector(
     ),
     streams=(Stream("people", poll),),
     hydrate=hydrate,
+    listings=(Listing("person", ids),),
     batch=10,
     rate_headers=RateHeaders("x-remaining", "x-reset"),
 )
@@ -169,11 +186,13 @@ Answer = Callable[[web.Request], Any]
 
 
 class Source:
-    """`people` are what it has, in order; `failing` answers come first, one per request; `broken` counts for all."""
+    """`people` are what it has, in order, listed `page` at a time, their ids `listed` at a time; `failing` answers come
+    first, one per request; `broken` counts for all."""
 
     def __init__(self, account: str = "acme", page: int = 2) -> None:
         self.account = account
         self.page = page
+        self.listed = 50
         self.url = ""
         self.people: list[dict[str, Any]] = []
         self.failing: list[Answer] = []
@@ -208,7 +227,13 @@ class Source:
                 after = int(request.query["after"])
                 end = min(after + self.page, len(self.people))
                 more = end < len(self.people)
-                return web.json_response({"people": self.people[after:end], "next": end, "more": more})
+                page = {"people": self.people[after:end], "next": end, "more": more, "total": len(self.people)}
+                return web.json_response(page)
+            case "/ids":
+                after = int(request.query["after"])
+                end = min(after + self.listed, len(self.people))
+                ids = [str(one["id"]) for one in self.people[after:end]]
+                return web.json_response({"ids": ids, "next": end, "more": end < len(self.people)})
             case "/batch":
                 wanted = set(body["ids"])
                 return web.json_response({"people": [one for one in self.people if str(one["id"]) in wanted]})

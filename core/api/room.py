@@ -8,6 +8,7 @@ from aiohttp import web
 from core.api.follower import Follower
 from core.identity import Rules
 from core.store import Store
+from schemas.answers import BackfillOrder
 
 Check = Callable[[], Awaitable[str | None]]
 
@@ -16,6 +17,7 @@ Check = Callable[[], Awaitable[str | None]]
 class Room:
     """`now` is epoch ms. `metrics` renders Prometheus' text. `ready` are named checks: None, or what is wrong.
 
+    `backfill` lets streams of a connection begin anew and answers which: PermanentError where it has none such.
     `replay` puts a dead letter's input on its way again (raises PermanentError where that cannot work). `ring` lets a
     mocked customer call: phone or None in, {phone, connection} out; LookupError where nobody has this phone; it is
     None on a real hub. `titles` are the sources' own names by vendor: {"hubspot": "HubSpot"}. `hosts` are the names
@@ -29,6 +31,7 @@ class Room:
     metrics: Callable[[], bytes]
     ready: Mapping[str, Check] = field(default_factory=dict)
     replay: Callable[[str], Awaitable[None]] | None = None
+    backfill: Callable[[str, BackfillOrder], Awaitable[list[str]]] | None = None
     ring: Callable[[str | None], Awaitable[Mapping[str, str]]] | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()

@@ -16,10 +16,22 @@ from pydantic import Field
 from core.api.problem import Problem
 from core.api.room import Room
 from core.api.route import Call, Route, answer
+from core.errors import PermanentError
 from core.ledger import HOUR
 from core.sdk import from_ms
 from core.store import LedgerRow, Store
-from schemas.answers import Budget, Counts, Ledger, LedgerHour, Repair, Sources, SourceState, StreamState
+from schemas.answers import (
+    BackfillOrder,
+    Budget,
+    Counts,
+    Ledger,
+    LedgerHour,
+    Ordered,
+    Repair,
+    Sources,
+    SourceState,
+    StreamState,
+)
 from schemas.entities import Shape
 from schemas.key import key
 from schemas.personal import NONE
@@ -115,6 +127,19 @@ async def _ledger(call: Call) -> web.StreamResponse:
     )
 
 
+async def _backfill(call: Call) -> web.StreamResponse:
+    name = call.path["connection"]
+    if call.room.backfill is None:
+        raise Problem(501, "this process cannot order a backfill", "ask a hub that runs")
+    try:
+        streams = await call.room.backfill(name, call.body)
+    except LookupError:
+        raise _unknown(name) from None
+    except PermanentError as error:
+        raise Problem(409, str(error), "GET /v1/sources names the streams") from error
+    return answer(Ordered(connection=name, streams=streams))
+
+
 def _unknown(name: str) -> Problem:
     return Problem(404, f"there is no connection {name!r}", "GET /v1/sources names them")
 
@@ -208,4 +233,6 @@ ROUTES = (
     Route("GET", "/v1/sources", _sources, Sources, "Every connection: when it was heard, and what is wrong."),
     Route("GET", "/v1/sources/{connection}/ledger", _ledger, Ledger, "What came, what was missing, what was repaired.",
           query=LedgerQuery, problems=(400, 404)),
+    Route("POST", "/v1/sources/{connection}/backfill", _backfill, Ordered, "Read streams again from their beginning.",
+          scope="admin", body=BackfillOrder, problems=(400, 404, 409, 501)),
 )  # fmt: skip

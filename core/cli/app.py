@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from core.cli.attempt import attempt
+from core.cli.backfill import backfill
 from core.cli.check import check
 from core.cli.dead import dead
 from core.cli.demo import open_page, ring
@@ -58,6 +59,9 @@ app.command(epilog=_examples("hub run", "hub run -c live.yaml --role ingest --ro
 app.command(epilog=_examples("hub check", "hub check --live"))(check)
 app.command(epilog=_examples("hub status", "hub status --json"))(status)
 app.command(epilog=_examples("hub ledger intercom", "hub ledger intercom --hours 72 --limit 1000 --json"))(ledger)
+app.command(epilog=_examples("hub backfill hubspot --since 90d", "hub backfill hubspot 'all contact' --accept"))(
+    backfill
+)
 app.command("open", epilog=_examples("hub open", "hub open --browser"))(open_page)
 app.command(epilog=_examples("hub ring", "hub ring +12025550143"))(ring)
 app.command(epilog=_examples("hub tail", "hub tail --ringing", "hub tail --all --json -n 100"))(tail)

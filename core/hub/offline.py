@@ -8,8 +8,9 @@ from core import api, process
 from core.bus import Bus
 from core.config import HubConfig
 from core.hub.compose import open_bus, open_store, rules_of
-from core.hub.run import replay, titles
+from core.hub.run import backfill, replay, titles
 from core.store import Store
+from schemas.answers import BackfillOrder
 
 
 @asynccontextmanager
@@ -17,12 +18,18 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
     """(address, store). Without `write` nothing is made or changed. Raises ConfigError where there is no store yet."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(config, read_only=not write))
-        opened: list[Bus] = []  # by the first replay; all others need none
+        opened: list[Bus] = []  # by the first replay or backfill; all others need none
 
-        async def again(id: str) -> None:
+        async def bus() -> Bus:
             if not opened:
                 opened.append(await stack.enter_async_context(open_bus(config)))
-            await replay(config, opened[0], store, id)
+            return opened[0]
+
+        async def again(id: str) -> None:
+            await replay(config, await bus(), store, id)
+
+        async def anew(connection: str, order: BackfillOrder) -> list[str]:
+            return await backfill(config, await bus(), connection, order)
 
         room = api.Room(
             store=store,
@@ -30,6 +37,7 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
             now=lambda: int(time.time() * 1000),
             metrics=lambda: b"",
             replay=again,
+            backfill=anew,
             titles=titles(config),
         )
         address = await stack.enter_async_context(api.listening(room, "127.0.0.1", 0))

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 import structlog
+from pydantic import TypeAdapter
 
 from core import api, ingest, process, publish
 from core.bus import Bus
@@ -21,13 +22,17 @@ from core.errors import ConfigError, PermanentError, TransientError
 from core.hub import mocks
 from core.hub.compose import open_bus, open_store, rules_of, settings_of
 from core.metrics import Metrics
+from core.sdk.times import Duration
 from core.store import Store
+from schemas.answers import BackfillOrder
 
 ROLES = ("ingest", "process", "publish", "api")
 _PAUSE = 2.0  # seconds between two tries to reach a store that is down
 _NO_STORE = 10**9  # the lag that pollers see while the store is down: they wait
 _LAG_EVERY = 2.0  # seconds between two looks at the lag, for /metrics and `hub status`
 _CHECK_EVERY = 300.0  # seconds between two looks at the bus, for alarms in the log
+_KNOWN = 2_000  # keys that are looked up at once
+_KEPT = 90 * 86_400_000  # ms that the ledger's hours are kept
 _NOT_OURS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})  # of addresses to listen at
 
 log = structlog.get_logger()
@@ -114,7 +119,9 @@ class _Rooms:
         said: set[str] = set()
         while True:
             await asyncio.sleep(_CHECK_EVERY)
-            with suppress(TransientError):  # a bus that is down is told by those who use it
+            with suppress(TransientError):  # a bus or a store that is down is told by those who use it
+                if self._running.store is not None:
+                    await self._running.store.trim_ledger(int(time.time() * 1000) - _KEPT)
                 found = set(await self._bus.check())
                 for complaint in sorted(found - said):
                     log.error("the bus needs care", reason=complaint)
@@ -156,6 +163,7 @@ class _Rooms:
             lag=self._lag,
             report=self._report,
             started=started,
+            known=self._known,
         )
 
     async def _ready(self) -> None:
@@ -182,6 +190,7 @@ class _Rooms:
             metrics=running.metrics.render,
             ready={"bus": self._bus_ready, "store": self._store_ready},
             replay=self._replay,
+            backfill=self._backfill,
             ring=_ring(telephony) if telephony else None,
             titles=titles(running.config),
             hosts=frozenset(running.config.server.names),
@@ -208,6 +217,21 @@ class _Rooms:
             raise TransientError("the store is down")
         at = int(time.time() * 1000)
         await self._running.store.put_state(connection, process_name(self._roles), orjson.dumps(document), at)
+
+    async def _known(self, prefix: str) -> AsyncIterator[Sequence[str]]:
+        """Keys of live objects. Raises TransientError while the store is down."""
+        after = ""
+        while True:
+            if self._running.store is None:
+                raise TransientError("the store is down: nobody knows which objects should be listed")
+            keys = await self._running.store.live_keys(prefix, after, _KNOWN)
+            if not keys:
+                return
+            yield keys
+            after = keys[-1]
+
+    async def _backfill(self, connection: str, order: BackfillOrder) -> list[str]:
+        return await backfill(self._running.config, self._bus, connection, order)
 
     async def _replay(self, id: str) -> None:
         assert self._running.store is not None
@@ -243,6 +267,15 @@ async def replay(config: HubConfig, bus: Bus, store: Store, id: str) -> None:
     except BaseException:
         await store.set_dead([id], "open")
         raise
+
+
+async def backfill(config: HubConfig, bus: Bus, name: str, order: BackfillOrder) -> list[str]:
+    """Let streams of a connection begin anew; answers which. Raises LookupError where there is no such connection,
+    PermanentError where it has no such stream."""
+    since = TypeAdapter(Duration).validate_python(order.since) if order.since else None
+    return await ingest.begin_anew(
+        bus, config.connections[name], int(time.time() * 1000), stream=order.stream, since=since, accept=order.accept
+    )
 
 
 def titles(config: HubConfig) -> dict[str, str]:

@@ -12,6 +12,7 @@ from core.ingest.cursors import Cursors
 from core.ingest.http import Client, Patience, sessions
 from core.ingest.hydrate import Hydrator
 from core.ingest.intake import Intake, Outcome
+from core.ingest.orders import begin_anew
 from core.ingest.pace import Lag, Pace
 from core.ingest.poll import Poller
 from core.ingest.status import Board, Clock
@@ -30,6 +31,7 @@ __all__ = [
     "Pace",
     "Patience",
     "Report",
+    "begin_anew",
     "Treasury",
     "replaying",
     "run",
@@ -57,10 +59,9 @@ async def run(
 ) -> None:
     """Take webhooks, poll and fetch until cancelled; then stop within seconds, the listener first.
 
-    `clock` gives the time of day in UTC; `lag` how many events process has still to take; `known` what the
-    hub has (without it no listing is compared); `report` gets each
-    connection's document (see Board.document) when it has changed, and may raise TransientError; `started` gets the
-    listener's address. Raises OSError where the address is taken.
+    `clock` gives the time of day in UTC; `lag` how many events process has still to take; `known` what the hub has
+    (without it no listing is compared); `report` gets each connection's document (see Board.document) when it has
+    changed, and may raise TransientError; `started` gets the listener's address. Raises OSError where that is taken.
     """
     pace = pace or Pace()
     board = Board(connections.values(), metrics, clock, calm=pace.calm)

@@ -70,12 +70,13 @@ class Cursors:
             value = orjson.dumps(saved)
         except TypeError as error:
             raise PermanentError(f"stream {stream} gave a cursor that is no JSON") from error
-        await self._put(connection, stream, value)
+        await self.put(connection, stream, value)
 
     async def save_account(self, connection: str, account: str) -> None:
-        await self._put(connection, _ACCOUNT, orjson.dumps({"account": account}))
+        await self.put(connection, _ACCOUNT, orjson.dumps({"account": account}))
 
-    async def _put(self, connection: str, stream: str, value: bytes) -> None:
+    async def put(self, connection: str, stream: str, value: bytes) -> None:
+        """The same with a value as it stood on the bus."""
         message = Message(CURSORS, f"{connection}/{stream}", value, partition_by=connection)
         await patiently(lambda: self._bus.publish([message]))
 
@@ -96,6 +97,14 @@ class Cursors:
 
     async def _page(self, partition: int, position: int) -> Batch:
         return await patiently(lambda: self._bus.read(CURSORS, partition, position, _PAGE))
+
+
+def asked(value: bytes | None) -> int:
+    """When a person last asked for a new beginning; 0 where nobody did, or the value cannot be read."""
+    try:
+        return int(orjson.loads(value or b"{}").get("asked", 0))
+    except (AttributeError, TypeError, ValueError):
+        return 0
 
 
 def decode(value: bytes | None) -> Saved:

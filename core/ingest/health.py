@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from core.errors import PermanentError, RateLimitedError, UnauthorizedError
+from core.errors import ListingError, PermanentError, RateLimitedError, UnauthorizedError
 
 STATES = ("unauthorized", "misconfigured", "down", "throttled")  # the first that is true of any part is shown
 BUS_REMEDY = "look after the bus; deliveries are answered 503 and sent again by their sources"
@@ -33,6 +33,8 @@ def remedy(name: str, error: Exception) -> str:
             return f"check the credentials and scopes of connections.{name}: hub check --live"
         case RateLimitedError():
             return "nothing to do: the hub waits as long as the source asks"
+        case ListingError():
+            return f"look into the source; if so much was deleted there: hub backfill {name} '{error.stream}' --accept"
         case PermanentError():
             return f"compare connections.{name} and its connector's README with the source's settings"
         case _:

@@ -190,7 +190,7 @@ class Hydrator:
         account = self._tools.intake.account(name)
         found: list[Payload] = []
         try:
-            http = self._tools.https[name].of("live")
+            http = self._tools.https[name].of("sweep" if hints[0].action == MISSING else "live")
             async with closing(hydrate(http, connection.settings, account, hints)) as payloads:
                 async for payload in payloads:
                     found.append(payload)  # noqa: PERF401  (what came before a failure counts)

@@ -118,6 +118,11 @@ class Intake:
             await asyncio.sleep(0)  # a long page must not hold up live deliveries
         return await self._publish(door, groups)
 
+    async def hints(self, name: str, hints: Sequence[Hint]) -> None:
+        """Have these objects fetched. On return that is durable; raises TransientError where it is not."""
+        door, account = self._doors[name], self.account(name)
+        await self._send([hint_message(door, hint, account) for hint in hints])
+
     async def unhydrated(self, name: str, hint: Hint, error: Exception) -> None:
         """An object that a webhook named cannot be fetched, however often: a dead letter."""
         door = self._doors[name]

@@ -4,11 +4,13 @@ The cursors' topic is read as a consumer group: whoever is assigned a connection
 """
 
 import asyncio
+from collections.abc import Iterable
 
-from core.bus import Subscription
+from core.bus import Record, Subscription
 from core.bus.topics import CURSORS
 from core.errors import TransientError
-from core.ingest.cursors import Cursors
+from core.ingest.cursors import Cursors, asked, listing_name
+from core.ingest.listing import ListingPoll
 from core.ingest.status import BUS
 from core.ingest.stream import StreamPoll
 from core.ingest.tools import Tools
@@ -24,6 +26,7 @@ class Poller:
         self._tools = tools
         self._cursors = Cursors(tools.bus)
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._asked: dict[str, int] = {}  # by the cursor's key: the newest order of a person that was heard
         self._started = False  # what is assigned first is swept at once: nobody may have listened meanwhile
 
     async def run(self) -> None:
@@ -34,13 +37,17 @@ class Poller:
                     await self._look(subscription)
                     owned = {partition for _, partition in subscription.assigned()}
                     await self._assign({name for name, partition in partitions.items() if partition in owned})
+                    self._started = self._started or bool(owned)
         finally:
             await self._assign(set())
 
     async def _look(self, subscription: Subscription) -> None:
-        """Cursors come by that we know already: what counts is the assignment, which changes only here."""
+        """Cursors come by that we know already, and now and then one with which a person asks for a new beginning. The
+        assignment changes only here."""
         try:
             if batches := await subscription.next(1000, ASSIGNMENT):
+                for record in (record for batch in batches for record in batch.records):
+                    await self._heed(record)
                 await subscription.commit(batches)
         except TransientError as error:
             self._tools.board.broke(BUS, GROUP, error)
@@ -48,28 +55,49 @@ class Poller:
         else:
             self._tools.board.healed(BUS, GROUP)
 
+    async def _heed(self, record: Record) -> None:
+        name, _, part = record.key.rpartition("/")
+        when = asked(record.value)
+        if name not in self._running or when <= self._asked.get(record.key, 0):
+            return
+        self._asked[record.key] = when
+        await self._stop([self._running.pop(name)])
+        # What ran until now may have saved its own cursor behind the order.
+        if asked((await self._cursors.streams(name)).get(part)) < when:
+            await self._cursors.put(name, part, record.value or b"")
+
+    async def _stop(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        stopping = list(tasks)
+        for task in stopping:
+            task.cancel()
+        await asyncio.gather(*stopping, return_exceptions=True)
+
     async def _assign(self, mine: set[str]) -> None:
         for task in self._running.values():
             if task.done():
                 task.result()  # it fails by a mistake of ours only
         gone = {name: self._running.pop(name) for name in self._running.keys() - mine}
-        for task in gone.values():
-            task.cancel()
-        await asyncio.gather(*gone.values(), return_exceptions=True)
+        await self._stop(gone.values())
         for name in gone:
             self._tools.board[name].polls_here = False
         for name in mine - self._running.keys():
             self._tools.board[name].polls_here = True
             work = self._connection(name, at_once=not self._started)
             self._running[name] = asyncio.create_task(work, name=f"poll {name}")
-        self._started = self._started or bool(mine)
 
     async def _connection(self, name: str, *, at_once: bool) -> None:
         tools = self._tools
         await tools.intake.known(name)
         saved = await self._cursors.streams(name)
-        async with asyncio.TaskGroup() as streams:
-            for stream in tools.connections[name].connector.streams:
-                raw = saved.get(stream.name)
-                poll = StreamPoll(tools, self._cursors, tools.connections[name], stream, raw, at_once=at_once)
-                streams.create_task(poll.run(), name=f"poll {name}/{stream.name}")
+        self._asked |= {f"{name}/{part}": asked(raw) for part, raw in saved.items()}
+        connection = tools.connections[name]
+        async with asyncio.TaskGroup() as parts:
+            for stream in connection.connector.streams:
+                poll = StreamPoll(tools, self._cursors, connection, stream, saved.get(stream.name), at_once=at_once)
+                parts.create_task(poll.run(), name=f"poll {name}/{stream.name}")
+            if tools.known is None or connection.connector.hydrate is None:
+                return
+            for listing in connection.connector.listings:
+                raw = saved.get(listing_name(listing.kind))
+                work = ListingPoll(tools, tools.known, self._cursors, connection, listing, raw)
+                parts.create_task(work.run(), name=f"list {name}/{listing.kind}")

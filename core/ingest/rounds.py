@@ -9,10 +9,12 @@ from core.ingest.tools import Tools
 
 
 class Rounds:
-    """Of one part of a connection, such as `poll people`; `shown` is what is told of it."""
+    """Of one part of a connection, such as `poll people`; `shown` is what is told of it. `downtimes`: it is done at
+    once when a downtime has ended."""
 
-    def __init__(self, tools: Tools, name: str, part: str, shown: Stream) -> None:
+    def __init__(self, tools: Tools, name: str, part: str, shown: Stream, *, downtimes: bool = True) -> None:
         self._tools, self._name, self._part, self._shown = tools, name, part, shown
+        self._wakes = tools.board[name].wakes if downtimes else set()
         self._wake = asyncio.Event()
 
     async def run(
@@ -21,7 +23,7 @@ class Rounds:
         """`load` reads what was saved and answers how many seconds to wait for the first round; `every`: seconds from
         the end of one round to the next. What fails is told, and tried again."""
         board, backoff, loaded = self._tools.board, Backoff(self._tools.pace), False
-        wakes = board[self._name].wakes
+        wakes = self._wakes
         wakes.add(self._wake)
         try:
             while True:

@@ -50,6 +50,9 @@ class Stream:
         """This process begins, or goes on, with `fetched` rows behind it."""
         self._start = fetched, now
 
+    def progress(self, way: str, fetched: int, total: int | None, now: int) -> None:
+        self.way, self.fetched, self.total, self.at = way, fetched, total, now
+
     def document(self) -> dict[str, Any]:
         document: dict[str, Any] = {"at": self.at, "complete_up_to": self.complete_up_to}
         document |= {"error": self.error and scrub(self.error), "listing": self.listing}

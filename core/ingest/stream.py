@@ -68,7 +68,7 @@ class StreamPoll:
         pages = self._stream.poll(http, self._settings(saved), tools.intake.account(name), saved.cursor)
         async with closing(pages):
             async for page in pages:
-                _check(page.cursor, seen)
+                check_cursor(page.cursor, seen)
                 await self._publish(page.payloads, "backfill" if backfill else "sweep")
                 # Saved last: after a crash this page is fetched again rather than never.
                 fetched, total = saved.fetched + len(page.payloads), page.total or saved.total
@@ -103,7 +103,7 @@ class StreamPoll:
         self._shown.fetched, self._shown.total = saved.fetched, saved.total
 
 
-def _check(cursor: Any, seen: set[bytes]) -> None:
+def check_cursor(cursor: Any, seen: set[bytes]) -> None:
     """A loop ends by itself: the same cursor twice in one poll would go in circles."""
     if not isinstance(cursor, dict):
         raise PermanentError("the stream gave a cursor that is not an object")

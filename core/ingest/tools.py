@@ -10,8 +10,8 @@ from core.ingest.intake import Intake
 from core.ingest.pace import Lag, Pace
 from core.ingest.status import Board, Clock
 
-# (vendor/account, kind): the ids of the live objects that the hub knows, page by page, as they were when it is asked.
-Known = Callable[[str, str], AsyncIterator[Sequence[str]]]
+# Of a key's beginning (vendor/account/kind/): the keys of the live objects that the hub knows, page by page.
+Known = Callable[[str], AsyncIterator[Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,8 @@ class _Worker:
             partition=partition,
             wanted=stored,
             begins_at=low,
-            remedy="lengthen the topic's retention; polls fetch again what their cursors, kept on the bus, still miss",
+            remedy="lengthen the topic's retention, and read again what is lost: "
+            "hub backfill CONNECTION --since 15d, for each connection",
         )
 
     async def work(self, subscription: Subscription, limit: int) -> None:

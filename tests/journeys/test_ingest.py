@@ -24,7 +24,7 @@ from core.bus.kafka import open_kafka
 from core.bus.topics import CURSORS, DEAD, EVENTS, HINTS
 from core.config.model import Connection, Server
 from core.errors import TransientError
-from core.ingest import Pace, Patience, replaying, run
+from core.ingest import Known, Pace, Patience, replaying, run
 from core.metrics import Metrics
 from core.store import DeadRow
 from tests.source import Source, connection, serving, signed
@@ -96,7 +96,9 @@ def now() -> datetime:
 
 
 @asynccontextmanager
-async def running(bus: Bus, *connections: Connection, lag: int = 0, pace: Pace = QUICK) -> AsyncIterator[Hub]:
+async def running(
+    bus: Bus, *connections: Connection, lag: int = 0, pace: Pace = QUICK, known: Known | None = None
+) -> AsyncIterator[Hub]:
     hub = Hub(bus, lag=lag)
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -118,6 +120,7 @@ async def running(bus: Bus, *connections: Connection, lag: int = 0, pace: Pace =
             started=ready.set_result,
             pace=pace,
             patience=HASTY,
+            known=known,
         )
     )
     await asyncio.wait([ready, hub.task], return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,370 @@
+"""Nothing is silently missing: backfills that go on, sweeps after every downtime, listings that find the deleted."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from core.bus import Bus
+from core.bus.topics import CURSORS, EVENTS
+from core.errors import PermanentError, TransientError
+from core.ingest import begin_anew
+from core.ingest.hydrate import MISSING
+from core.ingest.listing import FEW
+from tests.journeys.test_ingest import (
+    QUICK,
+    Hub,
+    _all,
+    _complete,
+    any_bus,
+    bus,
+    desk,
+    messages,
+    named,
+    running,
+    source,
+    status,
+    until,
+)
+from tests.source import Source
+
+__all__ = ["any_bus", "bus", "source"]
+
+CALM = replace(QUICK, calm=0.0)
+NOW = 1_800_000_000_000
+
+
+def polls(source: Source) -> list[str]:
+    return [path for path in source.paths if path.startswith("/people")]
+
+
+def listings(source: Source) -> list[str]:
+    return [path for path in source.paths if path.startswith("/ids")]
+
+
+class Knows:
+    """What the hub knows, as a listing is told; `down`: nobody can say."""
+
+    def __init__(self, *ids: int) -> None:
+        self.keys = [f"desk/acme/person/{id}" for id in ids]
+        self.down = False
+
+    async def __call__(self, prefix: str) -> AsyncIterator[Sequence[str]]:
+        if self.down:
+            raise TransientError("the store is down")
+        keys = sorted(key for key in self.keys if key.startswith(prefix))
+        for begin in range(0, len(keys), 7):
+            yield keys[begin : begin + 7]
+
+
+@asynccontextmanager
+async def stopped_after(bus: Bus, source: Source, pages: int) -> AsyncIterator[None]:
+    """A hub that was cut off in the middle of its first fetch."""
+    source.failing = [lambda request: source.regular(request, None) for _ in range(pages)]
+    source.broken = status(500)
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: _fetched(hub, pages * source.page))
+    source.broken = None
+    yield
+
+
+async def _fetched(hub: Hub, rows: int) -> bool:
+    saved = await hub.cursor()
+    return saved is not None and saved["fetched"] == rows
+
+
+async def gone(hub: Hub) -> set[str]:
+    return {event.subject.rpartition("/")[2] for event in await hub.events() if event.action == "deleted"}
+
+
+# -- backfill
+
+
+async def test_a_backfill_tells_how_far_it_is_also_after_a_restart(bus: Bus, source: Source) -> None:
+    for number in range(10):
+        source.person(number)
+    async with stopped_after(bus, source, pages=2):
+        source.failing = [lambda request: source.regular(request, None)]
+        source.broken = status(500)
+        async with running(bus, desk(source)) as hub:
+            await until(lambda: _fetched(hub, 6))
+            said = await until(lambda: _progress(hub))
+            assert (said["way"], said["fetched"], said["total"]) == ("backfill", 6, 10)
+            assert said["per_second"] > 0 and said["seconds_left"] >= 0
+            source.broken = None
+            await until(lambda: _complete(hub))
+            await until(lambda: _progress(hub) is None)
+    assert polls(source).count("/people?after=0") == 1, "it went on where it was"
+
+
+def _progress(hub: Hub) -> dict[str, Any] | None:
+    progress: dict[str, Any] | None = hub.documents["desk"]["streams"].get("people", {}).get("progress")
+    return progress if progress is None or progress["per_second"] else None
+
+
+async def test_live_deliveries_are_taken_while_the_past_is_fetched(bus: Bus, source: Source) -> None:
+    for number in range(8):
+        source.person(number)
+    source.failing = [lambda request: source.regular(request, None)]
+    source.broken = status(503)
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: _fetched(hub, 2))
+        live = source.person(99)
+        assert await hub.post({"items": [live]}) == 202
+        source.broken = None
+        await until(lambda: _all(hub, 9))
+        await until(lambda: _complete(hub))
+        assert (await hub.origins())["99"][0] == ("webhook", "", True)
+        assert {ways[0] for number, ways in (await hub.origins()).items() if number != "99"} == {
+            ("backfill", "people", True)
+        }
+
+
+@pytest.mark.parametrize("when", ["publish", "cursor"])
+async def test_a_crash_before_or_after_any_publish_leaves_no_gap_and_refetches_one_page(
+    bus: Bus, source: Source, when: str
+) -> None:
+    class Dying:
+        """The bus of a process that dies at its second page."""
+
+        pages = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bus, name)
+
+        async def publish(self, sent: Any) -> None:
+            topics = {message.topic for message in sent}
+            self.pages += EVENTS in topics
+            if self.pages == 2 and (EVENTS if when == "publish" else CURSORS) in topics:
+                await asyncio.sleep(3600)
+            await bus.publish(sent)
+
+    for number in range(10):
+        source.person(number)
+    dying: Any = Dying()
+    async with running(dying, desk(source)):
+        await until(lambda: dying.pages == 2)
+        await asyncio.sleep(0.1)
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: _all(hub, 10))
+        await until(lambda: _complete(hub))
+        ways = await hub.origins()
+    again = {number for number, found in ways.items() if len(found) > 1}
+    assert again == ({"2", "3"} if when == "cursor" else set())
+    assert polls(source).count("/people?after=2") == 2 and polls(source).count("/people?after=0") == 1
+
+
+# -- sweeps after a downtime
+
+
+async def test_a_source_that_is_well_again_is_swept_at_once(bus: Bus, source: Source) -> None:
+    source.person(1)
+    async with running(bus, desk(source), lag=0, pace=CALM) as hub:
+        await until(lambda: _complete(hub))
+        source.broken = status(500)
+        await hub.post(named(1))
+        await until(lambda: hub.documents["desk"]["error"])
+        source.person(2)
+        source.broken = None
+        await until(lambda: _all(hub, 2))
+        assert (await hub.origins())["2"] == [("sweep", "people", True)]
+
+
+async def test_deliveries_that_were_turned_away_are_a_reason_to_sweep(bus: Bus, source: Source) -> None:
+    class Failing:
+        """A bus that is down for events as long as `down` says so."""
+
+        down = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bus, name)
+
+        async def publish(self, sent: Any) -> None:
+            if self.down and any(message.topic == EVENTS for message in sent):
+                raise TransientError("the bus is down")
+            await bus.publish(sent)
+
+    failing: Any = Failing()
+    one = source.person(1)
+    async with running(failing, desk(source), pace=CALM) as hub:
+        await until(lambda: _complete(hub))
+        count = len(polls(source))
+        assert await hub.post({"items": [one]}) == 202
+        await asyncio.sleep(0.3)
+        assert len(polls(source)) == count, "all is well: it is not due"
+        failing.down = True
+        assert await hub.post({"items": [one]}) == 503
+        source.person(2)
+        failing.down = False
+        assert await hub.post({"items": [one]}) == 202
+        await until(lambda: _all(hub, 2))
+
+
+async def test_another_process_takes_over_without_a_sweep(any_bus: Bus, source: Source) -> None:
+    source.person(1)
+    async with running(any_bus, desk(source)) as first:
+        await until(lambda: _complete(first))
+        async with running(any_bus, desk(source)) as second:
+            await until(lambda: _polled_by(first, second))
+            await asyncio.sleep(1.0)
+            count = len(polls(source))
+            owner, other = (first, second) if first.documents["desk"]["polls_here"] else (second, first)
+            assert owner.task is not None
+            owner.task.cancel()
+            await until(lambda: other.documents["desk"]["polls_here"], seconds=60)
+            await asyncio.sleep(1.0)
+            assert len(polls(source)) == count, "the listeners were there all the time"
+
+
+def _polled_by(*hubs: Hub) -> bool:
+    return sum(hub.documents.get("desk", {}).get("polls_here", False) for hub in hubs) == 1
+
+
+# -- listings
+
+
+async def test_what_the_source_lists_no_more_is_fetched_and_found_deleted(bus: Bus, source: Source) -> None:
+    for number in range(30):
+        source.person(number)
+    source.listed = 10
+    del source.people[7], source.people[20]
+    async with running(bus, desk(source), lag=0, known=Knows(*range(30))) as hub:
+        await until(lambda: _gone(hub, {"7", "21"}))
+        ways = await hub.origins()
+        assert ways["7"][-1] == ("listing", "all person", True)
+        shown = await until(lambda: _listed(hub))
+        assert shown["listing"] and shown["error"] is None
+    assert listings(source) == ["/ids?after=0", "/ids?after=10", "/ids?after=20"]
+    async with running(bus, desk(source), lag=0, known=Knows(*range(30))) as hub:
+        await until(lambda: _listed(hub))
+        await asyncio.sleep(0.5)
+    assert len(listings(source)) == 3, "the next one is due in a day"
+
+
+async def _gone(hub: Hub, wanted: set[str]) -> bool:
+    return await gone(hub) == wanted
+
+
+def _listed(hub: Hub) -> dict[str, Any] | None:
+    shown: dict[str, Any] = hub.documents.get("desk", {}).get("streams", {}).get("all person", {})
+    return shown if shown.get("complete_up_to") else None
+
+
+async def test_what_moved_between_pages_or_was_created_meanwhile_is_not_deleted(bus: Bus, source: Source) -> None:
+    for number in range(30):
+        source.person(number)
+    source.listed = 10
+
+    def moved(request: web.Request) -> web.Response:
+        """Between the first page and the second, the first object goes to the end and comes before what was read."""
+        source.people.insert(0, source.people.pop())
+        source.person(100)
+        source.broken = None
+        return source.regular(request, None)
+
+    def watch(request: web.Request) -> web.Response:
+        return moved(request) if request.path_qs == "/ids?after=20" else source.regular(request, source.bodies[-1])
+
+    source.broken = watch
+    async with running(bus, desk(source), lag=0, known=Knows(*range(30))) as hub:
+        await until(lambda: _listed(hub))
+        await until(lambda: _came(hub, "29", ("listing", "all person", True)))
+        assert await gone(hub) == set()
+
+
+async def _came(hub: Hub, number: str, origin: tuple[str, str, bool]) -> bool:
+    return origin in (await hub.origins()).get(number, [])
+
+
+async def test_a_source_that_lists_nothing_does_not_empty_the_hub(bus: Bus, source: Source) -> None:
+    known = Knows(*range(FEW + 1))
+    only = desk(source)
+    async with running(bus, only, lag=0, known=known) as hub:
+        document = await until(lambda: _broken(hub))
+        assert "lacks 51 of the 51" in document["error"] and document["streams"]["all person"]["error"]
+        assert document["remedy"].endswith("hub backfill desk 'all person' --accept")
+        assert not await messages(bus, "hints") and not _listed(hub)
+        assert await begin_anew(bus, only, NOW, stream="all person", since=None, accept=True) == ["all person"]
+        await until(lambda: _listed(hub))
+        await until(lambda: _gone(hub, {str(number) for number in range(FEW + 1)}))
+        await until(lambda: hub.documents["desk"]["error"] is None)
+
+
+def _broken(hub: Hub) -> dict[str, Any] | None:
+    document = hub.documents.get("desk", {})
+    return document if document.get("error") else None
+
+
+async def test_a_fifth_of_many_may_be_missing_and_no_more(bus: Bus, source: Source) -> None:
+    for number in range(400):
+        source.person(number)
+    del source.people[:81]
+    async with running(bus, desk(source), lag=0, known=Knows(*range(400))) as hub:
+        await until(lambda: _broken(hub))
+        source.people.insert(0, source.people.pop())
+        source.person(80)
+        await until(lambda: _gone(hub, {str(number) for number in range(80)}))
+
+
+async def test_a_listing_goes_on_where_the_source_failed_and_waits_while_nobody_knows(bus: Bus, source: Source) -> None:
+    for number in range(30):
+        source.person(number)
+    source.listed, known = 10, Knows(*range(30))
+    known.down = True
+    failures = [1, 1]
+
+    def failing(request: web.Request) -> web.Response:
+        if request.path_qs == "/ids?after=20" and failures:
+            failures.pop()
+            return web.json_response({}, status=503)
+        return source.regular(request, source.bodies[-1])
+
+    source.broken = failing
+    async with running(bus, desk(source), lag=0, known=known) as hub:
+        await until(lambda: _broken(hub))
+        assert not listings(source)
+        known.down = False
+        await until(lambda: _listed(hub))
+    assert listings(source).count("/ids?after=0") == 1 and listings(source)[-1] == "/ids?after=20"
+    assert MISSING not in str(await messages(bus, "hints"))
+
+
+# -- a person asks for a new beginning
+
+
+async def test_a_stream_begins_anew_at_once_or_when_the_hub_starts(any_bus: Bus, source: Source) -> None:
+    for number in range(5):
+        source.person(number)
+    only = desk(source)
+    async with running(any_bus, only) as hub:
+        before = await until(lambda: _complete(hub))
+        assert await begin_anew(any_bus, only, NOW, stream=None, since=timedelta(days=90), accept=False) == ["people"]
+        await until(lambda: polls(source).count("/people?after=0") == 2)
+        after = await until(lambda: _honored(hub, NOW))
+        assert after["complete_up_to"] >= before["complete_up_to"] and after["since"] is None
+        ways = await hub.origins()
+        assert ways["1"] == [("backfill", "people", True)] * 2
+    await begin_anew(any_bus, only, NOW, stream="people", since=None, accept=False)
+    async with running(any_bus, only) as hub:
+        await until(lambda: polls(source).count("/people?after=0") == 3)
+        await until(lambda: _honored(hub, NOW + 1))
+        await asyncio.sleep(1.2)
+    assert polls(source).count("/people?after=0") == 3, "once for each order"
+
+
+async def _honored(hub: Hub, asked: int) -> dict[str, Any] | None:
+    saved = await hub.cursor()
+    return saved if saved and saved["asked"] == asked and not saved["backfill"] and saved["began"] is None else None
+
+
+async def test_a_stream_that_is_not_there_cannot_begin_anew(bus: Bus, source: Source) -> None:
+    with pytest.raises(PermanentError, match="there are: people, all person"):
+        await begin_anew(bus, desk(source), NOW, stream="tickets", since=None, accept=False)
+    with pytest.raises(PermanentError, match="only a listing"):
+        await begin_anew(bus, desk(source), NOW, stream="people", since=None, accept=True)
+    assert not await messages(bus, CURSORS)
