@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from connectors.aircall.world import Company, Object
-from core.sdk.mock import Push, Simulator, answer
+from core.sdk.mock import Push, Simulator, answer, page_size
 from core.sdk.story import Beat
 
 DEMO: Mapping[str, str] = {
@@ -33,6 +33,7 @@ class Aircall:
     timeout = 5.0
     retries = 50
     limit = 120
+    cannot_show = ("tampered", "stale")
 
     def __init__(self, seed: int, secrets: Mapping[str, str]) -> None:
         self.seed = seed
@@ -139,6 +140,7 @@ def _listed(request: web.Request, plural: str, found: Sequence[Any], show: Calla
         raise _bad_request("page and per_page are numbers") from None
     if page < 1 or not 1 <= size <= 50:
         raise _bad_request("per_page is 1 to 50")
+    size = page_size(request, size)
     rows = found[:REACHABLE] if request.query.get("order", "asc") == "asc" else found[::-1][:REACHABLE]
     begin, end = (page - 1) * size, page * size
     meta = {

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from connectors.guru.world import Object, Team
 from core.sdk import from_iso, to_ms
-from core.sdk.mock import Push, answer, now
+from core.sdk.mock import Push, answer, now, page_size
 from core.sdk.story import uuid
 
 DEMO: Mapping[str, str] = {
@@ -37,6 +37,7 @@ class Guru:
     timeout = 15.0
     retries = 5
     limit = 1_000  # not published
+    cannot_show = ("tampered", "stale")
     page_size = 50
 
     def __init__(self, seed: int, secrets: Mapping[str, str]) -> None:
@@ -127,7 +128,7 @@ class Guru:
             return web.Response(status=204)
         if most := asked.get("maxResults"):
             return answer(rest[: min(int(most), 50)])
-        shown = rest[: self.page_size]
+        shown = rest[: page_size(request, self.page_size)]
         if len(rest) == len(shown):
             return answer(shown)
         token = base64.urlsafe_b64encode(json.dumps([dict(asked), place(shown[-1])]).encode()).decode()

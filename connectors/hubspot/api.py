@@ -1,8 +1,8 @@
 """The endpoints of the mocked portal: paging, limits and errors as HubSpot has them. No connector code is shared."""
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from time import monotonic
 from typing import Any
 
 from aiohttp import web
@@ -10,7 +10,7 @@ from aiohttp import web
 from connectors.hubspot import world as worlds
 from connectors.hubspot.world import ASSOCIATIONS, MODIFIED, PIPELINES, SINGULAR, TYPE_IDS, Record, World
 from core.sdk import from_ms
-from core.sdk.mock import UNMETERED, answer, now
+from core.sdk.mock import UNMETERED, answer, now, page_size
 from core.sdk.story import uuid
 
 TYPE = f"{{type:{'|'.join(TYPE_IDS)}}}"
@@ -68,6 +68,7 @@ class Api:
         limit = int(query.get("limit", "10"))
         if limit > 100:
             return self._invalid("limit must be at most 100")
+        limit = page_size(request, limit)
         wants_archived = query.get("archived", "false") == "true"
         rows = sorted(
             (record for record in self.world.objects[type].values() if (record.archived is not None) == wants_archived),
@@ -86,12 +87,12 @@ class Api:
         return answer(found)
 
     async def _search(self, request: web.Request) -> web.Response:
-        found = self._searched(request.match_info["type"], await request.json(), now(request))
+        found = self._searched(request, request.match_info["type"], await request.json())
         found[UNMETERED] = True
         return found
 
-    def _searched(self, type: str, body: Json, at: int) -> web.Response:
-        moment = monotonic()
+    def _searched(self, request: web.Request, type: str, body: Json) -> web.Response:
+        at, moment = now(request), asyncio.get_running_loop().time()
         while self._searches and self._searches[0] <= moment - 1:
             self._searches.popleft()
         if len(self._searches) >= self.search_rate:
@@ -102,6 +103,7 @@ class Api:
             return self._invalid("limit must be at most 200")
         if offset + limit > self.search_cap:
             return self._invalid(f"The search API can return at most {self.search_cap} results")
+        limit = page_size(request, limit)
         rows = [
             record
             for record in self.world.objects[type].values()
@@ -165,7 +167,7 @@ class Api:
         query = request.query
         wants_archived = query.get("archived", "false") == "true"
         rows = [owner for owner in worlds.owners(self.world.seed) if owner["archived"] == wants_archived]
-        begin, limit = int(query.get("after", "0")), int(query.get("limit", "100"))
+        begin, limit = int(query.get("after", "0")), page_size(request, int(query.get("limit", "100")))
         found: Json = {"results": rows[begin : begin + limit]}
         if len(rows) > begin + limit:
             found["paging"] = {"next": {"after": str(begin + limit)}}

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from connectors.intercom import search, views
 from connectors.intercom.world import Object, Workspace
-from core.sdk.mock import Push, answer, now
+from core.sdk.mock import Push, answer, now, page_size
 from core.sdk.story import uuid
 
 DEMO: Mapping[str, str] = {"token": "demo-token-of-intercom", "webhook_secret": "demo-client-secret-of-intercom"}
@@ -30,6 +30,7 @@ class Intercom:
     timeout = 5.0
     retries = 5
     limit = 10_000
+    cannot_show = ("stale",)  # it signs no time
     scroll_size = 100
 
     def __init__(self, seed: int, secrets: Mapping[str, str]) -> None:
@@ -120,7 +121,7 @@ class Intercom:
 
     async def _contacts(self, request: web.Request) -> web.Response:
         sort, query = {"field": "id", "order": "ascending"}, request.query
-        rows, per_page = self._people(request), min(int(query.get("per_page", 50)), 150)
+        rows, per_page = self._people(request), page_size(request, min(int(query.get("per_page", 50)), 150))
         return _paged("list", "data", rows, sort, per_page, query.get("starting_after"))
 
     async def _search_contacts(self, request: web.Request) -> web.Response:
@@ -146,7 +147,8 @@ class Intercom:
             return answer(self.failure(404), 404)
         rows = self.world.history.get(person["id"], [])
         rows = rows if request.query.get("order") == "asc" else rows[::-1]
-        per_page, begin = min(int(request.query.get("per_page", 50)), 150), int(request.query.get("cursor", 0))
+        begin, per_page = int(request.query.get("cursor", 0)), int(request.query.get("per_page", 50))
+        per_page = page_size(request, min(per_page, 150))
         more = begin + per_page < len(rows)
         shown = rows[begin : begin + per_page]
         cursor = str(begin + per_page) if more else None
@@ -164,13 +166,14 @@ class Intercom:
             self._scrolls += 1
             self._scroll = (uuid(self.seed, f"scroll:{self._scrolls}"), 0, at)
         param, shown, _ = self._scroll
-        rows = list(self.world.companies.values())[shown : shown + self.scroll_size]
+        rows = list(self.world.companies.values())[shown : shown + page_size(request, self.scroll_size)]
         self._scroll = (param, shown + len(rows), at) if rows else None
         data = [views.company(self.world, made) for made in rows]
         return answer({"type": "list", "data": data, "pages": None, "total_count": None, "scroll_param": param})
 
     async def _deleted(self, request: web.Request) -> web.Response:
-        page, per_page = int(request.query.get("page", 1)), min(int(request.query.get("per_page", 20)), 60)
+        page, per_page = int(request.query.get("page", 1)), int(request.query.get("per_page", 20))
+        per_page = page_size(request, min(per_page, 60))
         rows = self.world.deleted if request.query.get("order") == "asc" else self.world.deleted[::-1]
         total = -(-len(rows) // per_page)
         order = request.query.get("order", "desc")
@@ -223,7 +226,7 @@ async def _searched(
     except ValueError as error:
         return answer(_error(400, "parameter_invalid", str(error)), 400)
     paging = body.get("pagination") or {}
-    per_page = min(int(paging.get("per_page", usual)), 150)
+    per_page = page_size(request, min(int(paging.get("per_page", usual)), 150))
     return _paged(kind, name, matching, body.get("sort"), per_page, paging.get("starting_after"))
 
 

@@ -12,11 +12,11 @@ import typer
 from core.cli.attempt import attempt
 from core.cli.backfill import backfill
 from core.cli.check import check
+from core.cli.conform import connectors, test_connector
 from core.cli.dead import dead
 from core.cli.demo import open_page, ring
 from core.cli.docs import docs
 from core.cli.find import find, show
-from core.cli.importing import import_
 from core.cli.ledger import ledger
 from core.cli.mock import mock
 from core.cli.rebuild import rebuild
@@ -69,10 +69,13 @@ app.command(epilog=_examples("hub find dana reyes", "hub find +12025550143", "hu
 app.command(epilog=_examples("hub show d4a911db95acaf761c61"))(show)
 app.add_typer(dead, name="dead", epilog=_examples("hub dead list", "hub dead replay --connection aircall"))
 app.command(epilog=_examples("hub rebuild"))(rebuild)
-app.command("import", epilog=_examples("hub import orders.csv --connection erp --map orders.yaml --dry-run"))(import_)
 app.add_typer(token, name="token", epilog=_examples("hub token add dialer --scope read --scope feed"))
 app.command("try", epilog=_examples("hub try aircall delivery.json", "hub try aircall - --json < delivery.json"))(
     attempt
+)
+app.command(epilog=_examples("hub connectors", "hub connectors --json"))(connectors)
+app.command("test-connector", epilog=_examples("hub test-connector aircall", "hub test-connector --json"))(
+    test_connector
 )
 app.command(
     epilog=_examples("hub mock aircall --port 9001", "hub mock aircall --target http://127.0.0.1:8081/hooks/aircall")

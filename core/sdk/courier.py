@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import monotonic
 from typing import Any
 
 import aiohttp
@@ -49,7 +48,7 @@ class Courier:
         self.log: deque[dict[str, Any]] = deque(maxlen=200_000)
         self.spilled = 0
         self.in_flight = 0
-        self.heard = 0.0  # monotonic: when a push was last taken
+        self.heard = 0.0  # the loop's time: when a push was last taken
         self._session, self._sign, self._now, self._done = session, sign, now, done
         self._timeout, self._retries = aiohttp.ClientTimeout(total=timeout), retries
         self._heap: list[_Attempt] = []
@@ -67,7 +66,7 @@ class Courier:
                 self.spilled += 1
                 self._done(number)
             else:
-                heapq.heappush(self._heap, _Attempt(monotonic(), number, push))
+                heapq.heappush(self._heap, _Attempt(_time(), number, push))
         self._wake.set()
 
     async def run(self) -> None:
@@ -102,12 +101,12 @@ class Courier:
     async def _take(self) -> _Attempt:
         while True:
             self._wake.clear()
-            due = max(self._heap[0].due, self._quiet) if self._heap else monotonic() + _LOOK
-            if due <= monotonic():
+            due = max(self._heap[0].due, self._quiet) if self._heap else _time() + _LOOK
+            if due <= _time():
                 return heapq.heappop(self._heap)
             try:
                 # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the wake-up.
-                async with asyncio.timeout(min(due - monotonic(), _LOOK)):
+                async with asyncio.timeout(min(due - _time(), _LOOK)):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -122,12 +121,12 @@ class Courier:
                          "forged": push.forged, "attempt": attempt.refusals})  # fmt: skip
         if not status:
             self._silences += 1
-            self._quiet = monotonic() + WAITS[min(self._silences, len(WAITS)) - 1]
+            self._quiet = _time() + WAITS[min(self._silences, len(WAITS)) - 1]
             heapq.heappush(self._heap, attempt)
             return
         self._silences, self._quiet = 0, 0.0
         if 200 <= status < 300:
-            self.heard = monotonic()
+            self.heard = _time()
         if 200 <= status < 300 or push.forged:
             self._done(attempt.number)
             return
@@ -136,6 +135,11 @@ class Courier:
             self._done(attempt.number)
             return
         attempt.refusals += 1
-        attempt.due = monotonic() + WAITS[min(attempt.refusals, len(WAITS)) - 1]
+        attempt.due = _time() + WAITS[min(attempt.refusals, len(WAITS)) - 1]
         heapq.heappush(self._heap, attempt)
         self._wake.set()
+
+
+def _time() -> float:
+    """Of the event loop, so that waits and the clock that measures them are the same."""
+    return asyncio.get_running_loop().time()

@@ -6,13 +6,14 @@ A connector's `mock.py` gives two module-level names:
     DEMO: Mapping[str, str]   # settings that the hub fills into the connection where `mock: true` stands
 
 A `Simulator` is the world of one source (see the protocol below). Its handlers are plain aiohttp handlers that read the
-time with `now(request)` (epoch ms) and answer with `answer(data, status=200)`; authentication, rate limits, faults and
-everything under `/_mock/` are the kit's. `apply` must depend on its arguments alone: a restarted mock replays it.
+time with `now(request)` (epoch ms), ask `page_size(request, wanted)` for rows per page and answer with `answer(data,
+status=200)`; authentication, rate limits, faults and everything under `/_mock/` are the kit's. `apply` must depend on
+its arguments alone: a restarted mock replays it.
 
     await serve(simulator(7, {}), port=8201, target="http://127.0.0.1:8081/hooks/aircall", state=Path("aircall.json"))
     async with running(simulator(7, {}), pace=0) as mock: ...    # for tests: mock.url, mock.player, mock.courier
 
-What stands under `/_mock/` is told in `core.sdk.mockserver`.
+What stands under `/_mock/` is told in `core.sdk.mockserver`, what can be made to fail in `core.sdk.faults`.
 """
 
 import asyncio
@@ -20,19 +21,19 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from time import monotonic
 
 import aiohttp
 import orjson
 from aiohttp import web
 
 from core.sdk.courier import Courier
-from core.sdk.mockserver import UNMETERED, Mock, now
+from core.sdk.mockserver import UNMETERED, Mock, now, page_size
 from core.sdk.player import Clock, Player
 from core.sdk.simulator import Push, Simulator, answer
 from core.sdk.story import STRIDE
 
-__all__ = ["UNMETERED", "Clock", "Mock", "Push", "Simulator", "answer", "next_cycle", "now", "running", "serve"]
+__all__ = ["UNMETERED", "Clock", "Mock", "Push", "Simulator", "answer", "next_cycle", "now", "page_size", "running",
+           "serve"]  # fmt: skip
 
 IDLE = 900.0  # seconds without a request after which a mock ends, so that nothing is orphaned for ever
 
@@ -122,6 +123,7 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
 
 async def _idle(mock: Mock, most: float) -> None:
     """Until the mock is stopped, or nobody has asked it anything or taken a webhook for so many seconds."""
-    while not mock.stopped.is_set() and monotonic() - max(mock.touched, mock.courier.heard) <= most:
+    loop = asyncio.get_running_loop()
+    while not mock.stopped.is_set() and loop.time() - max(mock.touched, mock.courier.heard) <= most:
         with suppress(TimeoutError):
             await asyncio.wait_for(mock.stopped.wait(), min(5.0, most / 2))

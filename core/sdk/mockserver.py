@@ -10,17 +10,19 @@ Under `/_mock/` (no authentication; loopback only):
 | POST step {beats} | plays so many beats of the story now |
 | POST pace {pace} | story seconds per second; 0 stands still |
 | GET, POST clock {now?, rate?} | the mock's time of day in epoch ms; rate 0 stops it |
-| POST fault {kind, times?, retry_after?} | the next answers: 429, 500, timeout, unauthorized, cut, html; refuse: forged webhooks |
+| POST fault {kind, times?, after?, path?, each?, …} | the next answers go wrong: `core.sdk.faults` tells how |
 | POST target {url} | where webhooks go; empty: nowhere |
 | POST limit {requests} | requests per minute before 429 |
+| POST rows {rows} | at most so many per page, whatever is asked for; 0: as the source has it |
 | POST push {body, subject?, kind?, forged?} | signs and sends this body once, now: {status} |
 | POST stop | ends the mock |
-"""  # noqa: E501
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from time import monotonic, time
+from dataclasses import fields
+from time import time
 from typing import Any
 
 import aiohttp
@@ -28,24 +30,27 @@ import orjson
 from aiohttp import web
 
 from core.sdk.courier import Courier
+from core.sdk.faults import FAULTS, Fault, Faulty, Handler
 from core.sdk.player import Player, Queued
 from core.sdk.simulator import Push, Simulator, answer
 from core.sdk.story import STRIDE
 
 TICK = 0.1
-FAULTS = ("429", "500", "timeout", "unauthorized", "cut", "html", "refuse")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_SETTINGS = frozenset(field.name for field in fields(Fault) if not field.name.startswith("_"))
 
 
 class Mock:
-    """A running mock. `url` is its base address; a simulator's routes stand below it as the source has them."""
+    """A running mock. `url` is its base address; a simulator's routes stand below it as the source has them. Times are
+    those of the event loop."""
 
     def __init__(self, simulator: Simulator, player: Player, courier: Courier, limit: int) -> None:
         self.simulator, self.player, self.courier, self.limit = simulator, player, courier, limit
         self.url = ""
         self.stopped = asyncio.Event()
-        self.touched = monotonic()
-        self._faults: list[dict[str, Any]] = []
+        self.touched = asyncio.get_running_loop().time()
+        self.today = time  # the machine's time of day, which rate limits tell
+        self.rows = 0  # at most so many per page; 0: as many as the source gives
+        self.faulty = Faulty(simulator, self.stopped, lambda beats: self.send(player.step(beats)))
         self._window = (0.0, 0)  # when the minute began, requests in it
 
     def application(self) -> web.Application:
@@ -56,7 +61,7 @@ class Mock:
             "GET state": self._state, "GET deliveries": self._deliveries, "POST ring": self._ring,
             "POST step": self._step, "POST pace": self._pace, "GET clock": self._clock, "POST clock": self._clock,
             "POST fault": self._fault, "POST target": self._target, "POST limit": self._limit,
-            "POST push": self._push, "POST stop": self._stop,
+            "POST rows": self._rows, "POST push": self._push, "POST stop": self._stop,
         }  # fmt: skip
         for words, handler in control.items():
             method, name = words.split()
@@ -76,58 +81,30 @@ class Mock:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self.touched = monotonic()
+        self.touched = asyncio.get_running_loop().time()
         if request.path.startswith("/_mock/"):
             return await handler(request)
         remaining, reset = self._spend()
-        headers = self.simulator.rate_headers(self.limit, max(remaining, 0), reset, int(time() * 1000))
-        if self._faults:
-            return await self._fail(request, handler, self._faults.pop(0), headers)
+        headers = self.simulator.rate_headers(self.limit, max(remaining, 0), reset, int(self.today() * 1000))
+        if fault := self.faulty.take(request):
+            return await self.faulty.answer(fault, request, handler, headers)
         if not self.simulator.authorized(request):
             return answer(self.simulator.failure(401), 401, headers)
         if remaining < 0:
             return answer(self.simulator.failure(429), 429, {**headers, "Retry-After": str(reset)})
         response = await handler(request)
+        await self.faulty.note(request, response)
         if UNMETERED not in response:
             response.headers.update(headers)
         return response
 
     def _spend(self) -> tuple[int, int]:
         began, spent = self._window
-        if monotonic() - began >= 60:
-            began, spent = monotonic(), 0
+        at = asyncio.get_running_loop().time()
+        if at - began >= 60:
+            began, spent = at, 0
         self._window = (began, spent + 1)
-        return self.limit - spent - 1, max(1, int(60 - (monotonic() - began)))
-
-    async def _fail(
-        self, request: web.Request, handler: Handler, fault: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> web.StreamResponse:
-        match fault["kind"]:
-            case "429":
-                wait = {"Retry-After": str(fault["retry_after"])} if fault.get("retry_after") is not None else {}
-                # Without Retry-After the source's own reset header must not give the time away either.
-                return answer(self.simulator.failure(429), 429, wait)
-            case "500":
-                return answer(self.simulator.failure(500), 500, headers)
-            case "unauthorized":
-                return answer(self.simulator.failure(401), 401, headers)
-            case "html":
-                return web.Response(text="<html><body>We will be back soon.</body></html>", content_type="text/html")
-            case "cut":
-                return await self._cut(request, await handler(request))
-            case _:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.stopped.wait(), 120)
-                return answer(self.simulator.failure(500), 500)
-
-    async def _cut(self, request: web.Request, whole: web.StreamResponse) -> web.StreamResponse:
-        body = whole.body if isinstance(whole, web.Response) and isinstance(whole.body, bytes) else b"{}"
-        part = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
-        await part.prepare(request)
-        await part.write(body[: len(body) // 2])
-        if request.transport is not None:
-            request.transport.abort()
-        return part
+        return self.limit - spent - 1, max(1, int(60 - (at - began)))
 
     async def _state(self, request: web.Request) -> web.Response:
         log = self.courier.log
@@ -163,16 +140,21 @@ class Mock:
         return answer({"now": self.player.clock.now(), "rate": self.player.clock.rate})
 
     async def _fault(self, request: web.Request) -> web.Response:
-        fault = await _body(request)
-        kind, times = str(fault.get("kind")), int(fault.get("times", 1))
+        wanted = await _body(request)
+        kind = str(wanted.get("kind"))
         if kind not in FAULTS:
             return answer({"error": f"no fault {kind!r}; there are: {', '.join(FAULTS)}"}, 400)
-        if kind == "refuse":
-            for _ in range(times):
-                self.send(self.player.insert("refuse", "", {}))
-        else:
-            self._faults += [{**fault, "kind": kind}] * times
-        return answer({"waiting": len(self._faults)})
+        if unknown := sorted(wanted.keys() - _SETTINGS):
+            return answer({"error": f"a fault has no {unknown[0]!r}; there are: {', '.join(sorted(_SETTINGS))}"}, 400)
+        match kind:
+            case "refuse":
+                for _ in range(int(wanted.get("times", 1))):
+                    self.send(self.player.insert("refuse", "", {}))
+            case "none":
+                self.faulty.faults.clear()
+            case _:
+                self.faulty.faults.append(Fault(**{**wanted, "kind": kind}))
+        return answer({"waiting": self.faulty.waiting})
 
     async def _target(self, request: web.Request) -> web.Response:
         self.courier.target = str((await _body(request)).get("url", ""))
@@ -181,6 +163,10 @@ class Mock:
     async def _limit(self, request: web.Request) -> web.Response:
         self.limit, self._window = int((await _body(request))["requests"]), (0.0, 0)
         return answer({"limit": self.limit})
+
+    async def _rows(self, request: web.Request) -> web.Response:
+        self.rows = int((await _body(request))["rows"])
+        return answer({"rows": self.rows})
 
     async def _push(self, request: web.Request) -> web.Response:
         wanted = await _body(request)
@@ -202,6 +188,12 @@ UNMETERED: web.ResponseKey[bool] = web.ResponseKey("unmetered", bool)  # an answ
 def now(request: web.Request) -> int:
     """The mock's time of day, epoch ms."""
     return request.app[_MOCK].player.clock.now()
+
+
+def page_size(request: web.Request, asked: int) -> int:
+    """How many rows this page may have: what was asked for, unless the mock was told to give less."""
+    most = request.app[_MOCK].rows
+    return min(asked, most) if most else asked
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

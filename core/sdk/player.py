@@ -7,7 +7,7 @@ restarted mock replays them in memory and then begins a new cycle; what was left
 
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, time
@@ -21,19 +21,21 @@ _SLEPT = 30.0  # seconds without a tick after which the machine has slept: the s
 
 
 class Clock:
-    """The mock's time of day in epoch ms: the machine's, unless set from outside. `rate` 0 stops it."""
+    """The mock's time of day in epoch ms: the machine's, unless set from outside. `rate` 0 stops it; `timer` gives
+    seconds that pass."""
 
-    def __init__(self, now_ms: int | None = None, rate: float = 1.0) -> None:
+    def __init__(self, now_ms: int | None = None, rate: float = 1.0, *, timer: Callable[[], float] = monotonic) -> None:
         self.rate = rate
+        self._timer = timer
         self._base = time() * 1000 if now_ms is None else float(now_ms)
-        self._since = monotonic()
+        self._since = timer()
 
     def now(self) -> int:
-        return int(self._base + (monotonic() - self._since) * 1000 * self.rate)
+        return int(self._base + (self._timer() - self._since) * 1000 * self.rate)
 
     def set(self, now_ms: int | None = None, rate: float | None = None) -> None:
         self._base = float(self.now() if now_ms is None else now_ms)
-        self._since = monotonic()
+        self._since = self._timer()
         self.rate = self.rate if rate is None else rate
 
 

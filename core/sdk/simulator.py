@@ -23,7 +23,11 @@ class Push:
 
 
 class Simulator(Protocol):
-    """One source's world with its API. `timeout` and `retries` are those of its webhooks, `limit` requests a minute."""
+    """One source's world with its API. `timeout` and `retries` are those of its webhooks, `limit` requests a minute.
+
+    It may say in `cannot_show`, a tuple, what its source's way of signing cannot tell: that a delivery was "tampered"
+    with, or is "stale". Then nobody asks a connector to refuse such ones.
+    """
 
     @property
     def name(self) -> str:

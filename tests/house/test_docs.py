@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from core import registry
-from core.cli.docs import filled, generated
+from core.cli.docs import generated
+from core.conformance.manual import filled
 from tests.core.commands import hub
 
 ROOT = Path(__file__).parents[2]
@@ -66,5 +67,5 @@ def test_commands_that_are_named_exist(path: Path) -> None:
     from tests.core.test_cli import commands
 
     known = {each[0] for each in commands()}
-    named = re.findall(r"(?:`|\$ |^)(?:\.venv/bin/)?hub ([a-z]+)", path.read_text(), re.M)
+    named = re.findall(r"(?:`|\$ |^)(?:\.venv/bin/)?hub ([a-z][a-z-]*)", path.read_text(), re.M)
     assert sorted({name for name in named if name not in known}) == []

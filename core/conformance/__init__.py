@@ -1,0 +1,97 @@
+"""Does a connector keep the contract? Every check is a promise with a name; a connector's author writes nothing for it.
+
+    report = await conformance.run(connector, folder=folder, mock=mock)
+    test_freshdesk = conformance.tests("freshdesk")     # in a repository of one's own: one pytest case per check
+
+The connector's real mock stands behind real HTTP on loopback, the hub's own client, intake and polls before it; time is
+simulated, so that an hour's pause costs nothing. Nothing is read from or sent to the network.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from core import registry
+from core.conformance.checks import CHECKS
+from core.conformance.report import Check, Report, Result
+from core.conformance.simulated import simulated
+from core.conformance.subject import BrokenError, ExemptError, MockModule, NotRunError, Subject
+from core.errors import ConfigError, HubError
+from core.sdk import Connector
+
+__all__ = ["CHECKS", "Check", "Report", "Result", "examine", "run", "tests"]
+
+
+async def examine(name: str, folders: Sequence[Path] = (), **options: Any) -> Report:
+    """`run` for a connector that the registry finds, also in `folders` that hold further ones. Raises ConfigError
+    where there is none of that name."""
+    connector = registry.load(name, folders)
+    mock: Any = registry.mock(name, folders) if connector.mock else None
+    return await run(connector, folder=registry.folder(name, folders), mock=mock, **options)
+
+
+def tests(name: str, folders: Sequence[Path | str] = ()) -> Any:
+    """A pytest test with one case per check, for a repository of one's own; see the module."""
+    import pytest
+
+    reports: list[Report] = []
+
+    @pytest.mark.parametrize("check", CHECKS)
+    def test(check: str) -> None:
+        if not reports:
+            reports.append(asyncio.run(examine(name, [Path(each) for each in folders])))
+        result = next(each for each in reports[0].results if each.check == check)
+        if result.outcome in ("exempt", "not run"):
+            pytest.skip(result.reason)
+        assert result.outcome == "passed", f"{result.sentence}: {result.reason}"
+
+    return test
+
+
+async def run(
+    connector: Connector[Any],
+    *,
+    folder: Path | None = None,
+    mock: MockModule | None = None,
+    settings: Mapping[str, Any] | None = None,
+    checks: Collection[str] = (),
+    until_failure: bool = False,
+) -> Report:
+    """Examine a connector. `folder` holds its samples and README; `mock` is its mock module (anything with `simulator`
+    and `DEMO`); `settings` come on top of the DEMO's. Without one of them what needs it is `not run`.
+
+    `checks` names the ones to run (none: all); `until_failure` stops after the first that fails. Raises ConfigError for
+    a name that is not a check.
+    """
+    if unknown := sorted(set(checks) - CHECKS.keys()):
+        raise ConfigError(f"no check {unknown[0]!r}; there are: {', '.join(CHECKS)}")
+    subject = Subject(connector, folder, mock, settings or {})
+    wanted = [check for name, check in CHECKS.items() if not checks or name in checks]
+    results = await asyncio.to_thread(lambda: list(_results(subject, wanted, until_failure)))
+    return Report(connector.name, tuple(results))
+
+
+def _results(subject: Subject, wanted: list[Check], until_failure: bool) -> Iterator[Result]:
+    for check in wanted:
+        result = simulated(lambda check=check: _result(subject, check))  # type: ignore[misc]
+        yield result
+        if until_failure and result.outcome == "failed":
+            return
+
+
+async def _result(subject: Subject, check: Check) -> Result:
+    try:
+        with capture_logs():
+            await check.examine(subject)
+    except ExemptError as error:
+        return Result(check.name, check.sentence, "exempt", str(error))
+    except NotRunError as error:
+        return Result(check.name, check.sentence, "not run", str(error))
+    except (BrokenError, HubError) as error:
+        return Result(check.name, check.sentence, "failed", str(error))
+    except Exception as error:
+        return Result(check.name, check.sentence, "failed", f"{type(error).__name__}: {error}")
+    return Result(check.name, check.sentence, "passed")

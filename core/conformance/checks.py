@@ -1,0 +1,92 @@
+"""All checks, in the order in which they run: what is declared, what is pure, what comes in, what goes wrong."""
+
+from core.conformance import declared, journey, mapping, proof
+from core.conformance.report import Check
+from core.sdk.faults import Fault
+
+CHECKS = {
+    check.name: check
+    for check in (
+        Check("contract", "what the connector declares fits together", declared.contract),
+        Check("settings", "every setting is described", declared.settings),
+        Check("secrets", "every secret is a SecretStr", declared.secrets),
+        Check("readme", "the README shows the settings, streams and scopes of today", declared.readme),
+        Check("samples", "samples give the events that are recorded beside them", mapping.samples),
+        Check("deterministic", "the same payload gives the same events", mapping.deterministic),
+        Check("pure", "normalize does no I/O, asks no clock, keeps no state, leaves its payload alone", mapping.pure),
+        Check("ids", "one state has one event id, however late it comes, and two states never share one", mapping.ids),
+        Check("unknown-field", "an unknown field changes nothing", mapping.unknown_field),
+        Check("unknown-kind", "a payload of an unknown kind gives no events and is no mistake", mapping.unknown_kind),
+        Check("unknown-value", "an unknown word where we know a few loses no object", mapping.unknown_value),
+        Check("missing-field", "a missing field is a NormalizeError at most", mapping.missing_field),
+        Check("malformed", "a payload of another shape is a NormalizeError at most", mapping.malformed),
+        Check("genuine", "every delivery that the source signed is taken", proof.genuine),
+        Check("unsigned", "a delivery without its proof is refused", proof.unsigned),
+        Check("wrong-key", "a delivery signed with another key is refused", proof.wrong_key),
+        Check("tampered", "a delivery that was changed on its way is refused", proof.tampered),
+        Check("stale", "a delivery signed long ago is refused", proof.stale),
+        Check("garbled", "nonsense in the place of the proof is refused, not stumbled over", proof.garbled),
+        Check("other-account", "a delivery that names another account is refused", proof.other_account),
+        Check("pure-webhook", "verify, cut and split do no I/O and ask no clock", proof.pure),
+        Check("unknown-event", "a delivery of an unknown event is taken and ignored", proof.unknown_event),
+        Check("odd-body", "an oversized or malformed delivery harms nobody", proof.odd_body),
+        Check("secret-cut", "no secret stands in what is kept of a delivery", proof.no_secret),
+        Check("backfill", "the first fetch finds every object of the source", journey.backfill),
+        Check("cursors", "every poll ends by itself and gives no cursor twice", journey.cursors),
+        Check("resume", "a poll that is stopped after any page goes on there", journey.resume),
+        Check("incremental", "a later poll finds what has changed since", journey.incremental),
+        Check("webhooks", "webhooks and polls tell the same", journey.webhooks),
+        Check(
+            "duplicate",
+            "deliveries that come twice change nothing",
+            journey.deliveries(journey.doubled, "every delivery came twice"),
+        ),
+        Check(
+            "reordered",
+            "deliveries may come in any order",
+            journey.deliveries(journey.shuffled, "deliveries came in another order"),
+        ),
+        Check(
+            "late",
+            "deliveries may come after a poll has found what they tell",
+            journey.deliveries(list, "deliveries came late", late=True),
+        ),
+        Check("crash", "a crash between publish and cursor loses nothing", journey.crash),
+        Check(
+            "429",
+            "too many requests: waits as long as the source asks, and goes on",
+            journey.fault(Fault("429", retry_after=3), Fault("429", after=1, retry_after=2)),
+        ),
+        Check(
+            "429-unsaid", "too many requests without Retry-After", journey.fault(Fault("429"), Fault("429", after=1))
+        ),
+        Check("5xx", "errors of the source's servers", journey.fault(Fault("500"), Fault("503", after=1))),
+        Check("timeout", "no answer", journey.fault(Fault("timeout"))),
+        Check("cut", "a connection that is cut in mid-body", journey.fault(Fault("cut"), Fault("cut", after=1))),
+        Check(
+            "expired",
+            "a token that runs out in mid-page",
+            journey.fault(Fault("unauthorized"), Fault("unauthorized", after=1)),
+        ),
+        Check(
+            "no-json",
+            "a proxy's page, an empty body or broken text where JSON should be",
+            journey.fault(Fault("html"), Fault("garbled", after=1), Fault("empty", after=2)),
+        ),
+        Check("error-in-200", "an error inside of an answer that says 200", journey.fault(Fault("error", after=1))),
+        Check("oversized", "a page of ten megabytes", journey.fault(Fault("oversized", after=1))),
+        Check(
+            "redirect",
+            "a redirect to another host gets no credentials, and passes",
+            journey.fault(Fault("redirect", after=1)),
+        ),
+        Check(
+            "same-cursor",
+            "a page with its cursor that comes twice",
+            journey.fault(Fault("again", after=1), exempt="the source gives no cursors"),
+        ),
+        Check("shift", "a page that shifts while it is read", journey.shift),
+        Check("clock-ahead", "our clock is ten minutes ahead of the source's", journey.skewed(600.0)),
+        Check("clock-behind", "our clock is ten minutes behind the source's", journey.skewed(-600.0)),
+    )
+}

@@ -1,0 +1,267 @@
+"""The whole way, undisturbed and disturbed: whatever goes wrong, the objects are those of an undisturbed run."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from core.conformance.bench import Bench, Objects, bench, same
+from core.conformance.story import PAUSE, played, story
+from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject
+from core.ingest import Client, Patience, sessions
+from core.sdk import Page, Payload, Stream
+from core.sdk.faults import Fault
+from core.sdk.player import Queued
+
+_SOON = timedelta(minutes=2)  # after a poll: what happens then must not fall between two polls
+_MOST_PAGES = 200  # of one stream: a poll that brings more goes in circles
+Examine = Callable[[Subject], Awaitable[None]]
+
+
+async def backfill(subject: Subject) -> None:
+    """Every object of the mock's truth is there, of the kinds that the connector knows."""
+    known = {_kind(key) for key in (await story(subject)).backfill}
+    async with bench(subject) as each:
+        async with each.ingesting():
+            await each.polled()
+        found = {(_kind(key), key.rpartition("/")[2]) for key in each.objects()}
+        for kind, rows in each.simulator.truth().items():
+            missing = [id for id in rows if kind in known and (kind, str(id)) not in found]
+            if missing:
+                raise BrokenError(f"{len(missing)} of {len(rows)} objects of kind {kind} are not found")
+        if each.letters():
+            raise BrokenError(f"{each.letters()} dead letters come of an undisturbed fetch")
+
+
+async def incremental(subject: Subject) -> None:
+    """What happened while nobody listened is found by the next polls; what the source itself no longer lists may
+    stay."""
+    async with bench(subject) as each:
+        async with each.ingesting():
+            await each.polled()
+        each.later(PAUSE)
+        played(each.mock)
+        each.later(PAUSE)
+        async with each.ingesting():
+            await each.polled()
+        found = each.objects()
+        fresh = await _fresh(each)
+    same(fresh, {key: found[key] for key in fresh if key in found}, "after a day without webhooks")
+
+
+async def webhooks(subject: Subject) -> None:
+    """What webhooks told is what a fetch would have told."""
+    undisturbed = await story(subject)
+    if subject.connector.webhook is None:
+        raise ExemptError("the connector has no webhooks")
+    if undisturbed.letters:
+        raise BrokenError(f"{undisturbed.letters} dead letters come of an undisturbed story")
+    async with bench(subject) as each:
+        each.later(PAUSE)
+        played(each.mock)
+        each.later(PAUSE)
+        async with each.ingesting():
+            await each.polled()
+        fresh = each.objects()
+    live = {key: its for key, its in fresh.items() if its[0] == "live"}
+    same(live, {key: its for key, its in undisturbed.end.items() if key in live}, "told by webhooks and swept")
+
+
+async def _fresh(each: Bench) -> Objects:
+    """What somebody finds who fetches for the first time now."""
+    each.bus = type(each.bus)(each.now)
+    async with each.ingesting():
+        await each.polled()
+    return each.objects()
+
+
+# -- the same deliveries in other ways
+
+
+def deliveries(change: Callable[[Sequence[Queued]], Sequence[Queued]], what: str, *, late: bool = False) -> Examine:
+    """The story's deliveries come changed; `late`: after the sweep that found what they tell."""
+
+    async def examine(subject: Subject) -> None:
+        undisturbed = await story(subject)
+        if subject.connector.webhook is None:
+            raise ExemptError("the connector has no webhooks")
+        async with bench(subject) as each:
+            async with each.ingesting():
+                await each.polled()
+            each.later(PAUSE)
+            queued = change(played(each.mock))
+            async with each.ingesting():
+                if late:
+                    await each.polled()
+                each.mock.send(queued)
+                await each.settled()
+                await each.polled()
+                await each.settled()
+            same(undisturbed.end, each.objects(), what)
+
+    return examine
+
+
+def doubled(queued: Sequence[Queued]) -> list[Queued]:
+    return [one for one in queued for _ in range(2)]
+
+
+def shuffled(queued: Sequence[Queued]) -> list[Queued]:
+    mixed = list(queued)
+    Random(1).shuffle(mixed)  # noqa: S311
+    return mixed
+
+
+# -- faults of the source's answers
+
+
+def fault(*faults: Fault, exempt: str = "") -> Examine:
+    """Each list and each object's address fails so, once on its first and once on a later page; then all is well.
+    `exempt` says why there may be nothing to disturb."""
+
+    async def examine(subject: Subject) -> None:
+        undisturbed = await story(subject)
+        async with bench(subject) as each:
+            each.mock.faulty.faults += [replace(one, each=True) for one in faults]
+            async with each.ingesting():
+                await each.polled()
+            same(undisturbed.backfill, each.objects(), "the first fetch")
+            each.later(PAUSE)
+            pushes = played(each.mock)
+            each.mock.faulty.faults = [replace(one, each=True) for one in faults]
+            async with each.ingesting():
+                each.mock.send(pushes)
+                await each.settled()
+                await each.polled()
+                await each.settled()
+            if not each.mock.faulty.struck:
+                raise ExemptError(exempt) if exempt else NotRunError("no request of the connector was disturbed")
+            same(undisturbed.end, each.objects(), "webhooks and the next fetch", letters=each.letters())
+
+    return examine
+
+
+async def shift(subject: Subject) -> None:
+    """Objects change, come and go between two pages; what the next polls find makes it whole."""
+    deaf = replace(subject, connector=replace(subject.connector, webhook=None), seen={})
+    async with bench(deaf) as each:
+        each.later(PAUSE)
+        each.mock.faulty.faults.append(Fault("shift", times=3, beats=40))
+        async with each.ingesting():
+            await each.polled()
+        each.later(PAUSE)
+        async with each.ingesting():
+            await each.polled()
+        found = each.objects()
+        fresh = await _fresh(each)
+    same(fresh, {key: found[key] for key in fresh if key in found}, "a page shifted while it was read")
+
+
+def skewed(seconds: float) -> Examine:
+    """The source's clock and ours differ."""
+
+    async def examine(subject: Subject) -> None:
+        async with bench(subject, skew=seconds) as each:
+            async with each.ingesting():
+                await each.polled()
+            each.later(_SOON)
+            played(each.mock)
+            for _ in range(2):
+                each.later(PAUSE)
+                async with each.ingesting():
+                    await each.polled()
+            found = each.objects()
+            fresh = await _fresh(each)
+        where = f"our clock is {abs(seconds) / 60:.0f} minutes {'ahead' if seconds > 0 else 'behind'}"
+        same(fresh, {key: found[key] for key in fresh if key in found}, where)
+
+    return examine
+
+
+async def crash(subject: Subject) -> None:
+    """Killed after a page was published and before its cursor was saved, again and again."""
+    undisturbed = await story(subject)
+    async with bench(subject) as each:
+        crashes = 0
+        while crashes < 2 * len(subject.connector.streams) + 3:
+            each.bus.crashes.append("cursors")
+            async with each.ingesting():
+                if not await each.crashed_or_polled():
+                    break
+            crashes += 1
+        each.bus.crashes.clear()
+        async with each.ingesting():
+            await each.polled(ever=True)
+        same(undisturbed.backfill, each.objects(), "killed between publish and cursor")
+
+
+# -- polls page by page
+
+
+async def resume(subject: Subject) -> None:
+    """A poll that is stopped after any of its pages goes on there: together they bring what one poll brings."""
+    for stream in subject.connector.streams:
+        async with bench(subject) as each:
+            whole = await _pages(each, stream, None, _MOST_PAGES)
+        async with bench(subject) as each:
+            parts: list[Page] = []
+            cursor = None
+            for _ in whole:
+                page = (await _pages(each, stream, cursor, 1))[-1:]
+                parts += page
+                cursor = json.loads(json.dumps(page[0].cursor)) if page else cursor
+            parts += await _pages(each, stream, cursor, _MOST_PAGES)
+        missing = _contents(whole) - _contents(parts)
+        if missing:
+            raise BrokenError(
+                f"the stream {stream.name!r} stopped after each page brings {len(missing)} rows less than at one go"
+            )
+
+
+async def cursors(subject: Subject) -> None:
+    """Every poll ends by itself, and gives no cursor twice."""
+    for stream in subject.connector.streams:
+        async with bench(subject) as each:
+            pages = await _pages(each, stream, None, _MOST_PAGES)
+        if not pages:
+            raise BrokenError(f"the stream {stream.name!r} gives no page, and so no cursor to go on from")
+        if len(pages) >= _MOST_PAGES:
+            raise BrokenError(f"the stream {stream.name!r} does not end")
+        named = []
+        for page in pages:
+            try:
+                named.append(json.dumps(page.cursor, sort_keys=True))
+            except TypeError:
+                raise BrokenError(f"the stream {stream.name!r} gives a cursor that is no JSON") from None
+        if len(named) != len(set(named)):
+            raise BrokenError(f"the stream {stream.name!r} gives a cursor twice")
+
+
+async def _pages(each: Bench, stream: Stream[Any], cursor: Any, most: int) -> list[Page]:
+    connection = each.connection
+    async with sessions() as session:
+        http = Client(connection, session, each.now, patience=Patience(longest=30.0))
+        account = connection.settings.account or await connection.connector.account(http, connection.settings)
+        found: list[Page] = []
+        pages = stream.poll(http, connection.settings, account, cursor)
+        async for page in pages:
+            found.append(page)
+            if len(found) >= most:
+                break
+        if aclose := getattr(pages, "aclose", None):
+            await aclose()
+        return found
+
+
+def _contents(pages: Sequence[Page]) -> set[str]:
+    return {_content(payload) for page in pages for payload in page.payloads}
+
+
+def _content(payload: Payload) -> str:
+    return json.dumps([payload.kind, payload.data], sort_keys=True, default=str)
+
+
+def _kind(key: str) -> str:
+    return key.split("/")[2]

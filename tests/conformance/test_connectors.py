@@ -1,0 +1,14 @@
+"""Every connector of the registry is examined, without a line from its author."""
+
+import pytest
+
+from core import conformance, registry
+from core.conformance import kept
+
+
+@pytest.mark.parametrize("name", registry.names())
+async def test_a_connector_keeps_what_is_committed(name: str) -> None:
+    report = await conformance.examine(name)
+    now, before = kept.told(report), kept.load().get(name)
+    lines = "\n".join(f"{each.check}: {each.reason}" for each in report.failures)
+    assert now == before, f"not what `hub connectors` says, run `hub test-connector --write`\n{lines}"
