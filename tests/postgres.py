@@ -77,6 +77,11 @@ class Server:
         self._server = subprocess.Popen(command, **self._quiet)
         _wait(self.url, self._server)
 
+    @property
+    def pid(self) -> int:
+        assert self._server, "not started"
+        return self._server.pid
+
     def stop(self) -> None:
         if self._server is not None:
             self._server.send_signal(signal.SIGINT)  # ends sessions and stops

@@ -5,8 +5,8 @@ import dataclasses
 import hashlib
 import select
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -14,18 +14,19 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import ConnStatus, Format, TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper
 
-from core.errors import ConfigError, PermanentError, TransientError
+from core.errors import ConfigError, TransientError
 from core.store import Store
 from core.store import words as folding
-from core.store.database import PATIENCE, Put, Rows
+from core.store.database import PATIENCE, Rows
 from core.store.lookups import DatabaseStore
 from core.store.migrate import Birth, check_kind, upgrade_postgres
 from core.store.notices import Bell
+from core.store.postgres_errors import ours
 from core.store.postgres_statements import STATEMENTS
+from core.store.postgres_writer import FRESH_SECONDS, WriterSession
 
 _READERS = 3
 _CONNECT_SECONDS = 10
-_FRESH_SECONDS = 1.0  # a connection that lay idle for longer is tried before it is used
 # The hot statements are made for their indexes. Which way they go must not hang on statistics: a bulk load has none
 # yet, and a plan that was made for an empty table would be kept.
 SETTINGS = {
@@ -44,33 +45,6 @@ SETTINGS = {
 class _Texts(list[str]): ...
 
 
-class _Bytes(list[bytes]): ...
-
-
-class _Ints(list[int]): ...
-
-
-class _Flags(list[bool]): ...
-
-
-_ARRAYS: dict[str, type[list[Any]]] = {"text": _Texts, "bytea": _Bytes, "int8": _Ints, "bool": _Flags}
-
-
-@contextmanager
-def _ours() -> Iterator[None]:
-    """PostgreSQL's exceptions become ours. PRIVACY: only the primary message; details quote values."""
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError) as error:
-        raise TransientError(f"PostgreSQL: {_message(error)}") from error
-    except psycopg.Error as error:
-        raise PermanentError(f"PostgreSQL: {_message(error)}") from error
-
-
-def _message(error: psycopg.Error) -> str:
-    return error.diag.message_primary or f"{type(error).__name__}: {error}"
-
-
 class _Session:
     """Statements on one connection."""
 
@@ -85,7 +59,7 @@ class _Session:
             return False
         # An idle connection that has something to say says good-bye.
         quiet = not select.select([pgconn.socket], [], [], 0)[0]
-        if quiet and time.monotonic() - self._used < _FRESH_SECONDS:
+        if quiet and time.monotonic() - self._used < FRESH_SECONDS:
             return True
         try:
             await self._connection.execute("SELECT 1")
@@ -107,7 +81,7 @@ class _Session:
         self._connection.pgconn.finish()
 
     async def rows(self, sql: str, *parameters: Any) -> Rows:
-        with _ours():
+        with ours():
             # Binary both ways: as text a bytea would double in size and pass through hex.
             cursor = self._connection.cursor(binary=True)
             await cursor.execute(sql.replace("?", "%b"), parameters)
@@ -120,13 +94,6 @@ class _Session:
     async def each(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
         return await self.among(sql, dict.fromkeys(keys), *parameters)
 
-    async def put(self, put: Put, rows: Sequence[Sequence[Any]]) -> None:
-        if not rows:
-            return
-        put.check(rows)
-        columns = zip(*rows, strict=True)
-        await self.rows(put.sql, *(_ARRAYS[kind](column) for kind, column in zip(put.kinds, columns, strict=True)))
-
 
 class PostgresDatabase:
     """A `Database`. One connection writes, a few read, one listens."""
@@ -137,19 +104,18 @@ class PostgresDatabase:
         self._channel = f"hub_{_number(schema) % 2**32:08x}"
         self.statements = dataclasses.replace(STATEMENTS, notify=f'NOTIFY "{self._channel}"')
         self._lock = asyncio.Lock()
-        self._writer: _Session | None = None
+        self._writer: WriterSession | None = None
         self._readers: asyncio.LifoQueue[_Session | None] = asyncio.LifoQueue()
         for _ in range(_READERS):
             self._readers.put_nowait(None)
         self._listener: asyncio.Task[None] | None = None
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        with _ours():
+        with ours():
             connection = await psycopg.AsyncConnection.connect(autocommit=True, prepare_threshold=0, **self._options)
         connection.adapters.register_dumper(int, Int8BinaryDumper)  # one width, one prepared statement
-        for kind, array in _ARRAYS.items():
-            oid = connection.adapters.types[kind].array_oid
-            connection.adapters.register_dumper(array, connection.adapters.get_dumper_by_oid(oid, Format.BINARY))
+        oid = connection.adapters.types["text"].array_oid
+        connection.adapters.register_dumper(_Texts, connection.adapters.get_dumper_by_oid(oid, Format.BINARY))
         return connection
 
     async def _open(self, session: _Session | None) -> _Session:
@@ -175,15 +141,24 @@ class PostgresDatabase:
         self.bell.ring()
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[_Session]:
+    async def writing(self) -> AsyncIterator[WriterSession]:
         async with self._lock:
+            writer = self._writer
+            if writer is None or not await writer.usable():
+                self._end_writer()
+                self._writer = writer = WriterSession(self._options)
             try:
-                self._writer = await self._open(self._writer)
-                await self._writer.rows("BEGIN")
-                yield self._writer
-                await self._writer.rows("COMMIT")
-            finally:
-                self._writer = self._writer if self._writer and self._writer.clean() else None
+                await writer.rows("BEGIN")
+                yield writer
+                await writer.rows("COMMIT")
+            except BaseException:
+                self._end_writer()
+                raise
+
+    def _end_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.drop()
 
     def match(self, words: Sequence[str]) -> str:
         return folding.ts_query(words)
@@ -201,7 +176,7 @@ class PostgresDatabase:
             with suppress(TransientError):
                 connection = await self._connect()
                 try:
-                    with _ours():
+                    with ours():
                         await connection.execute(f'LISTEN "{self._channel}"')
                         self.bell.ring()  # for what was committed while nobody listened
                         async for _ in connection.notifies():
@@ -215,7 +190,8 @@ class PostgresDatabase:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
             self._listener = None
-        for session in (self._writer, *(self._readers.get_nowait() for _ in range(self._readers.qsize()))):
+        self._end_writer()
+        for session in [self._readers.get_nowait() for _ in range(self._readers.qsize())]:
             if session is not None:
                 session.drop()
 
@@ -258,7 +234,7 @@ async def open_postgres(
     """
     options = _options(url, schema, {"lock_timeout": "60s"})
     birth = Birth(kind, secret, fold_revision)
-    with _ours():
+    with ours():
         await asyncio.to_thread(upgrade_postgres, lambda: psycopg.connect(**options), schema, _number(schema), birth)
     database = PostgresDatabase(url, schema, patience)
     try:

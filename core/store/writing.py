@@ -21,7 +21,7 @@ from core.store import (
     PersonRow,
     RepairRow,
 )
-from core.store.database import Database, Session
+from core.store.database import Database, Writer
 
 # Of several roles in one activity the first of these counts; the activity is one line in the timeline.
 ROLES = ("requester", "caller", "callee", "author", "recipient", "collaborator", "cc", "follower")
@@ -53,7 +53,7 @@ def _flagged(row: Sequence[Any], *flags: int) -> Sequence[Any]:
 class Transaction:
     """A `Writing` over a session that holds the hub's lock."""
 
-    def __init__(self, database: Database, session: Session, hub: HubRow) -> None:
+    def __init__(self, database: Database, session: Writer, hub: HubRow) -> None:
         self.hub = hub
         self._database = database
         self._session = session
