@@ -1,6 +1,7 @@
 """The end of a batch: the records of everybody whom it touched, each with a new version where something changed."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +24,7 @@ class _Work:
 
     heads: dict[str, CustomerHead] = field(default_factory=dict)
     bases: dict[str, Base] = field(default_factory=dict)
-    shown: dict[str, Shown] = field(default_factory=dict)
-    broken: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)  # who has a record, or would have one that cannot be folded
     entities: dict[str, set[str]] = field(default_factory=dict)
     received: dict[str, tuple[int, str]] = field(default_factory=dict)
 
@@ -48,13 +48,18 @@ async def fold_touched(
     work.heads = await writing.heads(sorted({*ids, *moved.merged}))
     told = {customers[person] for person in changed.state}
     work.bases = await _bases(writing, ids, work.heads, moved, told, show)
-    await _fold(writing, work, dead, at)
-    rows = _rows(work, ids, moved, writing.hub.seq)
-    if rows:
-        parts = [(row.id, entity) for row in rows for entity in sorted(work.entities.get(row.id, ()))]
-        await writing.put_customers(rows, parts)
-        await writing.set_seq(rows[-1].seq)
-    return len(rows)
+    seq = writing.hub.seq
+    async for shown in _folded(writing, work, dead, at):
+        rows = _numbered(_live(work, shown, moved), seq)
+        await writing.put_customers(rows, _parts(work, rows))
+        seq += len(rows)
+    # Survivors before merged ones: who follows a merge finds the survivor there already.
+    rows = _numbered(_gone(work, ids, moved), seq)
+    await writing.put_customers(rows, _parts(work, rows))
+    seq, before = seq + len(rows), writing.hub.seq
+    if seq > before:
+        await writing.set_seq(seq)
+    return seq - before
 
 
 async def _bases(
@@ -78,35 +83,69 @@ async def _bases(
     return bases
 
 
-async def _fold(writing: Writing, work: _Work, dead: list[DeadRow], at: int) -> None:
-    customer_of = {person: id for id, people in work.bases.items() for person in people.members}
-    pieces: dict[str, list[ActivityRow]] = {}
-    for piece in await writing.activities(sorted(customer_of), RECENT, OPEN):
-        pieces.setdefault(customer_of[piece.person], []).append(piece)
-    for id, people in sorted(work.bases.items()):
-        if not people.present and id not in pieces:
+async def _folded(
+    writing: Writing, work: _Work, dead: list[DeadRow], at: int
+) -> AsyncIterator[list[tuple[str, Shown]]]:
+    """Records by their customers' ids, some at a time: while one lot is folded, the database writes the last and reads
+    the next."""
+    ids = sorted(work.bases)
+    lots = [ids[begin : begin + writing.lot] for begin in range(0, len(ids), writing.lot)]
+    ahead: asyncio.Future[list[ActivityRow]] | None = None
+    try:
+        for number, lot in enumerate(lots):
+            found = await (ahead or _read(writing, work, lot))
+            ahead = None
+            if number + 1 < len(lots):
+                ahead = asyncio.ensure_future(_read(writing, work, lots[number + 1]))
+                await asyncio.sleep(0)  # so that it begins
+            yield _fold(work, lot, found, dead, at)
+    finally:
+        if ahead:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+
+async def _read(writing: Writing, work: _Work, lot: Sequence[str]) -> list[ActivityRow]:
+    return await writing.activities(sorted(person for id in lot for person in work.bases[id].members), RECENT, OPEN)
+
+
+def _fold(
+    work: _Work, lot: Sequence[str], found: Sequence[ActivityRow], dead: list[DeadRow], at: int
+) -> list[tuple[str, Shown]]:
+    shown: list[tuple[str, Shown]] = []
+    by_person: dict[str, list[ActivityRow]] = {}
+    for piece in found:
+        by_person.setdefault(piece.person, []).append(piece)
+    for id in lot:
+        people = work.bases[id]
+        pieces = [piece for person in people.members for piece in by_person.get(person, ())]
+        if not people.present and not pieces:
             continue  # everybody left, and nothing is left of them
         try:
-            work.shown[id] = fold(id, people, pieces.get(id, ()))
+            shown.append((id, fold(id, people, pieces)))
         except Exception as error:  # one record that cannot be folded must not stop the rest
             content = {"form": "customer", "customer": id}
             dead.append(deadletter.row(deadletter.Letter("", "fold", deadletter.reason_of(error), content, at)))
-            work.broken.add(id)
+        work.known.add(id)
+    return shown
 
 
-def _rows(work: _Work, ids: Sequence[str], moved: Moved, seq: int) -> list[CustomerRow]:
-    """Survivors before merged ones: who follows a merge finds the survivor there already."""
+def _live(work: _Work, shown: Sequence[tuple[str, Shown]], moved: Moved) -> list[CustomerRow]:
     rows: list[CustomerRow] = []
-    for id, shown in work.shown.items():
+    for id, each in shown:
         head, people = work.heads.get(id), work.bases[id].dump()
-        if head and head.status == "live" and head.hash == shown.hash and head.identity == people:
+        if head and head.status == "live" and head.hash == each.hash and head.identity == people:
             continue
-        cause = orjson.dumps(_cause(id, work, moved))
-        rows.append(CustomerRow(id, 0, "live", None, shown.hash, shown.record, shown.search, cause, people))
+        cause = orjson.dumps(_cause(id, work, moved, each.ringing))
+        rows.append(CustomerRow(id, 0, "live", None, each.hash, each.record, each.search, cause, people))
+    return rows
+
+
+def _gone(work: _Work, ids: Sequence[str], moved: Moved) -> list[CustomerRow]:
+    rows: list[CustomerRow] = []
     for id in ids:
         head = work.heads.get(id)
-        known = id in work.shown or id in work.broken or id in moved.merged
-        if head and head.status == "live" and not known:
+        if head and head.status == "live" and id not in work.known and id not in moved.merged:
             record = orjson.dumps({"id": id, "status": "erased"})
             rows.append(CustomerRow(id, 0, "erased", None, b"", record, "", b'{"kind":"gone"}', b""))
     for id, into in sorted(moved.merged.items()):
@@ -114,10 +153,18 @@ def _rows(work: _Work, ids: Sequence[str], moved: Moved, seq: int) -> list[Custo
         if (work.heads[id].status, work.heads[id].hash) != ("merged", digest):
             cause = orjson.dumps({"kind": "merged", "into": into})
             rows.append(CustomerRow(id, 0, "merged", into, digest, record, "", cause, b""))
+    return rows
+
+
+def _numbered(rows: Sequence[CustomerRow], seq: int) -> list[CustomerRow]:
     return [row._replace(seq=seq + number) for number, row in enumerate(rows, 1)]
 
 
-def _cause(id: str, work: _Work, moved: Moved) -> dict[str, Any]:
+def _parts(work: _Work, rows: Sequence[CustomerRow]) -> list[tuple[str, str]]:
+    return [(row.id, entity) for row in rows for entity in sorted(work.entities.get(row.id, ()))]
+
+
+def _cause(id: str, work: _Work, moved: Moved, ringing: bool) -> dict[str, Any]:
     """Why this version came to be, for the feed: {"kind": new|update|ring|merge|split|shared, "entities": [...],
     "received": epoch ms of the newest event behind it (0: none), "connection": by which it came, …}."""
     head, entities = work.heads.get(id), work.entities.get(id, set())
@@ -128,6 +175,6 @@ def _cause(id: str, work: _Work, moved: Moved) -> dict[str, Any]:
         if fresh:
             cause = {"kind": "shared", "identifier": fresh[0][0], "people": fresh[0][1]}
     if not cause:
-        cause = {"kind": "ring" if work.shown[id].ringing and "call" in entities else "update" if head else "new"}
+        cause = {"kind": "ring" if ringing and "call" in entities else "update" if head else "new"}
     received, connection = work.received.get(id, _NEVER)
     return {**cause, "entities": sorted(entities), "received": received, "connection": connection}

@@ -52,15 +52,10 @@ class Changed:
     found: list[ledger.Found] = field(default_factory=list)  # what webhooks should have told
 
 
-def change(events: Sequence[Incoming], held: Mapping[str, bytes], rules: Rules) -> Changed:
-    """Apply events to the registers that are held. An event that cannot be applied fails alone."""
-    changed = Changed()
-    by_subject: dict[str, list[Incoming]] = {}
-    for event in events:
-        by_subject.setdefault(event.subject, []).append(event)
-    for subject, group in by_subject.items():
+def change(changed: Changed, events: Mapping[str, list[Incoming]], held: Mapping[str, bytes], rules: Rules) -> None:
+    """Apply events, by subject, to the registers that are held. An event that cannot be applied fails alone."""
+    for subject, group in events.items():
         _change_one(changed, subject, group, held.get(subject), rules)
-    return changed
 
 
 def rebuilt(held: Mapping[str, bytes], rules: Rules) -> Changed:

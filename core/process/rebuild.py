@@ -29,6 +29,7 @@ async def rebuild(store: Store, settings: Settings, progress: Callable[[int], No
             if not keys:
                 return done
             changed = rebuilt(await writing.objects(keys), settings.rules)
+            await writing.put_objects(changed.rows)
             dead: list[DeadRow] = []
             await write(writing, changed, settings, dead, int(time.time() * 1000))
             if dead:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from core import deadletter, ledger
 from core.bus import Batch, Record
@@ -78,7 +79,7 @@ async def apply(store: Store, batch: Decoded, settings: Settings) -> Outcome:
         subjects = sorted({event.subject for event in batch.events})
         events = await _erasing(writing, batch.events) if subjects else []
         held = await writing.objects(sorted({event.subject for event in events}))
-        changed = change(events, held, settings.rules)
+        changed = await _changed(writing, events, held, settings.rules)
         failed = [
             deadletter.of_record(batch.records[event.id], deadletter.reason_of(error, event.data), batch.at)
             for event, error in changed.failed
@@ -93,6 +94,20 @@ async def apply(store: Store, batch: Decoded, settings: Settings) -> Outcome:
         count, oldest = connections.get(event.connection, (0, batch.at))
         connections[event.connection] = (count + 1, min(oldest, batch.records[event.id].timestamp))
     return Outcome(len(batch.events), customers, dead, connections)
+
+
+async def _changed(writing: Writing, events: Sequence[Incoming], held: Mapping[str, bytes], rules: Rules) -> Changed:
+    """Objects are written as they change."""
+    changed = Changed()
+    groups: dict[str, list[Incoming]] = {}
+    for event in events:
+        groups.setdefault(event.subject, []).append(event)
+    waiting = iter(groups.items())
+    while lot := dict(islice(waiting, writing.lot)):
+        done = len(changed.rows)
+        change(changed, lot, held, rules)
+        await writing.put_objects(changed.rows[done:])
+    return changed
 
 
 async def _erasing(writing: Writing, events: Sequence[Incoming]) -> list[Incoming]:
@@ -120,10 +135,8 @@ async def _erasing(writing: Writing, events: Sequence[Incoming]) -> list[Incomin
 
 
 async def write(writing: Writing, changed: Changed, settings: Settings, dead: list[DeadRow], at: int) -> int:
-    """Write what changed and fold the records that it touches. Returns how many got a new version; a record that
-    cannot be folded is appended to `dead`, dated `at` (epoch ms)."""
-    if changed.rows:
-        await writing.put_objects(changed.rows)
+    """Write what follows from changed objects and fold the records that they touch. Returns how many got a new
+    version; a record that cannot be folded is appended to `dead`, dated `at` (epoch ms)."""
     if changed.erased:
         await writing.suppress(changed.erased, 0)
     if changed.parties:

@@ -162,6 +162,7 @@ class Writing(Protocol):
     """One transaction of the one writer. Leaving without exception commits; anything else rolls back."""
 
     hub: HubRow
+    lot: int  # how many records to hand over at a time, so that the database works while the next are computed
 
     async def move_offsets(self, moves: Sequence[tuple[str, int, int, int]]) -> None:
         """(topic, partition, from, to): compare-and-set; an unknown partition counts as stored at `from`. Raises

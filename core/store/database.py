@@ -44,7 +44,9 @@ class Session(Protocol):
 
 
 class Writer(Session, Protocol):
-    """A session of the one writer."""
+    """A session of the one writer. `lot`: see Writing."""
+
+    lot: int
 
     async def put(self, put: Put, rows: Sequence[Sequence[Any]]) -> None:
         """May return before it is done; what fails then fails the next call that gives rows, or the commit."""

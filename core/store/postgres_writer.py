@@ -36,7 +36,9 @@ _Parameter = tuple[int, bytes | None]  # its type's number, its binary form
 
 
 class WriterSession:
-    """A `Writer`. Its calls come from one task at a time."""
+    """A `Writer`. Calls of several tasks are answered in the order in which they came."""
+
+    lot = 250
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """`options` are psycopg's own to connect with, which the first call does."""

@@ -73,6 +73,9 @@ class _Thread:
 class _Session:
     """Statements in one of the threads."""
 
+    # All at once: SQLite gives up the interpreter at each row and gets it back late from a thread that computes.
+    lot = 1_000_000
+
     def __init__(self, thread: _Thread) -> None:
         self._thread = thread
 

@@ -55,11 +55,13 @@ class Transaction:
 
     def __init__(self, database: Database, session: Writer, hub: HubRow) -> None:
         self.hub = hub
+        self.lot = session.lot
         self._database = database
         self._session = session
         self._sql = database.statements
         # What was read so far, so that writing need not read it again; nobody else writes meanwhile.
         self._live: dict[str, bool] = {}
+        self._new: set[str] = set()  # objects that were not there, and so have no parties
         self._searched: dict[str, tuple[str, bool]] = {}  # by customer: search, live
 
     # -- offsets and the hub
@@ -96,7 +98,9 @@ class Transaction:
     # -- objects and their parties
     async def objects(self, keys: Sequence[str]) -> dict[str, bytes]:
         found = {}
+        self._new.update(keys)
         for key, registers, live in await self._session.among(self._sql.objects, keys):
+            self._new.discard(key)
             found[key] = registers
             self._live[key] = bool(live)
         return found
@@ -111,7 +115,9 @@ class Transaction:
             ],
         )  # fmt: skip
         live = {row.key: row.card is not None for row in rows}
-        await self._session.put(self._sql.set_live, list(live.items() - self._live.items()))
+        turned = [each for each in live.items() - self._live.items() if each[0] not in self._new]
+        await self._session.put(self._sql.set_live, turned)
+        self._new.difference_update(live)
         self._live.update(live)
         articles = [row for row in rows if row.entity == "article"]
         found = [row for row in articles if row.text]

@@ -13,7 +13,7 @@ from core.bus.codec import decode, encode
 from core.bus.topics import EVENTS, TOPICS
 from core.metrics import Metrics
 from core.process.folding import fold_touched
-from core.process.objects import change
+from core.process.objects import Changed, change
 from core.process.people import Moved, birth_id, put_people
 from core.process.step import Settings
 from core.store import Store
@@ -35,7 +35,8 @@ async def load(store: Store, count: int) -> float:
 
 async def _load(store: Store, chunk: Sequence[Event]) -> None:
     async with store.writing() as writing:
-        changed = change([decode(_record(encode(event))) for event in chunk], {}, Settings().rules)
+        changed = Changed()
+        change(changed, {event.subject: [decode(_record(encode(event)))] for event in chunk}, {}, Settings().rules)
         await writing.put_objects(changed.rows)
         await put_people(writing, changed)
         moved = Moved()
