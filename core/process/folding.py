@@ -24,6 +24,7 @@ class _Work:
 
     heads: dict[str, CustomerHead] = field(default_factory=dict)
     bases: dict[str, Base] = field(default_factory=dict)
+    kept: dict[str, bytes] = field(default_factory=dict)  # of those bases that stay as they are: as they are stored
     known: set[str] = field(default_factory=set)  # who has a record, or would have one that cannot be folded
     entities: dict[str, set[str]] = field(default_factory=dict)
     received: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -47,7 +48,7 @@ async def fold_touched(
     ids = sorted(moved.fold | set(work.entities))
     work.heads = await writing.heads(sorted({*ids, *moved.merged}))
     told = {customers[person] for person in changed.state}
-    work.bases = await _bases(writing, ids, work.heads, moved, told, show)
+    work.bases = await _bases(writing, ids, work, moved, told, show)
     seq = writing.hub.seq
     async for shown in _folded(writing, work, dead, at):
         rows = _numbered(_live(work, shown, moved), seq)
@@ -65,15 +66,17 @@ async def fold_touched(
 async def _bases(
     writing: Writing,
     ids: Sequence[str],
-    heads: Mapping[str, CustomerHead],
+    work: _Work,
     moved: Moved,
     told: set[str],
     show: Choice,
 ) -> dict[str, Base]:
     """The people's part of each record: rendered where people changed (`told`), kept where only activities did."""
+    heads = work.heads
     kept = {id: Base.load(heads[id].identity) for id in ids if id in heads and heads[id].identity}
     fresh = {id for id in ids if id in moved.identity or id in moved.fold or id in told or id not in kept}
     bases = {id: each for id, each in kept.items() if id not in fresh}
+    work.kept = {id: heads[id].identity for id in bases}
     members: dict[str, list[Member]] = {}
     for row in await writing.persons_of(sorted(fresh)):
         members.setdefault(row.customer, []).append(Member(row.key, row.implied, row.alias_of, row.departed, row.state))
@@ -133,7 +136,7 @@ def _fold(
 def _live(work: _Work, shown: Sequence[tuple[str, Shown]], moved: Moved) -> list[CustomerRow]:
     rows: list[CustomerRow] = []
     for id, each in shown:
-        head, people = work.heads.get(id), work.bases[id].dump()
+        head, people = work.heads.get(id), work.kept.get(id) or work.bases[id].dump()
         if head and head.status == "live" and head.hash == each.hash and head.identity == people:
             continue
         cause = orjson.dumps(_cause(id, work, moved, each.ringing))

@@ -73,21 +73,19 @@ class _Worker:
         )
 
     async def work(self, subscription: Subscription, limit: int) -> None:
-        ahead = asyncio.ensure_future(subscription.next(limit, _IDLE))
+        ahead = asyncio.ensure_future(_next(subscription, limit))
         try:
             while True:
-                batches = await ahead
+                batches, work = await ahead
+                # Fetched and taken apart while the database works.
+                ahead = asyncio.ensure_future(_next(subscription, limit))
                 if not batches:
-                    ahead = asyncio.ensure_future(subscription.next(limit, _IDLE))
                     continue
-                # Look ahead while the database works: fetching and committing take turns on the CPU.
-                work = decoded(batches)
-                ahead = asyncio.ensure_future(subscription.next(limit, _IDLE))
                 moved = await self._commit(work, batches)
                 if moved is not None:
                     await _ended(ahead)
                     await subscription.seek(moved)
-                    ahead = asyncio.ensure_future(subscription.next(limit, _IDLE))
+                    ahead = asyncio.ensure_future(_next(subscription, limit))
         finally:
             await _ended(ahead)
 
@@ -177,6 +175,11 @@ def _halves(batches: Sequence[Batch]) -> list[list[Batch]]:
     ]
 
 
-async def _ended(task: "asyncio.Future[Sequence[Batch]]") -> None:
+async def _next(subscription: Subscription, limit: int) -> tuple[Sequence[Batch], Decoded]:
+    batches = await subscription.next(limit, _IDLE)
+    return batches, decoded(batches)
+
+
+async def _ended(task: "asyncio.Future[tuple[Sequence[Batch], Decoded]]") -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

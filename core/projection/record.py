@@ -6,6 +6,7 @@ Its shape is schemas.customer.Customer, without version and without what is join
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -26,6 +27,8 @@ LISTS = {
     "note": "notes",
     "custom": "custom",
 }
+_NO_LISTS: dict[str, Sequence[orjson.Fragment]] = dict.fromkeys(LISTS.values(), ())
+_OBJECT, _AT = attrgetter("object"), attrgetter("at")
 REQUESTS = frozenset({"requester", "caller", "callee", "author"})
 _MOST_CARDS = 10
 _MOST_TIMELINE = 20
@@ -140,24 +143,26 @@ def base(members: Sequence[Member], said: Mapping[str, Any], show: Choice) -> Ba
 def fold(id: str, people: Base, pieces: Iterable[Piece]) -> Shown:
     """One customer's record out of the people's part and their activities."""
     cards = _distinct(pieces)
-    told = [piece for piece in cards if piece.entity != "message"]  # their conversation stands for them
-    calls = [piece for piece in cards if piece.entity == "call"]
-    ringing = [piece.card for piece in calls if piece.open and rings(piece.card)]
-    waiting = [
-        since
-        for piece in cards
-        if piece.entity == "conversation" and piece.open and piece.role in REQUESTS
-        if (since := waiting_since(piece.card))
-    ]
+    told, ringing, waiting, contacts = [], [], [], []
+    sources = set(people.sources)
+    for piece in cards:
+        entity, role, card = piece.entity, piece.role, piece.card
+        sources.add(_source(piece.object))
+        if entity != "message":  # their conversation stands for them
+            told.append(piece)
+        if entity == "call" and piece.open and rings(card):
+            ringing.append(orjson.Fragment(card))
+        if entity in ("conversation", "call") and role in REQUESTS:
+            contacts.append(piece.at)
+            if entity == "conversation" and piece.open and (since := waiting_since(card)):
+                waiting.append(since)
     activities = {
-        "ringing": [orjson.Fragment(card) for card in ringing],
+        "ringing": ringing,
         **_lists(cards),
         "timeline": [orjson.Fragment(line_of(piece.card, piece.role)) for piece in told[:_MOST_TIMELINE]],
         "waiting_since": min(waiting) if waiting else None,
-        "contacts": [p.at for p in cards if p.entity in ("conversation", "call") and p.role in REQUESTS][
-            :_MOST_TIMELINE
-        ],
-        "sources": sorted({*people.sources, *(_source(piece.object) for piece in cards)}),
+        "contacts": contacts[:_MOST_TIMELINE],
+        "sources": sorted(sources),
     }
     body = _named_by_number(people, cards) if people.numbers and cards else people.body
     record = b'{"id":"%s","status":"live",%s,%s' % (id.encode(), body, orjson.dumps(activities)[1:])
@@ -178,22 +183,26 @@ def _distinct(pieces: Iterable[Piece]) -> list[Piece]:
     """Each object once, by its weightiest role, newest first."""
     best: dict[str, Piece] = {}
     for piece in pieces:
-        held = best.get(piece.object)
-        if held is None or (piece.role in REQUESTS, piece.role) > (held.role in REQUESTS, held.role):
+        held = best.setdefault(piece.object, piece)
+        if held is not piece and (piece.role in REQUESTS, piece.role) > (held.role in REQUESTS, held.role):
             best[piece.object] = piece
-    return sorted(sorted(best.values(), key=lambda p: p.object), key=lambda p: p.at, reverse=True)
+    return sorted(sorted(best.values(), key=_OBJECT), key=_AT, reverse=True)
 
 
-def _lists(cards: Sequence[Piece]) -> dict[str, list[orjson.Fragment]]:
+def _lists(cards: Sequence[Piece]) -> dict[str, Sequence[orjson.Fragment]]:
     """Open ones first; of both the newest first."""
-    lists: dict[str, list[Piece]] = {name: [] for name in LISTS.values()}
+    found: dict[str, list[Piece]] = {}
     for piece in cards:
-        if piece.entity in LISTS:
-            lists[LISTS[piece.entity]].append(piece)
-    return {
-        name: [orjson.Fragment(p.card) for p in sorted(found, key=lambda p: not p.open)[:_MOST_CARDS]] if found else []
-        for name, found in lists.items()
+        if name := LISTS.get(piece.entity):
+            found.setdefault(name, []).append(piece)
+    return _NO_LISTS | {
+        name: [orjson.Fragment(each.card) for each in sorted(those, key=_closed)[:_MOST_CARDS]]
+        for name, those in found.items()
     }
+
+
+def _closed(piece: Piece) -> bool:
+    return not piece.open
 
 
 def _profile(speakers: Sequence[tuple[str, PersonState]], show: Choice) -> dict[str, Any]:
@@ -278,5 +287,5 @@ def _search(speakers: Sequence[tuple[str, PersonState]], members: Sequence[Membe
 
 
 def _source(key: str) -> str:
-    vendor, account, *_ = key.split("/")
-    return f"{vendor}/{account}"
+    """Its vendor and account, which are never empty."""
+    return key[: key.index("/", key.index("/") + 1)]

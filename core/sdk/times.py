@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -14,10 +15,15 @@ def from_ms(value: float | str | None) -> str | None:
     if value is None or value == "":
         return None
     try:
-        moment = datetime.fromtimestamp(int(value) // 1000, tz=UTC)
-        return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(value) % 1000:03d}Z"
+        second, rest = divmod(int(value), 1000)
+        return f"{_second(second)}.{rest:03d}Z"
     except (ValueError, OverflowError, OSError, TypeError):
         raise NormalizeError(f"not a time in epoch milliseconds: {value!r}") from None
+
+
+@lru_cache(4096)
+def _second(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, tz=UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def from_seconds(value: float | str | None) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Protocol
 
 from core.errors import PermanentError
@@ -25,7 +26,7 @@ class Put:
     def check(self, rows: Sequence[Sequence[Any]]) -> None:
         """Raise PermanentError where one upsert has a key twice: PostgreSQL refuses it, SQLite would take it silently
         and keep the last one."""
-        if len({row[: self.key] for row in map(tuple, rows)}) != len(rows):
+        if len(set(map(itemgetter(*range(self.key)), rows))) != len(rows):
             raise PermanentError(f"one batch puts the same {self.name} twice")
 
 

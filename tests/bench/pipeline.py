@@ -66,24 +66,36 @@ async def fill(bus: Bus, prepared: Sequence[Message]) -> None:
 
 
 async def drained(bus: Bus, store: Store, events: int, *, batch: int = process.BATCH) -> float:
-    """Events per second from a full bus to published records: one worker, one publisher."""
+    """Events per second from a full bus to published records: one worker, one publisher.
+
+    The clock starts with the first commit, and what that held does not count: before it the worker joins its group,
+    which the raw hop does not. It stops when the last record is published.
+    """
     metrics = Metrics()
-    began = time.perf_counter()
     rooms = [
         asyncio.create_task(process.run(bus, store, Settings(), metrics, batch=batch)),
         asyncio.create_task(publish.run(bus, store, metrics)),
     ]
     try:
-        while await process.lag(bus, store) or await store.published() < (await store.hub()).seq:
-            await asyncio.sleep(0.02)
+        began, first = 0.0, 0
+        while (applied := _applied(metrics)) < events or await store.published() < (await store.hub()).seq:
+            if applied and not first:
+                began, first = time.perf_counter(), applied
+            await asyncio.sleep(0.01)
             for room in rooms:
                 if room.done():
                     room.result()
-        return events / (time.perf_counter() - began)
+        return (events - first) / (time.perf_counter() - began)
     finally:
         for room in rooms:
             room.cancel()
         await asyncio.gather(*rooms, return_exceptions=True)
+
+
+def _applied(metrics: Metrics) -> int:
+    """Events that are committed. Asking this process costs the bus and the store nothing."""
+    found = (sample for family in metrics.applied.collect() for sample in family.samples)
+    return int(sum(sample.value for sample in found if sample.name.endswith("_total")))
 
 
 async def raw_hop(servers: str, topic: str, into: str, events: int) -> float:
