@@ -31,6 +31,7 @@ def lines(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"{contested['identifier']} is used by {contested['people']} people"
     yield from _section("Facts", _facts(record))
     yield from _section("Open", (_card(card) for card in opened(record)))
+    yield from _section("More", (_own(card) for card in record.get("custom") or ()))
     yield from _section("Timeline", (_moment(moment) for moment in record.get("timeline") or ()))
     yield from _section("Knowledge", (_article(article) for article in record.get("knowledge") or ()))
     yield from _section("Known from", (_person(person) for person in record.get("people") or ()))
@@ -73,6 +74,14 @@ def _card(card: Mapping[str, Any]) -> str:
     due = f"due {local(card['due_at'])}" if card.get("due_at") else None
     told = [card.get("status") or card.get("state"), f'"{title}"' if (title := card.get("title")) else None, who, due]
     return "  ".join(filter(None, [card["entity"], *told, ago(card.get("at")), card.get("url")]))
+
+
+def _own(card: Mapping[str, Any]) -> str:
+    """An object of the company's own, under its own name."""
+    title = f'"{card["title"]}"' if card.get("title") else None
+    facts = [f"{name}: {_text(its)}" for name, its in (card.get("attributes") or {}).items()]
+    told = [card.get("kind") or card["entity"], card.get("source_state"), title, *facts, card.get("url")]
+    return "  ".join(filter(None, told))
 
 
 def _moment(moment: Mapping[str, Any]) -> str:

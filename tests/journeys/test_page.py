@@ -10,8 +10,9 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, LocatorAssertions, Page, async_playwright, expect
 
 from core import api
+from core.cli.record import lines
 from core.sdk import from_ms
-from schemas.entities import Line
+from schemas.entities import Custom, Line, Order, Party
 from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk, full, ref
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -132,6 +133,37 @@ async def test_a_customer_is_found_and_shown_with_all_that_matters(sight: Sight)
     answers = customer.get_by_role("region", name="Answers").get_by_role("listitem")
     await expect(answers).to_contain_text(["verified", "not verified"])
     await expect(customer.get_by_role("listitem").filter(has_text="not heard yet").first).to_be_visible()
+
+
+async def test_the_companys_own_objects_show_under_their_own_names_with_what_they_say(sight: Sight) -> None:
+    desk, page = sight.desk, sight.page
+    parties = [Party(role="requester", person=full("hubspot/contact/1"))]
+    contract = Custom(
+        kind="service_contract", title="Maintenance, 24 months", url="https://erp.example.com/contracts/7",
+        source_state="active", at=desk.ago(DAY), parties=parties, attributes={"ends_on": "2027-12-31", "seats": 4},
+    )  # fmt: skip
+    bare = Custom(kind="loyalty card", at=desk.ago(9 * DAY), parties=parties)
+    order = Order(number="SO-1001", total="59.80", currency="EUR", status="shipped", at=desk.ago(HOUR), parties=parties)
+    await desk.tell(
+        desk.event("push/custom.service_contract/7", contract), desk.event("push/custom.card/1", bare),
+        desk.event("push/order/1", order),
+    )  # fmt: skip
+    await page.get_by_role("link", name="Dana Reyes").click()
+    more = page.get_by_role("region", name="More")
+    await expect(more.locator("li")).to_have_count(3)
+    await expect(more.locator("li").first).to_contain_text("SO-1001Order · shipped · 59.80 EUR")
+    shown = more.locator("li").nth(1)
+    await expect(shown).to_contain_text("Maintenance, 24 monthsService contract · active")
+    await expect(shown).to_contain_text("ends on: 2027-12-31 · seats: 4")
+    await expect(shown.get_by_role("link")).to_have_attribute("href", "https://erp.example.com/contracts/7")
+    await expect(more.locator("li").last).to_contain_text("Loyalty card")
+    record = await desk.get(f"/v1/customers/{await desk.id_of(email='dana@example.com')}")
+    assert [each["kind"] for each in record["custom"]] == ["service_contract", "loyalty card"]
+    assert record["custom"][0]["attributes"]["seats"] == 4
+    told = [line.strip() for line in lines(record)]
+    assert told[told.index("More") + 1].startswith(
+        'service_contract  active  "Maintenance, 24 months"  ends_on: 2027-12-31'
+    )
 
 
 async def test_nothing_is_shown_for_machines_and_no_heading_stands_over_nothing(sight: Sight) -> None:

@@ -4,6 +4,7 @@ import { ago, day, dotted, el, isLong, out, said, sourceName, span, tenure } fro
 
 const KINDS = { call: "Call", conversation: "Conversation", message: "Message", task: "Promise", deal: "Deal" };
 const CONTACTS = new Set(["call", "conversation", "message"]);
+const OTHERS = { custom: "Item", invoices: "Invoice", subscriptions: "Subscription", orders: "Order", payments: "Payment" };
 const OPEN = { tasks: ["open"], conversations: ["open", "pending", "snoozed"], calls: ["in_progress"], deals: ["open"] };
 
 /** The name to call them by; of somebody without one their number or address. */
@@ -16,7 +17,7 @@ export function nameOf(record) {
 export function blocks(record, sure, call) {
   const items = openItems(record);
   const known = new Set([call?.key, ...items.map((card) => card.key)]);
-  return [head(record, sure), waiting(record), open(items), last(record, known), answers(record), foot(record)].filter(Boolean);
+  return [head(record, sure), waiting(record), open(items), last(record, known), more(record), answers(record), foot(record)].filter(Boolean);
 }
 
 /** Instead of the page, while it is not sure who calls. `people` null: still asking. */
@@ -76,6 +77,24 @@ function last(record, known) {
 function contact(moment) {
   const kind = [KINDS[moment.entity], moment.status?.replaceAll("_", " ")].filter(Boolean).join(", ");
   return row(moment.key, said(moment.title || kind), dotted(moment.title && kind, ago(moment.at), sourceName(moment.key)));
+}
+
+/** What else is known, open things first: the company's own objects under their own names, orders, invoices. */
+function more(record) {
+  const cards = Object.entries(OTHERS).flatMap(([part, word]) => record[part].map((card) => [card, card.kind ?? word]));
+  cards.sort(([one], [other]) => other.open - one.open || (other.at ?? "").localeCompare(one.at ?? ""));
+  const rest = cards.length - 5;
+  const rows = cards.slice(0, 5).map(([card, kind]) => thing(card, kind.charAt(0).toUpperCase() + kind.slice(1).replaceAll("_", " ")));
+  return rows.length ? block("More", rows, rest > 0 ? el("p", { class: "none" }, `and ${rest} more`) : null) : null;
+}
+
+function thing(card, kind) {
+  const titled = card.title && said(card.title);
+  const total = card.total && [card.total, card.currency].filter(Boolean).join(" ");
+  const state = (card.status ?? card.source_state)?.replaceAll("_", " ");
+  const own = Object.entries(card.attributes ?? {}).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value));
+  const facts = own.slice(0, 3).map(([name, value]) => said(`${name.replaceAll("_", " ")}: ${value}`));
+  return row(card.key, out(card.url, titled || kind), dotted(titled && kind, state && said(state), total, card.at && day(card.at), sourceName(card.source), ...facts));
 }
 
 function answers(record) {
