@@ -113,8 +113,13 @@ async def connect(config: HubConfig, *, write: bool = False, running: bool = Fal
 
 def address(config: HubConfig) -> str:
     """Where the API of this hub.yaml answers."""
-    host, _, port = config.server.api.rpartition(":")
-    return f"http://{_EVERYWHERE.get(host, host)}:{port}"
+    return f"http://{reachable(config.server.api)}"
+
+
+def reachable(listens: str) -> str:
+    """HOST:PORT to call for HOST:PORT to listen at."""
+    host, _, port = listens.rpartition(":")
+    return f"{_EVERYWHERE.get(host, host)}:{port}"
 
 
 async def answers(session: aiohttp.ClientSession, url: str) -> bool:

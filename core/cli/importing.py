@@ -1,0 +1,281 @@
+"""`hub import`: a file of an in-house system, row by row through the door of its push connection."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from core.cli.options import CONFIG, JSON, YAML
+
+if TYPE_CHECKING:
+    from core.ingest.mapping import Built, Plan
+    from core.ingest.rows import Row, Source
+
+_BATCH = 200  # items
+_BATCH_BYTES = 1_000_000
+_TRIES = 8
+_SHOWN = 20  # rejected rows that are named on the terminal
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV, or JSON Lines (.jsonl).")],
+    connection: Annotated[str, typer.Option("--connection", help="The connection, `type: push`.")],
+    map_: Annotated[Path, typer.Option("--map", help="The mapping: which column is which field.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check every row, and show the first item.")] = False,
+    from_: Annotated[int, typer.Option("--from", min=1, help="Begin at this line of the file.")] = 1,
+    config: CONFIG = YAML,
+    json: JSON = False,
+) -> None:
+    """Import a file of an in-house system: a row becomes an object in its customer's record.
+
+    Rows that cannot be taken are named, and written to a file beside with their reasons; then it ends with 1. The same
+    file once more changes nothing. It works while the hub runs and while it does not.
+    """
+    from core.cli.terminal import emit, finish
+    from core.config import load
+
+    loaded = load(config)
+    entry = _entry(loaded, connection)
+    plan, source = _prepared(file, map_, loaded.identity.region)
+    run = _Import(plan, source, entry, from_)
+    answer = _dry(run) if dry_run else finish(_sent(run, loaded))
+    if json:
+        emit(answer)
+    else:
+        _show(answer, source)
+    if answer["rejected"]:
+        raise typer.Exit(1)
+
+
+@dataclass(slots=True)
+class _Import:
+    """What a run has come to. `rejected`: (row, reason), reasons as people read them."""
+
+    plan: "Plan"
+    source: "Source"
+    connection: Any
+    begin: int
+    accepted: int = 0
+    first: dict[str, Any] | None = None
+    rejected: "list[tuple[Row, str]]" = field(default_factory=list)
+
+    def batches(self) -> "Iterator[list[tuple[Row, Built]]]":
+        """Rows that can be taken, in batches that a push connection takes; the others are rejected."""
+        import orjson
+
+        batch: list[tuple[Row, Built]] = []
+        size = 0
+        for row in self.source.rows():
+            if row.line < self.begin or (built := self._checked(row)) is None:
+                continue
+            self.first = self.first or built.item
+            length = len(orjson.dumps(built.item))
+            if batch and (len(batch) >= _BATCH or size + length > _BATCH_BYTES):
+                yield batch
+                batch, size = [], 0
+            batch.append((row, built))
+            size += length
+        if batch:
+            yield batch
+
+    def _checked(self, row: "Row") -> "Built | None":
+        """The row's item, as the connection would take it; None where it is rejected."""
+        from core.errors import NormalizeError
+        from core.sdk import Payload
+
+        if row.wrong:
+            self.rejected.append((row, row.wrong))
+            return None
+        built = self.plan.build(row.cells)
+        if built.mistakes:
+            self.rejected.append((row, "; ".join(f"column {column!r}: {why}" for column, why in built.mistakes)))
+            return None
+        try:
+            list(self.connection.connector.normalize(Payload("item", built.item, "check", True, 0)))
+        except NormalizeError as error:
+            self.refuse(row, built, str(error))
+            return None
+        return built
+
+    def refuse(self, row: "Row", built: "Built", reason: str) -> None:
+        place, _, why = reason.partition(": ")
+        column = built.column_of(place)
+        self.rejected.append((row, f"column {column!r} ({place}): {why}" if column else reason))
+
+
+def _entry(config: Any, name: str) -> Any:
+    from core.errors import ConfigError
+
+    pushes = [each for each in config.connections.values() if (w := each.connector.webhook) is not None and w.tells]
+    found = next((each for each in pushes if each.name == name), None)
+    if found is None:
+        there = ", ".join(each.name for each in pushes) or "none yet"
+        raise ConfigError(
+            f"--connection: hub.yaml has no push connection {name!r}; there are: {there}. "
+            "Write under `connections:` its name with `type: push`, an `account:` and a `token:`"
+        )
+    return found
+
+
+def _prepared(file: Path, map_: Path, region: str) -> "tuple[Plan, Source]":
+    from core.cli.terminal import short
+    from core.errors import ConfigError
+    from core.ingest.mapping import Plan
+    from core.ingest.rows import found
+
+    try:
+        text = map_.read_text(encoding="utf-8-sig")
+        modified = int(file.stat().st_mtime * 1000)
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{map_}:1: not UTF-8 text") from None
+    plan = Plan(text, short(map_), region=region, modified=modified)
+    source = found(file, delimiter=plan.delimiter, encoding=plan.encoding)
+    if source.columns is not None:
+        plan.check_columns(source.columns, short(file))
+    return plan, source
+
+
+def _dry(run: _Import) -> dict[str, Any]:
+    """Every row up to the door, and not through it."""
+    from core.cli.terminal import progress
+
+    with progress("checking", run.source.lines) as done:
+        for batch in run.batches():
+            run.accepted += len(batch)
+            done(batch[-1][0].line)
+    return {**_answer(run), "dry_run": True, "first": run.first}
+
+
+async def _sent(run: _Import, config: Any) -> dict[str, Any]:
+    from core.cli.client import is_running
+    from core.cli.terminal import progress
+    from core.errors import HubError
+
+    running = await is_running(config)
+    line = run.begin
+    async with _door(config, run.connection, running) as send:
+        with progress("import", run.source.lines) as done:
+            try:
+                async for line in _through(run, send):
+                    done(line)
+            except HubError as error:
+                raise type(error)(f"{error}; what stands before line {line} is in: go on with --from {line}") from error
+            finally:
+                _keep_rejected(run)
+    return {**_answer(run), "running": running}
+
+
+def _door(config: Any, entry: Any, running: bool) -> "AbstractAsyncContextManager[Any]":
+    from core import hub
+    from core.cli.client import reachable
+
+    # On Kafka the bus can be reached whoever runs elsewhere; the embedded one belongs to the hub that runs.
+    listens = running and config.bus.type == "embedded"
+    return hub.pushing(config, entry, listener=f"http://{reachable(config.server.webhooks)}" if listens else "")
+
+
+async def _through(run: _Import, send: Any) -> AsyncIterator[int]:
+    """Yields the line after each batch that is durable."""
+    for batch in run.batches():
+        told = await _patiently(send, [built.item for _, built in batch])
+        for (row, built), item in zip(batch, told, strict=True):
+            if item["status"] == "accepted":
+                run.accepted += 1
+            else:
+                run.refuse(row, built, item["reason"])
+        yield batch[-1][0].line + 1
+
+
+async def _patiently(send: Any, items: list[Any]) -> Any:
+    import asyncio
+
+    from core.errors import TransientError
+
+    for attempt in range(_TRIES):
+        try:
+            return await send(items)
+        except TransientError:
+            if attempt == _TRIES - 1:
+                raise
+            await asyncio.sleep(min(10.0, 0.5 * 2**attempt))
+    raise AssertionError("unreachable")
+
+
+def _answer(run: _Import) -> dict[str, Any]:
+    return {
+        "file": str(run.source.path),
+        "accepted": run.accepted,
+        "rejected": len(run.rejected),
+        "rows": [{"line": row.line, "reason": reason} for row, reason in sorted(run.rejected, key=_line)],
+        "rejected_file": str(_beside(run.source.path)) if run.rejected else None,
+    }
+
+
+def _line(rejected: "tuple[Row, str]") -> int:
+    return rejected[0].line
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.rejected{path.suffix}")
+
+
+def _keep_rejected(run: _Import) -> None:
+    """The rows with their line and reason, in the form of the file, so that they can be corrected and imported."""
+    import csv
+    import os
+
+    import orjson
+
+    path, columns = _beside(run.source.path), run.source.columns
+    path.unlink(missing_ok=True)
+    if not run.rejected:
+        return
+    # PRIVACY: what is about people is for the owner alone.
+    with os.fdopen(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline=""
+    ) as out:
+        if columns is None:
+            for row, reason in sorted(run.rejected, key=_line):
+                said = row.cells or {"text": row.text}
+                out.write(orjson.dumps({**said, "_line": row.line, "_reason": reason}, default=str).decode() + "\n")
+            return
+        writer = csv.writer(out, delimiter=run.source.delimiter)
+        writer.writerow([*columns, "_line", "_reason"])
+        for row, reason in sorted(run.rejected, key=_line):
+            cells: Sequence[Any] = [row.cells.get(name, "") for name in columns]
+            writer.writerow([*(cells if row.cells else [row.text, *[""] * (len(columns) - 1)]), row.line, reason])
+
+
+def _show(answer: dict[str, Any], source: "Source") -> None:
+    from core.cli.terminal import number, say, short, warn
+
+    for row in answer["rows"][:_SHOWN]:
+        warn(f"{short(source.path)}:{row['line']}: {row['reason']}")
+    if (more := answer["rejected"] - _SHOWN) > 0:
+        warn(f"and {number(more, 'more row')}")
+    rejected = f", {number(answer['rejected'], 'row')} rejected" if answer["rejected"] else ""
+    if answer.get("dry_run"):
+        first = " The first one becomes" if answer["first"] else ""
+        say(f"{number(answer['accepted'], 'row')} can be imported{rejected}; nothing was sent.{first}")
+        if first:
+            _pretty(answer["first"])
+        return
+    say(f"{number(answer['accepted'], 'row')} imported{rejected}")
+    if answer["rejected_file"]:
+        say(f"rejected rows with their reasons: {short(Path(answer['rejected_file']))}")
+    if not answer["running"]:
+        say("they wait on the bus: `hub run` takes them into the records")
+
+
+def _pretty(item: Any) -> None:
+    import orjson
+
+    from core.cli.terminal import safe, say
+
+    for line in orjson.dumps(item, option=orjson.OPT_INDENT_2).decode().splitlines():
+        say(line[: len(line) - len(line.lstrip())] + safe(line.lstrip()))

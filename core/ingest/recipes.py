@@ -1,0 +1,116 @@
+"""What becomes of a cell on its way into a field: small recipes that a mapping file can name. Pure."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from core.errors import NormalizeError
+from core.identity import Rules, canonical
+from core.sdk import from_iso, from_ms, from_seconds
+
+RECIPE = (
+    "column", "constant", "split", "take", "values", "date", "zone", "decimal", "currency", "phone", "prefix",
+)  # fmt: skip
+ELSE = "*"
+_SIGNS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY"}
+_CODE = re.compile(r"(?<![A-Z])[A-Z]{3}(?![A-Z])")
+_PLAIN = str.maketrans("\xa0\u202f\u2009’", "   '")  # how blanks and apostrophes that group digits are written
+_EPOCHS = {"epoch": from_seconds, "epoch_ms": from_ms}
+
+
+def wrong_recipe(recipe: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(word, why) where a recipe cannot work."""
+    if not isinstance(recipe.get("values", {}), dict):
+        return "values", "write what each word of the column becomes: {S: shipped}"
+    take = recipe.get("take", 1)
+    if not isinstance(take, int) or take < 1 or ("take" in recipe and "split" not in recipe):
+        return "take", "which part after `split`, from 1 on"
+    if recipe.get("decimal", ".") not in (".", ","):
+        return "decimal", "say which mark stands before the cents: '.' or ','"
+    try:
+        _zone(recipe)
+    except (ValueError, OSError, LookupError):
+        return "zone", "no time zone of that name; write Europe/Berlin, for instance"
+    return None
+
+
+def cook(value: Any, recipe: Mapping[str, Any], region: str) -> Any:
+    """What a recipe makes of a cell, its parts in this order: split, take, values, date, decimal or
+    currency, phone, prefix. Raises NormalizeError."""
+    if isinstance(value, bool) and "values" in recipe:
+        value = str(value).lower()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return value
+    value = value.strip()
+    if "split" in recipe:
+        parts = [part.strip() for part in value.split(str(recipe["split"])) if part.strip()]
+        if "take" not in recipe:
+            return parts
+        taken = int(recipe["take"])
+        if taken > len(parts):
+            return None
+        value = parts[taken - 1]
+    if "values" in recipe:
+        value = _looked_up(value, {str(name): it for name, it in recipe["values"].items()})
+    if "date" in recipe:
+        value = _date(value, str(recipe["date"]), _zone(recipe))
+    if "decimal" in recipe:
+        value = _decimal(value, str(recipe["decimal"]))
+    if "currency" in recipe:
+        value = _currency(value, str(recipe["currency"]))
+    if "phone" in recipe:
+        value = _phone(value, recipe["phone"] if isinstance(recipe["phone"], str) else region)
+    return f"{recipe['prefix']}{value}" if "prefix" in recipe else value
+
+
+def _looked_up(value: str, known: Mapping[str, Any]) -> Any:
+    if value not in known and ELSE not in known:
+        raise NormalizeError(f"`values` does not name it; it names {', '.join(known)} (and may name {ELSE!r} for all)")
+    return known.get(value, known.get(ELSE))
+
+
+def _zone(recipe: Mapping[str, Any]) -> tzinfo:
+    return ZoneInfo(str(recipe["zone"])) if recipe.get("zone") else UTC
+
+
+def _date(value: str, form: str, zone: tzinfo) -> str | None:
+    if form in ("epoch", "epoch_ms"):
+        return _EPOCHS[form](value)
+    try:
+        moment = datetime.fromisoformat(value) if form == "iso" else datetime.strptime(value, form)  # noqa: DTZ007
+    except ValueError:
+        raise NormalizeError(f"no date of the form {form}") from None
+    return from_iso((moment if moment.tzinfo else moment.replace(tzinfo=zone)).isoformat())
+
+
+def _decimal(value: str, mark: str) -> str:
+    """One decimal mark; the other one, blanks and apostrophes may group thousands. A currency's sign or code is left
+    out."""
+    kept = _CODE.sub("", value.translate(_PLAIN))
+    kept = "".join(each for each in kept if unicodedata.category(each) != "Sc").strip()
+    group = "." if mark == "," else ","
+    form = rf"(-?)\s*(\d+|\d{{1,3}}(?:[{re.escape(group)} ']\d{{3}})+)(?:{re.escape(mark)}(\d+))?"
+    found = re.fullmatch(form, kept)
+    if found is None:
+        raise NormalizeError(f"no decimal with the mark {mark!r}")
+    sign, whole, cents = found.groups()
+    return sign + re.sub(r"\D", "", whole) + (f".{cents}" if cents else "")
+
+
+def _currency(value: str, otherwise: str) -> str:
+    """The code or sign in a cell such as `12,50 EUR`."""
+    if code := _CODE.search(value):
+        return code[0]
+    return next((code for sign, code in _SIGNS.items() if sign in value), otherwise)
+
+
+def _phone(value: str, region: str) -> str:
+    found = canonical("phone", value, Rules(region=region))
+    if found is None:
+        raise NormalizeError(f"no phone number of {region}")
+    return found.partition(":")[2]
