@@ -28,6 +28,7 @@ class Shop:
     timeout = 10.0
     retries = 8
     limit = 1_000
+    cannot_show = ("tampered", "stale")  # a bearer token proves who sends, not what or when
 
     def __init__(self, seed: int, secrets: Mapping[str, str]) -> None:
         self.seed = seed

@@ -34,6 +34,8 @@ M = TypeVar("M", bound=BaseModel)
 
 def normalize(payload: Payload) -> Iterable[Event]:
     """Raises NormalizeError for the sender's eyes."""
+    if payload.kind != "item":
+        return
     if isinstance(payload.data, NormalizeError):
         raise payload.data
     item = _shaped(Item, payload.data, ())

@@ -117,11 +117,18 @@ def shuffled(queued: Sequence[Queued]) -> list[Queued]:
 # -- faults of the source's answers
 
 
+def _asks(subject: Subject) -> None:
+    connector = subject.connector
+    if not (connector.streams or connector.listings or connector.hydrate):
+        raise ExemptError("the connector asks its source nothing")
+
+
 def fault(*faults: Fault, exempt: str = "") -> Examine:
     """Each list and each object's address fails so, once on its first and once on a later page; then all is well.
     `exempt` says why there may be nothing to disturb."""
 
     async def examine(subject: Subject) -> None:
+        _asks(subject)
         undisturbed = await story(subject)
         async with bench(subject) as each:
             each.mock.faulty.faults += [replace(one, each=True) for one in faults]

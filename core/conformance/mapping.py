@@ -11,7 +11,7 @@ import orjson
 from pydantic import ValidationError
 
 from core.conformance.story import payloads
-from core.conformance.subject import BrokenError, NotRunError, Subject
+from core.conformance.subject import BrokenError, NotRunError, Subject, unless_told
 from core.conformance.watch import watched
 from core.errors import NormalizeError
 from core.sdk import Connector, Payload
@@ -78,6 +78,7 @@ async def ids(subject: Subject) -> None:
 
 
 async def unknown_field(subject: Subject) -> None:
+    unless_told(subject)
     for payload in await payloads(subject):
         if not isinstance(payload.data, dict) or not (events := _states(subject.connector, payload)):
             continue
@@ -102,6 +103,7 @@ async def unknown_kind(subject: Subject) -> None:
 
 
 async def unknown_value(subject: Subject) -> None:
+    unless_told(subject)
     await _bent(subject, _other_words, "an unknown value of", tolerate=_is_kind)
 
 

@@ -17,7 +17,7 @@ import orjson
 from core.bus.topics import DEAD, EVENTS, HINTS, RAW
 from core.conformance.bench import Bench, bench
 from core.conformance.story import story
-from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject
+from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject, unless_told
 from core.conformance.watch import watched
 from core.errors import HubError, SignatureError
 from core.sdk import Delivery, Split
@@ -160,6 +160,7 @@ async def pure(subject: Subject) -> None:
 
 
 async def unknown_event(subject: Subject) -> None:
+    unless_told(subject)
     async with door(subject) as (listener, pushes):
         alone = [replace(push, body=_alone(push.body)) for push in pushes]
         known = [push for push in alone if push.kind and _renamed(push.body, push.kind) != push.body]

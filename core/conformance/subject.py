@@ -96,3 +96,10 @@ class Subject:
             payload = Payload(**json.loads(path.read_text()))
             found.append(Sample(path.name.removesuffix(".payload.json"), payload, json.loads(events.read_text())))
         return found
+
+
+def unless_told(subject: Subject) -> None:
+    """Of a source that is to ignore what it does not know: raises ExemptError where the sender hears of it instead."""
+    webhook = subject.connector.webhook
+    if webhook is not None and webhook.tells:
+        raise ExemptError("what is not understood is refused, and its sender, who has it, is told")
