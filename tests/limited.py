@@ -15,6 +15,7 @@ from core.sdk import Quota, RateHeaders
 from tests.source import CONNECTOR, Config, Source
 
 HEADERS = RateHeaders("x-remaining", "x-reset", "x-limit")
+LIMIT, PER = 60, 3.0  # of a source that several processes ask
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
 
@@ -74,10 +75,11 @@ class Limited(Source):
 
     def connection(self, name: str = "desk", *, quota: int | None = None, **settings: Any) -> Connection:
         """One whose connector knows the limit, or takes it to be `quota`."""
-        per = timedelta(seconds=self.per)
-        connector = replace(
-            CONNECTOR,
-            quota=lambda config: (Quota(quota or self.limit, per),),
-            rate_headers=HEADERS if self.tells else RateHeaders(),
-        )
-        return Connection(name, connector, Config(type="desk", base_url=self.url, **settings))
+        made = untold(name, quota or self.limit, timedelta(seconds=self.per), self.url, **settings)
+        return replace(made, connector=replace(made.connector, rate_headers=HEADERS)) if self.tells else made
+
+
+def untold(name: str, limit: int, per: timedelta, url: str, **settings: Any) -> Connection:
+    """A connection to a source that tells nothing of its limit."""
+    connector = replace(CONNECTOR, quota=lambda config: (Quota(limit, per),), rate_headers=RateHeaders())
+    return Connection(name, connector, Config(type="desk", base_url=url, **settings))

@@ -8,6 +8,7 @@ from core.bus import Bus
 from core.config.model import Connection, Server
 from core.errors import TransientError
 from core.ingest.accounts import learn, recall
+from core.ingest.claims import Claims
 from core.ingest.cursors import Cursors
 from core.ingest.http import Client, Patience, sessions
 from core.ingest.hydrate import Hydrator
@@ -23,6 +24,7 @@ from core.metrics import Metrics
 
 __all__ = [
     "Board",
+    "Claims",
     "Client",
     "Cursors",
     "Intake",
@@ -56,18 +58,20 @@ async def run(
     known: Known | None = None,
     pace: Pace | None = None,
     patience: Patience | None = None,
+    alone: bool = True,
 ) -> None:
     """Take webhooks, poll and fetch until cancelled; then stop within seconds, the listener first.
 
     `clock` gives the time of day in UTC; `lag` how many events process has still to take; `known` what the hub has
     (without it no listing is compared); `report` gets each connection's document (see Board.document) when it has
-    changed, and may raise TransientError; `started` gets the listener's address. Raises OSError where that is taken.
+    changed, and may raise TransientError; `started` gets the listener's address; `alone`: no other process asks these
+    sources. Raises OSError where the address is taken.
     """
     pace = pace or Pace()
     board = Board(connections.values(), metrics, clock, calm=pace.calm)
     intake = Intake(bus, connections, board, clock)
     async with sessions() as session:
-        treasury = Treasury(connections, intake.accounts, clock, metrics)
+        treasury = Treasury(connections, intake.accounts, clock, metrics, None if alone else Claims(bus, clock))
         board.budget = lambda name: treasury.budget(name).document()
         https = {
             name: Client(it, session, clock, patience=patience, treasury=treasury) for name, it in connections.items()

@@ -11,7 +11,8 @@ from typing import Any
 
 from core.config.model import Connection
 from core.errors import RateLimitedError
-from core.ingest.quota import LOOK, PURPOSES, Meter, Purpose, Window
+from core.ingest.claims import Claims, Purse
+from core.ingest.quota import LOOK, PURPOSES, SLICES, Meter, Purpose, Window, usable
 from core.ingest.rates import Told
 from core.ingest.status import Clock
 from core.metrics import Metrics
@@ -28,6 +29,8 @@ class Budget:
     def __init__(self, name: str, quotas: Sequence[Quota], clock: Clock) -> None:
         self.name = name
         self.reserve = 0.0
+        self._claims: tuple[Claims, str] | None = None
+        self._purses: dict[str, Purse] = {}
         self.meters = [Meter(each.requests, Window(each.per.total_seconds()), each.path) for each in quotas]
         self.waiting: Counter[Purpose] = Counter()
         self._clock = clock
@@ -50,7 +53,7 @@ class Budget:
     async def _turn(self, meters: Sequence[Meter], purpose: Purpose, sleep: Sleep, longest: float) -> None:
         self.waiting[purpose] += 1
         try:
-            while wait := self._wait(meters, purpose, longest):
+            while wait := self._wait(meters, purpose, longest) or await self._claim(meters, purpose):
                 await sleep(wait)
         finally:
             self.waiting[purpose] -= 1
@@ -67,6 +70,22 @@ class Budget:
         if wait > 2 * longest:
             raise RateLimitedError(f"what we may ask {self.name} is used up", retry_after=timedelta(seconds=wait))
         return min(wait, LOOK)
+
+    def share(self, claims: Claims, key: str) -> None:
+        """With other processes, which know this budget under the same key."""
+        if self._claims != (claims, key):
+            self._claims = claims, key
+            self._purses = {meter.path: Purse(claims, f"{key}{meter.path}") for meter in self.meters}
+
+    async def _claim(self, meters: Sequence[Meter], purpose: Purpose) -> float:
+        """Seconds until to ask again, because other processes have taken all; 0 where they have not."""
+        for meter in meters:
+            purse, per = self._purses.get(meter.path), meter.window.per
+            if purse is None or meter.limit is None:
+                continue
+            if not await purse.take(purpose, usable(meter.limit, self.reserve), per, self._clock):
+                return LOOK if purpose in ("lookup", "live") else max(LOOK, per / SLICES)
+        return 0.0
 
     def told(self, told: Told) -> None:
         """What a source's headers say: of the first limit that counts everything."""
@@ -105,7 +124,7 @@ class Budget:
 
 class Treasury:
     """All budgets of a process. `accounts`: the connections' source accounts, as far as they are known; it is looked
-    at again and again."""
+    at again and again. `claims`: other processes ask the same sources."""
 
     def __init__(
         self,
@@ -113,11 +132,13 @@ class Treasury:
         accounts: Mapping[str, str],
         clock: Clock,
         metrics: Metrics | None = None,
+        claims: Claims | None = None,
     ) -> None:
         self._connections = connections
         self._accounts = accounts
         self._clock = clock
         self._metrics = metrics or Metrics()
+        self._claims = claims
         self._budgets: dict[tuple[str, ...], Budget] = {}
 
     def budget(self, name: str) -> Budget:
@@ -131,6 +152,8 @@ class Treasury:
             made = Budget(connector.title, connector.quota(connection.settings), self._clock)
             self._budgets[key] = self._budgets.pop(alone, made)
         budget = self._budgets[key]
+        if self._claims:
+            budget.share(self._claims, "|".join(key))
         budget.reserve = max(budget.reserve, connection.settings.reserve)
         return budget
 

@@ -1,0 +1,35 @@
+"""Several processes of the hub ask one source that enforces its limit and tells nothing of it."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.limited import LIMIT, PER, Fast, Limited
+from tests.source import serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.kafka]
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 12
+
+
+async def test_two_processes_share_a_limit_that_nobody_tells_them(kafka_servers: str, prefix: str) -> None:
+    async with serving(Limited(Fast(1.0).now, limit=LIMIT, per=PER)) as source:
+        asking = [await _started(kafka_servers, prefix, source.url, purpose) for purpose in ("sweep", "backfill")]
+        for process in asking:
+            assert process.stdout and await process.stdout.readline() == b"ready\n"
+        said = await asyncio.gather(*(process.communicate(b"begin\n") for process in asking))
+    assert [process.returncode for process in asking] == [0, 0]
+    assert source.refused == 0
+    assert source.least >= LIMIT * 0.2, "the reserve of the company's other tools"
+    sweeps, backfills = (int(out) for out, _ in said)
+    assert sweeps > backfills >= 2, "by purpose, whichever process it is, and nobody starves"
+    assert sweeps + backfills > LIMIT, "it is a window's limit, not that of all time"
+
+
+async def _started(*arguments: str) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-m", "tests.asker", *arguments, str(SECONDS)]
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe, stdout=pipe)
