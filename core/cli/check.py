@@ -109,14 +109,19 @@ async def _prove(config: Any, connections: dict[str, Answer]) -> None:
     from datetime import UTC, datetime
 
     from core.cli.terminal import progress
-    from core.ingest import Client, Patience, sessions
+    from core.ingest import Client, Keyring, Patience, sessions
+
+    def now() -> datetime:
+        return datetime.now(UTC)
 
     real = [each for each in config.connections.values() if not each.settings.mock or each.settings.base_url]
     async with sessions() as session:
+        keyring = Keyring(session, now, config.data)
         with progress("asking the sources", len(real)) as done:
 
             async def ask(connection: Any) -> None:
-                http = Client(connection, session, lambda: datetime.now(UTC), patience=Patience(tries=2, timeout=15.0))
+                patience = Patience(tries=2, timeout=15.0)
+                http = Client(connection, session, now, patience=patience, keyring=keyring)
                 connections[connection.name] |= await _asked(connection, http)
                 asked.append(connection.name)
                 done(len(asked))

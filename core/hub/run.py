@@ -164,6 +164,7 @@ class _Rooms:
             report=self._report,
             started=started,
             known=self._known,
+            folder=running.config.data,
             alone=running.config.bus.type == "embedded",
         )
 

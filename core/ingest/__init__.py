@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from core.bus import Bus
@@ -13,6 +14,7 @@ from core.ingest.cursors import Cursors
 from core.ingest.http import Client, Patience, sessions
 from core.ingest.hydrate import Hydrator
 from core.ingest.intake import Intake, Outcome
+from core.ingest.oauth import Keyring
 from core.ingest.orders import begin_anew
 from core.ingest.pace import Lag, Pace
 from core.ingest.poll import Poller
@@ -28,6 +30,7 @@ __all__ = [
     "Client",
     "Cursors",
     "Intake",
+    "Keyring",
     "Known",
     "Outcome",
     "Pace",
@@ -59,13 +62,14 @@ async def run(
     pace: Pace | None = None,
     patience: Patience | None = None,
     alone: bool = True,
+    folder: Path | None = None,
 ) -> None:
     """Take webhooks, poll and fetch until cancelled; then stop within seconds, the listener first.
 
     `clock` gives the time of day in UTC; `lag` how many events process has still to take; `known` what the hub has
     (without it no listing is compared); `report` gets each connection's document (see Board.document) when it has
     changed, and may raise TransientError; `started` gets the listener's address; `alone`: no other process asks these
-    sources. Raises OSError where the address is taken.
+    sources; `folder`: where tokens that sources replace are kept. Raises OSError where the address is taken.
     """
     pace = pace or Pace()
     board = Board(connections.values(), metrics, clock, calm=pace.calm)
@@ -73,8 +77,10 @@ async def run(
     async with sessions() as session:
         treasury = Treasury(connections, intake.accounts, clock, metrics, None if alone else Claims(bus, clock))
         board.budget = lambda name: treasury.budget(name).document()
+        keyring = Keyring(session, clock, folder)
         https = {
-            name: Client(it, session, clock, patience=patience, treasury=treasury) for name, it in connections.items()
+            name: Client(it, session, clock, patience=patience, treasury=treasury, keyring=keyring)
+            for name, it in connections.items()
         }
         tools = Tools(bus, intake, connections, https, board, clock, lag, pace, known)
         listener = Listener(intake, connections, board, clock, public_url=server.public_url)

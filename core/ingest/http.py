@@ -19,6 +19,7 @@ from core.config.model import Connection
 from core.errors import PermanentError, RateLimitedError, TransientError, UnauthorizedError
 from core.ingest import rates
 from core.ingest.cuts import loads
+from core.ingest.oauth import Keyring
 from core.ingest.quota import Purpose
 from core.ingest.status import Clock, ms
 from core.ingest.treasury import Budget, Sleep, Treasury
@@ -51,6 +52,7 @@ class Client:
         patience: Patience | None = None,
         sleep: Sleep = asyncio.sleep,
         treasury: Treasury | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self._connection = connection
         self._session = session
@@ -59,6 +61,7 @@ class Client:
         self._sleep = sleep
         self._base = URL(connection.connector.base_url(connection.settings))
         self._treasury = treasury or Treasury({connection.name: connection}, {}, clock)
+        self._token = (keyring or Keyring(session, clock, None)).token(connection)
         self._purpose: Purpose = "lookup"
 
     def of(self, purpose: Purpose) -> "Client":
@@ -113,6 +116,17 @@ class Client:
 
     async def _sent(self, method: str, url: URL, json: Any, headers: dict[str, str]) -> Response | URL:
         """The answer, or where it redirects to. Every failure is raised as one of ours."""
+        if self._token is None:
+            return await self._paid(method, url, json, headers)
+        access = await self._token.get()
+        try:
+            return await self._paid(method, url, json, {"Authorization": f"Bearer {access}", **headers})
+        except UnauthorizedError:
+            self._token.refused(access)
+        access = await self._token.get()
+        return await self._paid(method, url, json, {"Authorization": f"Bearer {access}", **headers})
+
+    async def _paid(self, method: str, url: URL, json: Any, headers: dict[str, str]) -> Response | URL:
         name, patience = self._connection.name, self._patience
         async with self._treasury.spending(name, self._purpose, url.path, self._sleep, patience.longest):
             return await self._exchanged(method, url, json, headers)
