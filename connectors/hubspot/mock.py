@@ -13,6 +13,7 @@ from aiohttp import web
 from connectors.hubspot import world as worlds
 from connectors.hubspot.api import Api, Json, throttled
 from connectors.hubspot.mock_inbox import Inbox
+from connectors.hubspot.mock_oauth import Grants
 from connectors.hubspot.webhook import signature
 from connectors.hubspot.world import SINGULAR, TYPE_IDS, World
 from core.sdk.cast import ORGANIZATIONS, STAFF
@@ -20,10 +21,11 @@ from core.sdk.mock import Push
 from core.sdk.story import Beat, uuid
 
 DEMO: Mapping[str, str] = {"token": "pat-demo-hubspot", "client_secret": "demo-hubspot-client-secret"}
+APP: Mapping[str, str] = {"client_id": "demo-hubspot-app", "refresh_token": "demo-hubspot-refresh-token"}
 
 
 def simulator(seed: int, secrets: Mapping[str, str]) -> "Portal":
-    return Portal(seed, {**DEMO, **secrets})
+    return Portal(seed, {**DEMO, **APP, **secrets})
 
 
 class Portal:
@@ -38,6 +40,7 @@ class Portal:
         self.seed = seed
         self.world = World(seed)
         self.api, self.inbox = Api(self.world), Inbox(self.world)
+        self.grants = Grants(secrets["client_id"], secrets["client_secret"], secrets["refresh_token"])
         self._token, self._secret = secrets["token"], secrets["client_secret"]
 
     def apply(self, beat: Beat, now_ms: int) -> Sequence[Push]:
@@ -101,10 +104,10 @@ class Portal:
         return self.world.aliases.get(id, id) in self.world.objects["contacts"]
 
     def routes(self) -> Sequence[web.RouteDef]:
-        return [*self.api.routes(), *self.inbox.routes()]
+        return [*self.api.routes(), *self.inbox.routes(), *self.grants.routes()]
 
     def authorized(self, request: web.Request) -> bool:
-        return request.headers.get("Authorization") == f"Bearer {self._token}"
+        return request.headers.get("Authorization") == f"Bearer {self._token}" or self.grants.admits(request)
 
     def sign(self, push: Push, target: str, now: datetime) -> tuple[str, dict[str, str], bytes]:
         body, timestamp = orjson.dumps(push.body), str(int(now.timestamp() * 1000))
