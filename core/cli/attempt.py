@@ -6,16 +6,23 @@ from typing import Annotated, Any
 
 import typer
 
-from core.cli.options import JSON
+from core.cli.options import CONFIG, JSON, YAML
 
 _SAMPLE = {"kind", "data", "account", "pushed", "received", "at", "headers"}
 
 
 def attempt(
-    connector: Annotated[str, typer.Argument(help="The connector, for instance aircall.")],
+    connector: Annotated[
+        str,
+        typer.Argument(help="The connector, for instance aircall; a connection that is declared in YAML; or its file."),
+    ],
     file: Annotated[Path, typer.Argument(help="A webhook's body, or a sample {kind, data, …}; - reads stdin.")],
+    config: CONFIG = YAML,
     account: Annotated[str, typer.Option(help="The source's account, part of every key.")] = "example",
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting of the connection: SETTING=VALUE.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again whenever the payload or the connector changes.")
+    ] = False,
     json: JSON = False,
 ) -> None:
     """Show the events that a payload gives, its identifiers with their class, and what is ignored.
@@ -24,7 +31,11 @@ def attempt(
     """
     from core.cli.terminal import emit
 
-    answer = _tried(connector, _read(file), account, _settings(set_ or []))
+    if watch:
+        from core.cli.watch import again
+
+        again(_watched(connector, file, config))
+    answer = _tried(*_resolved(connector, config, account, _settings(set_ or [])), _read(file))
     if json:
         emit(answer)
     else:
@@ -57,23 +68,40 @@ def _settings(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _tried(name: str, body: Any, account: str, given: dict[str, str]) -> dict[str, Any]:
+def _resolved(name: str, config: Path, account: str, given: dict[str, str]) -> tuple[Any, Any]:
+    """The connector with settings with which it can be tried: those of its mock, or what its declaration says."""
     from pydantic import ValidationError
 
     from core import registry
+    from core.config import declared, declared_in
     from core.errors import ConfigError
 
+    is_file = name.endswith((".yaml", ".yml"))
+    if connection := declared(Path(name), given) if is_file else declared_in(config, name):
+        return connection.connector, connection.settings
     connector = registry.load(name)
     demo = dict(registry.mock(name).DEMO) if connector.mock else {}
-    filled = {"type": name, "account": account, **demo, **given}
     try:
-        settings = connector.config.model_validate(filled)
+        return connector, connector.config.model_validate({"type": name, "account": account, **demo, **given})
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
         raise ConfigError(f"settings of {name}: {wrong}; give them with --set SETTING=VALUE") from None
-    payloads, hints, ignored = _payloads(connector, settings, body, account)
+
+
+def _watched(name: str, file: Path, config: Path) -> list[Path]:
+    """What the answer depends on."""
+    from core import registry
+
+    if name.endswith((".yaml", ".yml")):
+        return [file, Path(name)]
+    own = registry.folder(name).glob("*.py") if name in registry.names() else ()
+    return [file, config, *own]
+
+
+def _tried(connector: Any, settings: Any, body: Any) -> dict[str, Any]:
+    payloads, hints, ignored = _payloads(connector, settings, body, settings.account or "example")
     return {
-        "connector": name,
+        "connector": connector.name,
         "events": [event for payload in payloads for event in _events(connector, payload)],
         "fetched_later": [{"kind": hint.kind, "id": hint.id, "action": hint.action} for hint in hints],
         "ignored": list(ignored),

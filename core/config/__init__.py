@@ -1,6 +1,17 @@
 """`hub.yaml`, read and validated: every mistake at once, each with its line and a remedy."""
 
-from core.config.load import declared, load
+from core.config.load import declared, declared_in, load
 from core.config.model import BusConfig, Connection, HubConfig, Identity, Server, Show, StoreConfig
 
-__all__ = ["BusConfig", "Connection", "HubConfig", "Identity", "Server", "Show", "StoreConfig", "declared", "load"]
+__all__ = [
+    "BusConfig",
+    "Connection",
+    "HubConfig",
+    "Identity",
+    "Server",
+    "Show",
+    "StoreConfig",
+    "declared",
+    "declared_in",
+    "load",
+]

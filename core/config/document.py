@@ -17,11 +17,15 @@ _FILL = re.compile(r"\$\{(?:(file):)?([^}]*)\}")
 
 
 class Document:
-    """One file. `read` must come first; `mistakes` are lines `file:line: field: what is wrong and what to do`."""
+    """One file. `read` must come first; `mistakes` are lines `file:line: field: what is wrong and what to do`.
 
-    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+    `guess`: what `${…}` names and is not there is filled in with its own name, because nobody will use it.
+    """
+
+    def __init__(self, path: Path, environ: Mapping[str, str], *, guess: bool = False) -> None:
         self.path = path
         self._environ = environ
+        self._guess = guess
         self._lines: dict[Place, int] = {}
         self._mistakes: set[tuple[int, str, str]] = set()
         self._unfilled: set[Place] = set()
@@ -94,6 +98,8 @@ class Document:
     def _filled(self, text: str, path: Place) -> str:
         def fill(found: re.Match[str]) -> str:
             kind, name = found.groups()
+            if self._guess and (kind == "file" or name not in self._environ):
+                return str(name)
             if kind == "file":
                 try:
                     return (self.path.parent / name).read_text(encoding="utf-8").strip()

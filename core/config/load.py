@@ -32,17 +32,22 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> HubConfig:
     return _Loader(path, os.environ if environ is None else environ).load()
 
 
-def declared(path: Path, environ: Mapping[str, str] | None = None) -> Connection:
-    """The connection that a file of its own declares, as `file:` in hub.yaml names it; its `demo:` fills in what the
-    environment does not say. Raises ConfigError as `load` does."""
-    loader = _Loader(path, os.environ if environ is None else environ)
-    return loader.alone()
+def declared(path: Path, given: Mapping[str, str] | None = None) -> Connection:
+    """The connection that a file of its own declares, as `file:` in hub.yaml names it, to try it: secrets are those of
+    its `demo:`, else anything. `given` are further settings. Raises ConfigError as `load` does."""
+    return _Loader(path, {}, guess=True).alone(given or {})
+
+
+def declared_in(path: Path, name: str) -> Connection | None:
+    """The connection of that name in a hub.yaml, to try it as with `declared`; None where there is none whose connector
+    is made of its settings. Mistakes elsewhere in the file do not count."""
+    return _Loader(path, {}, guess=True).one(name) if path.exists() else None
 
 
 class _Loader:
-    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self._document = Document(path, environ)
+    def __init__(self, path: Path, environ: Mapping[str, str], *, guess: bool = False) -> None:
+        self._environ, self._guess = environ, guess
+        self._document = Document(path, environ, guess=guess)
         self._documents: list[Document] = []
 
     def load(self) -> HubConfig:
@@ -62,10 +67,22 @@ class _Loader:
         path = self._document.path
         return HubConfig(path=path, data=path.parent / data, connections=connections, **sections)
 
-    def alone(self) -> Connection:
+    def one(self, name: str) -> Connection | None:
+        connections = self._document.read().get("connections")
+        entry = connections.get(name) if isinstance(connections, dict) else None
+        if not isinstance(entry, dict) or entry.get("type") not in registry.names():
+            return None
+        if registry.load(entry["type"]).of is None:
+            return None
+        self._documents.append(self._document)
+        connection = self._connection(name, {"account": "example", **entry})
+        self._end()
+        return connection
+
+    def alone(self, given: Mapping[str, str]) -> Connection:
         document, settings = self._read_file(self._document.path, demo=True)
         name = str(settings.get("vendor") or document.path.stem)
-        settings = {"type": "http", "account": "example", **settings}
+        settings = {"type": "http", "account": "example", **settings, **given}
         connection = self._made(name, registry.load("http"), settings, [((), set(), document)])
         self._end()
         assert connection is not None
@@ -138,7 +155,8 @@ class _Loader:
 
     def _read_file(self, path: Path, *, demo: bool) -> tuple[Document, dict[str, Any]]:
         """A declaration; `demo`: what it says under `demo:` stands where the environment says nothing."""
-        document = Document(path, {**_demo(path), **self._environ} if demo else self._environ)
+        environ = {**_demo(path), **self._environ} if demo else self._environ
+        document = Document(path, environ, guess=self._guess)
         self._documents.append(document)
         return document, document.read()
 

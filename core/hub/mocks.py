@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from core import registry
 from core.config import Connection, HubConfig
 from core.errors import TransientError
 from core.sdk.mock import next_cycle
+from supporthub import COMMAND
 
 _PATIENCE = 30.0  # seconds until a mock must answer
 _QUICK = aiohttp.ClientTimeout(total=2)
@@ -105,7 +105,7 @@ async def _one(
     told.unlink(missing_ok=True)
     registry.mock(connection.connector.name)  # a connector without a mock says so before a process is started
     command = [
-        sys.executable, "-m", "core.cli", "mock", connection.connector.name, "--state",
+        *COMMAND, "mock", connection.connector.name, "--state",
         str(folder / f"{connection.name}.json"), "--cycle", str(cycle), "--told", str(told), "--pace", "0",
         # Told at once: what an earlier run had not delivered yet would be dropped by a mock that has no target.
         "--target", f"{webhooks}/hooks/{connection.name}",

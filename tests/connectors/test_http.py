@@ -25,7 +25,7 @@ SAMPLES = [path for name in NAMES for path in sorted((ROOT / "connectors" / name
 
 
 def example(name: str) -> Any:
-    return declared(ROOT / "deploy/examples" / f"{name}.yaml", {})
+    return declared(ROOT / "deploy/examples" / f"{name}.yaml")
 
 
 def coded(name: str, **settings: Any) -> tuple[Connector[Any], Any]:
