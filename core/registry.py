@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
@@ -17,12 +18,24 @@ import connectors
 from core.errors import ConfigError
 from core.sdk import Connector
 
+_OURS = ("core", "schemas", "connectors")
 GROUP = "supporthub.connectors"  # name = "package" or "package:CONNECTOR"
 
 
 def names(folders: Sequence[Path] = ()) -> tuple[str, ...]:
-    """All connectors that can be loaded, sorted. `folders` hold further connectors, one subfolder each."""
-    return tuple(sorted({*_folders(folders), *_entries()}))
+    """All connectors that can be loaded, sorted. `folders` hold further connectors, one subfolder each; from then on
+    they are known. A name that begins with _, a template's, is loaded only by whoever knows it."""
+    return tuple(sorted(name for name in {*_folders(folders), *_entries()} if not name.startswith("_")))
+
+
+def templates() -> tuple[str, ...]:
+    """Connectors that are there to be copied, sorted."""
+    return tuple(sorted(name for name in _folders(()) if name.startswith("_") and name.isidentifier()))
+
+
+def is_ours(name: str) -> bool:
+    """Whether the hub itself brings a connector of that name."""
+    return (Path(connectors.__path__[0]) / name / "__init__.py").exists()
 
 
 def load(name: str, folders: Sequence[Path] = ()) -> Connector[Any]:
@@ -31,7 +44,7 @@ def load(name: str, folders: Sequence[Path] = ()) -> Connector[Any]:
     found = getattr(module, "CONNECTOR", None)
     if not isinstance(found, Connector):
         raise ConfigError(f"connector {name!r}: {module.__name__} has no CONNECTOR made by core.sdk.Connector(...)")
-    if found.name != name:
+    if found.name != name.removeprefix("_"):
         raise ConfigError(f"connector {name!r}: its CONNECTOR calls itself {found.name!r}; rename one of the two")
     return found
 
@@ -40,9 +53,13 @@ def folder(name: str, folders: Sequence[Path] = ()) -> Path:
     """Where the connector's files lie, its samples among them. ConfigError where there is none of that name."""
     if found := _folders(folders).get(name):
         return found
-    spec = find_spec(_entry(name, folders).module)
+    module = _entry(name, folders).module
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
     if spec is None or spec.origin is None:
-        raise ConfigError(f"connector {name!r}: its entry point names a module that is not there")
+        raise ConfigError(f"connector {name!r}: its entry point names {module}, which is not there")
     return Path(spec.origin).parent
 
 
@@ -63,8 +80,29 @@ def _module(name: str, folders: Sequence[Path]) -> ModuleType:
 def _import(name: str, module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"connector {name!r} cannot be imported: {error}") from error
+    except Exception as error:
+        # Whatever a private connector's first line does, the command tells where and goes on with the other mistakes.
+        raise ConfigError(f"connector {name!r} cannot be imported{_where(error)}: {_why(error)}") from error
+
+
+def _where(error: BaseException) -> str:
+    """The deepest line outside of Python's own import."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f", {error.filename}:{error.lineno}"
+    frames = [frame for frame in extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    return f", {frames[-1].filename}:{frames[-1].lineno}" if frames and frames[-1].filename != __file__ else ""
+
+
+def _why(error: Exception) -> str:
+    """With the remedy for a name that is ours."""
+    missing = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+    top = missing.partition(".")[0]
+    said = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+    if top in _OURS:
+        return (
+            f"{said}; `{top}` is the hub's own package here: give yours another name, or import `.{missing}` relatively"
+        )
+    return said
 
 
 def _folders(extra: Sequence[Path]) -> dict[str, Path]:

@@ -73,12 +73,13 @@ def _resolved(name: str, config: Path, account: str, given: dict[str, str]) -> t
     from pydantic import ValidationError
 
     from core import registry
-    from core.config import declared, declared_in
+    from core.config import declared, declared_in, look_in_folders_of
     from core.errors import ConfigError
 
     is_file = name.endswith((".yaml", ".yml"))
     if connection := declared(Path(name), given) if is_file else declared_in(config, name):
         return connection.connector, connection.settings
+    look_in_folders_of(config)
     connector = registry.load(name)
     demo = dict(registry.mock(name).DEMO) if connector.mock else {}
     try:
@@ -91,9 +92,11 @@ def _resolved(name: str, config: Path, account: str, given: dict[str, str]) -> t
 def _watched(name: str, file: Path, config: Path) -> list[Path]:
     """What the answer depends on."""
     from core import registry
+    from core.config import look_in_folders_of
 
     if name.endswith((".yaml", ".yml")):
         return [file, Path(name)]
+    look_in_folders_of(config)
     own = registry.folder(name).glob("*.py") if name in registry.names() else ()
     return [file, config, *own]
 

@@ -6,20 +6,25 @@ from typing import Annotated, Any
 
 import typer
 
+from core.cli.options import CONFIG, YAML
+
 
 def docs(
     check: Annotated[bool, typer.Option("--check", help="Only say what is not up to date.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Write it again.")] = False,
+    config: CONFIG = YAML,
 ) -> None:
     """Generate connectors' tables and the reference of this command line, or check that they are up to date.
 
     Ends with 1 where --check finds something to write.
     """
     from core.cli.terminal import say, short, warn
+    from core.config import look_in_folders_of
     from core.errors import ConfigError
 
     if check == write:
         raise ConfigError("say --check or --write")
+    look_in_folders_of(config)
     old = [(path, text) for path, text in generated().items() if not path.exists() or path.read_text() != text]
     for path, text in old:
         if write:
@@ -36,9 +41,22 @@ def generated() -> dict[Path, str]:
     """Every file with generated parts, as it should be."""
     import schemas
     from core import registry
-    from core.conformance.manual import between, filled
+    from core.conformance.manual import filled
 
     root = Path(schemas.__file__ or "").parent.parent
+    checkout = (root / "hub.yaml").exists()  # else we are installed, and our own pages stand elsewhere
+    files = _pages(root) if checkout else {}
+    for name in (*registry.names(), *registry.templates()):
+        readme = registry.folder(name) / "README.md"
+        if readme.exists() and (checkout or not readme.is_relative_to(root)):
+            files[readme] = filled(readme.read_text(), registry.load(name))
+    return files
+
+
+def _pages(root: Path) -> dict[Path, str]:
+    """Our own, in a checkout."""
+    from core.conformance.manual import between
+
     files = {root / "docs" / "cli.md": _command_line()}
     kit = root / "docs" / "conformance.md"
     for page, part, lines in (
@@ -47,10 +65,6 @@ def generated() -> dict[Path, str]:
         (kit, "faults", _faults()),
     ):
         files[page] = between(files.get(page) or page.read_text(), part, lines)
-    for name in registry.names():
-        readme = registry.folder(name) / "README.md"
-        if readme.is_relative_to(root) and readme.exists():
-            files[readme] = filled(readme.read_text(), registry.load(name))
     return files
 
 

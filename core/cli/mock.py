@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from core.cli.options import CONFIG, YAML
+
 if TYPE_CHECKING:
     from core.sdk.mock import Mock
 
@@ -20,6 +22,7 @@ def mock(
     cycle: Annotated[int | None, typer.Option(help="Begin with this cycle of the story.")] = None,
     told: Annotated[Path | None, typer.Option(help="File to write address and process id to, when ready.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting: token=..., account=...")] = None,
+    config: CONFIG = YAML,
 ) -> None:
     """Run the contract mock of one source: its API, its limits, its signed webhooks, over a world that plays a story.
 
@@ -30,9 +33,11 @@ def mock(
     import orjson
 
     from core import registry
+    from core.config import look_in_folders_of
     from core.errors import ConfigError
     from core.sdk.mock import serve
 
+    look_in_folders_of(config)
     module = registry.mock(name)
     secrets = dict(module.DEMO)
     for each in set_ or ():

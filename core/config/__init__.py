@@ -1,6 +1,6 @@
 """`hub.yaml`, read and validated: every mistake at once, each with its line and a remedy."""
 
-from core.config.load import declared, declared_in, load
+from core.config.load import declared, declared_in, load, look_in_folders_of
 from core.config.model import BusConfig, Connection, HubConfig, Identity, Server, Show, StoreConfig
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "declared",
     "declared_in",
     "load",
+    "look_in_folders_of",
 ]

@@ -23,13 +23,20 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "bus": BusConfig,
     "store": StoreConfig,
 }
-_TOP = ("data", "connections", *SECTIONS)
+_TOP = ("data", "connectors", "connections", *SECTIONS)
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> HubConfig:
     """The valid file. Raises ConfigError: a line per mistake, `file:line: field: what is wrong and what to do`."""
     return _Loader(path, os.environ if environ is None else environ).load()
+
+
+def look_in_folders_of(path: Path) -> None:
+    """Make the connectors known that a hub.yaml's `connectors:` names, for commands that need nothing else of the file,
+    or where there is none. Raises ConfigError where what it names is no folder of connectors."""
+    if path.exists():
+        _Loader(path, {}, guess=True).folders()
 
 
 def declared(path: Path, given: Mapping[str, str] | None = None) -> Connection:
@@ -60,6 +67,7 @@ class _Loader:
         if not isinstance(data, str) or not data:
             self._wrong(("data",), "say in which folder the hub keeps its data, for instance `data: var/live`")
             data = "var"
+        self._look_in(raw.get("connectors"))
         sections = {name: self._section(name, model, raw.get(name)) for name, model in SECTIONS.items()}
         connections = self._connections(raw.get("connections"))
         self._check_together(connections, sections)
@@ -67,8 +75,34 @@ class _Loader:
         path = self._document.path
         return HubConfig(path=path, data=path.parent / data, connections=connections, **sections)
 
+    def folders(self) -> None:
+        self._documents.append(self._document)
+        self._look_in(self._document.read().get("connectors"))
+        self._end()
+
+    def _look_in(self, raw: Any) -> None:
+        """Folders that hold private connectors; from then on the registry knows them."""
+        if raw is None:
+            return
+        if not isinstance(raw, list) or not all(isinstance(each, str) for each in raw):
+            self._wrong(("connectors",), "write a list of folders, for instance `connectors: [./my-connectors]`")
+            return
+        for index, each in enumerate(raw):
+            folder = (self._document.path.parent / each).resolve()
+            if not folder.is_dir():
+                self._wrong(("connectors", index), f"there is no folder {each}")
+                continue
+            names = sorted(path.parent.name for path in folder.glob("*/__init__.py"))
+            if not names:
+                self._wrong(("connectors", index), f"{each} holds no connector: each is a folder with an __init__.py")
+            for name in filter(registry.is_ours, names):
+                self._wrong(("connectors", index), f"the hub has a connector {name!r} already: rename {each}/{name}")
+            registry.names([folder])
+
     def one(self, name: str) -> Connection | None:
-        connections = self._document.read().get("connections")
+        raw = self._document.read()
+        self._look_in(raw.get("connectors"))
+        connections = raw.get("connections")
         entry = connections.get(name) if isinstance(connections, dict) else None
         if not isinstance(entry, dict) or entry.get("type") not in registry.names():
             return None

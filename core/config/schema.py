@@ -28,6 +28,11 @@ def document() -> dict[str, Any]:
         "required": ["data", "connections"],
         "properties": {
             "data": {"type": "string", "description": "The folder in which the hub keeps its data."},
+            "connectors": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Folders with connectors of your own, one subfolder each.",
+            },
             "connections": {
                 "type": "object",
                 "description": "One entry per source; its name stands in webhook URLs and in every fact.",

@@ -39,7 +39,7 @@ async def start(config: HubConfig) -> tuple[HubConfig, list[RunningMock]]:
     cycle = next_cycle([folder / f"{each.name}.json" for each in wanted])
     async with aiohttp.ClientSession(timeout=_QUICK) as session:
         at = f"http://{config.server.webhooks}"
-        mocks = await asyncio.gather(*(_one(session, folder, each, cycle, at) for each in wanted))
+        mocks = await asyncio.gather(*(_one(session, config, each, cycle, at) for each in wanted))
     urls = {mock.name: mock.url for mock in mocks}
     connections = {
         name: replace(each, settings=each.settings.model_copy(update={"base_url": urls[name]}))
@@ -97,8 +97,9 @@ async def _told_to(url: str, what: str, order: Mapping[str, Any]) -> Mapping[str
 
 
 async def _one(
-    session: aiohttp.ClientSession, folder: Path, connection: Connection, cycle: int, webhooks: str
+    session: aiohttp.ClientSession, config: HubConfig, connection: Connection, cycle: int, webhooks: str
 ) -> RunningMock:
+    folder = config.data / "mocks"
     told = folder / f"{connection.name}.run"
     if (running := _told(told, connection.name)) and await _answers(session, running.url):
         return running
@@ -107,6 +108,7 @@ async def _one(
     command = [
         *COMMAND, "mock", connection.connector.name, "--state",
         str(folder / f"{connection.name}.json"), "--cycle", str(cycle), "--told", str(told), "--pace", "0",
+        "--config", str(config.path),
         # Told at once: what an earlier run had not delivered yet would be dropped by a mock that has no target.
         "--target", f"{webhooks}/hooks/{connection.name}",
     ]  # fmt: skip

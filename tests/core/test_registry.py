@@ -106,5 +106,5 @@ def test_what_is_no_connector_is_refused_with_the_reason(extra: Path) -> None:
         registry.load("empty", [extra])
     (extra / "empty" / "__init__.py").write_text("import not_there\n")
     del sys.modules["connectors.empty"]
-    with pytest.raises(ConfigError, match="cannot be imported: No module named 'not_there'"):
+    with pytest.raises(ConfigError, match=r"cannot be imported, .*empty.__init__.py:1: No module named 'not_there'"):
         registry.load("empty", [extra])
