@@ -33,6 +33,11 @@ def templates() -> tuple[str, ...]:
     return tuple(sorted(name for name in _folders(()) if name.startswith("_") and name.isidentifier()))
 
 
+def is_family(name: str) -> bool:
+    """Whether it is one connector for many sources, each declared by the settings of its connection."""
+    return load(name).of is not None
+
+
 def is_ours(name: str) -> bool:
     """Whether the hub itself brings a connector of that name."""
     return (Path(connectors.__path__[0]) / name / "__init__.py").exists()

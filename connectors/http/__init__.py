@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import replace
 
 from connectors.http.checks import mistakes
 from connectors.http.config import Config, Proof
@@ -40,6 +39,7 @@ def _built(config: Config) -> Connector[Config]:
         quota=lambda settings: tuple(Quota(each.requests, each.per, each.path) for each in settings.quota),
         rate_headers=RateHeaders(*(name.lower() for name in config.rate_headers.model_dump().values())),
         scopes=tuple(config.scopes),
+        of=build,
         mock=f"connectors.{config.vendor}.mock" if config.demo else "",
     )
 
@@ -75,4 +75,4 @@ _NOTHING = Config(
     type="http", vendor="http", title="HTTP, declared in YAML", category="helpdesk", api="https://api.example.com",
     proof=Proof(get="/"), mapping={},
 )  # fmt: skip
-CONNECTOR: Connector[Config] = replace(_built(_NOTHING), of=build)
+CONNECTOR = _built(_NOTHING)

@@ -73,7 +73,7 @@ class Config(ConnectorConfig):
     quota: list[Limit] = Field([], description="The source's limits.")
     rate_headers: LimitHeaders = Field(LimitHeaders(), description="Headers that tell how much of it is left.")
     scopes: list[str] = Field([], description="What the credentials must be allowed to do, for people.")
-    demo: dict[str, str] = Field({}, description="Values of ${...} of the file where `mock: true` stands.")
+    demo: dict[str, str] = Field({}, repr=False, description="Values of ${...} of the file where `mock: true` stands.")
 
     @property
     def path_secret(self) -> SecretStr | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.cli.options import JSON
+from core.cli.options import CONFIG, JSON, YAML
 
 if TYPE_CHECKING:
     from core.conformance import Report
@@ -18,12 +18,15 @@ _STYLE = {"failed": "bold red", "not run": "yellow", "exempt": "dim", "passed": 
 
 
 def test_connector(
-    name: Annotated[str | None, typer.Argument(help="The connector, for instance aircall; none: all of them.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="The connector, or the YAML file that declares it; none: all.")
+    ] = None,
     check: Annotated[list[str] | None, typer.Option("--check", help="Only this check; may be given again.")] = None,
     folder: FOLDER = None,
     write: Annotated[
         bool, typer.Option("--write", help="Keep the outcome of all connectors: `hub connectors` and README show it.")
     ] = False,
+    config: CONFIG = YAML,
     json: JSON = False,
 ) -> None:
     """Examine a connector with its contract mock: what is pure, what deliveries prove, what faults do to records.
@@ -32,12 +35,14 @@ def test_connector(
     """
     from core import registry
     from core.cli.terminal import emit, finish, say, short
+    from core.config import look_in_folders_of
     from core.conformance import kept
     from core.errors import ConfigError
 
     if write and (name or check or folder):
         raise ConfigError("--write keeps the outcome of all connectors: give no name, no --check and no --folder")
-    names = [name] if name else registry.names(folder or ())
+    look_in_folders_of(config)
+    names = [name] if name else [each for each in registry.names(folder or ()) if not registry.is_family(each)]
     reports = finish(_examined(names, folder or [], check or [], shown=not json))
     if json:
         emit([report.document() for report in reports] if name is None else reports[0].document())
@@ -74,9 +79,12 @@ def _show(report: "Report", *, whole: bool) -> None:
     say(told + (f", {exempt} do not apply" if exempt else "") + f" ({report.stability})", "bold")
 
 
-def connectors(folder: FOLDER = None, json: JSON = False) -> None:
+def connectors(folder: FOLDER = None, config: CONFIG = YAML, json: JSON = False) -> None:
     """All connectors with their stability, and what stands against a higher one."""
     from core.cli.terminal import emit, table
+    from core.config import look_in_folders_of
+
+    look_in_folders_of(config)
 
     rows = listed(folder or ())
     if json:
@@ -96,6 +104,8 @@ def listed(folders: Sequence[Path] = ()) -> list[dict[str, Any]]:
     found = []
     for name in registry.names(folders):
         connector, its = registry.load(name, folders), known.get(name)
+        if connector.of is not None:
+            its = kept.Kept("alpha", ("each declaration is examined alone: hub test-connector FILE",))
         found.append({
             "name": name, "title": connector.title, "category": connector.category,
             "stability": its.stability if its else "alpha",

@@ -14,7 +14,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from core import registry
+from core import config, registry
 from core.conformance.checks import CHECKS
 from core.conformance.report import Check, Report, Result
 from core.conformance.simulated import simulated
@@ -26,11 +26,26 @@ __all__ = ["CHECKS", "Check", "Report", "Result", "examine", "run", "tests"]
 
 
 async def examine(name: str, folders: Sequence[Path] = (), **options: Any) -> Report:
-    """`run` for a connector that the registry finds, also in `folders` that hold further ones. Raises ConfigError
-    where there is none of that name."""
+    """`run` for a connector that the registry finds, also in `folders` that hold further ones, or for one that a YAML
+    file declares. Raises ConfigError where there is none of that name."""
+    if name.endswith((".yaml", ".yml")):
+        return await _declared(Path(name), **options)
     connector = registry.load(name, folders)
     mock: Any = registry.mock(name, folders) if connector.mock else None
     return await run(connector, folder=registry.folder(name, folders), mock=mock, **options)
+
+
+async def _declared(path: Path, **options: Any) -> Report:
+    """With mock and samples of the coded connector of the same source, where there is one; samples else stand in a
+    folder beside the file, `desk/samples` beside `desk.yaml`."""
+    connection = config.declared(path)
+    connector, settings = connection.connector, connection.settings
+    known = connector.name in registry.names()
+    mock: Any = registry.mock(connector.name) if known and connector.mock else None
+    beside = path.with_suffix("")
+    folder = registry.folder(connector.name) if known else beside if beside.is_dir() else None
+    said = {name: getattr(settings, name) for name in settings.model_fields_set - {"mock", "base_url"}}
+    return await run(connector, folder=folder, mock=mock, settings=said, **options)
 
 
 def tests(name: str, folders: Sequence[Path | str] = ()) -> Any:

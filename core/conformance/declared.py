@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import SecretStr
 
 from core.conformance import manual
-from core.conformance.subject import BrokenError, NotRunError, Subject
+from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject
 from core.sdk import Connector, ConnectorConfig
 from schemas.entities import EvidenceClass
 
@@ -31,7 +31,7 @@ def _contradictions(connector: Connector[Any]) -> list[str]:
         "two of its streams have one name": len(names) != len(set(names)),
         f"evidence has no class {unclassed[:1]}": bool(unclassed),
         f"webhook.path_secret names no setting: {webhook and webhook.path_secret}": bool(
-            webhook and webhook.path_secret and webhook.path_secret not in known
+            webhook and webhook.path_secret and webhook.path_secret not in (*known, *vars(connector.config))
         ),
         "webhook has no instructions: nobody knows where to paste the address": bool(
             webhook and not webhook.instructions.strip()
@@ -65,6 +65,8 @@ def _is_secret(annotation: Any) -> bool:
 
 
 async def readme(subject: Subject) -> None:
+    if subject.connector.of is not None:
+        raise ExemptError("it is declared by settings, which are its manual")
     if subject.folder is None:
         raise NotRunError("the connector has no folder")
     path = subject.folder / "README.md"

@@ -1,13 +1,13 @@
 """The connector under examination, with what belongs to it: samples, mock, settings of a demo."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from core.sdk import Connector, ConnectorConfig, Payload
 from core.sdk.simulator import Simulator
@@ -74,10 +74,8 @@ class Subject:
 
     @property
     def secrets(self) -> dict[str, str]:
-        """Every SecretStr of the demo by its setting."""
-        settings = self.settings()
-        values = {name: getattr(settings, name) for name in type(settings).model_fields}
-        return {name: value.get_secret_value() for name, value in values.items() if isinstance(value, SecretStr)}
+        """Every SecretStr of the demo by its setting, those of settings below settings by their path."""
+        return dict(_secrets("", self.settings()))
 
     def simulator(self) -> Simulator:
         if self.mock is None:
@@ -103,3 +101,15 @@ def unless_told(subject: Subject) -> None:
     webhook = subject.connector.webhook
     if webhook is not None and webhook.tells:
         raise ExemptError("what is not understood is refused, and its sender, who has it, is told")
+
+
+def _secrets(place: str, value: Any) -> Iterator[tuple[str, str]]:
+    match value:
+        case SecretStr():
+            yield place, value.get_secret_value()
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from _secrets(f"{place}.{name}".strip("."), getattr(value, name))
+        case dict():
+            for name, inner in value.items():
+                yield from _secrets(f"{place}.{name}", inner)

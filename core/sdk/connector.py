@@ -236,8 +236,8 @@ class Connector(Generic[C]):
     OAuth for this config, the engine adds its token. `quota` tells the limits that hold before the source's own
     `rate_headers` tell better.
 
-    Where `of` stands this is only a way to make connectors: each connection gets the one that `of` makes of its
-    settings (raising SettingsError), with a name of its own.
+    Where `of` stands the connector is declared by its settings: each connection gets the one that `of` makes of them
+    (raising SettingsError), with a name of its own; the one that the registry knows is empty.
     """
 
     name: str
