@@ -1,9 +1,10 @@
-"""Intercom: helpdesk conversations, tickets, and the people and companies behind them."""
+"""Intercom: conversations, tickets and calls, articles, and the people and companies behind them."""
 
 from datetime import timedelta
 
-from connectors.intercom.config import Config, auth, base_url
+from connectors.intercom.config import REGIONS, Config, auth, base_url
 from connectors.intercom.hydrate import hydrate
+from connectors.intercom.listings import LISTINGS
 from connectors.intercom.normalize import normalize
 from connectors.intercom.poll import STREAMS
 from connectors.intercom.webhook import WEBHOOK
@@ -13,10 +14,13 @@ from core.sdk import Connector, Http, PermanentError, Quota, RateHeaders
 async def _account(http: Http, config: Config) -> str:
     """The workspace's own code, as webhooks name it (`app_id`)."""
     me = (await http.get("/me")).data
-    code = (me.get("app") or {}).get("id_code") if isinstance(me, dict) else None
-    if not code:
+    app = (me.get("app") or {}) if isinstance(me, dict) else {}
+    if not app.get("id_code"):
         raise PermanentError("GET /me names no workspace: the token belongs to no app")
-    return str(code)
+    region = str(app.get("region") or config.region).lower()
+    if region in REGIONS and region != config.region:
+        raise PermanentError(f"the workspace is hosted in another region: write `region: {region}`")
+    return str(app["id_code"])
 
 
 CONNECTOR: Connector[Config] = Connector(
@@ -39,6 +43,7 @@ CONNECTOR: Connector[Config] = Connector(
     webhook=WEBHOOK,
     streams=STREAMS,
     hydrate=hydrate,
+    listings=LISTINGS,
     batch=20,
     quota=lambda config: (Quota(1_666, timedelta(seconds=10)),),  # 10,000 a minute, spread by Intercom itself
     rate_headers=RateHeaders("x-ratelimit-remaining", "x-ratelimit-reset", "x-ratelimit-limit"),
@@ -49,6 +54,7 @@ CONNECTOR: Connector[Config] = Connector(
         "Read admins",
         "Read one admin",
         "Read and list articles",
+        "Read tags",
     ),
     mock="connectors.intercom.mock",
 )

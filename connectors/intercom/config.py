@@ -7,9 +7,10 @@ from pydantic import Field, SecretStr
 
 from core.sdk import ConnectorConfig
 
-VERSION = "2.16"  # pinned: without the header the version stored in the app's settings applies, and it may change
 _API = {"us": "https://api.intercom.io", "eu": "https://api.eu.intercom.io", "au": "https://api.au.intercom.io"}
 _APP = {"us": "https://app.intercom.com", "eu": "https://app.eu.intercom.com", "au": "https://app.au.intercom.com"}
+
+REGIONS = frozenset(_API)
 
 
 class Config(ConnectorConfig):
@@ -22,6 +23,12 @@ class Config(ConnectorConfig):
         "Intercom signs webhooks. Left out: poll only.",
     )
     region: Literal["us", "eu", "au"] = Field("us", description="Where the workspace is hosted.")
+    api_version: str = Field(
+        "2.16",
+        pattern=r"^\d+\.\d+$",
+        description="Version of the API that is asked for, whatever the app's own settings say. Before 2.16 Intercom "
+        "tells nobody whom a merged contact absorbed.",
+    )
     external_id_namespace: str = Field(
         "customer",
         min_length=1,
@@ -38,7 +45,7 @@ def auth(config: Config) -> Mapping[str, str]:
     return {
         "Authorization": f"Bearer {config.token.get_secret_value()}",
         "Accept": "application/json",
-        "Intercom-Version": VERSION,
+        "Intercom-Version": config.api_version,
     }
 
 

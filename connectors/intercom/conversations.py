@@ -1,4 +1,4 @@
-"""Conversations, tickets, their messages and ratings. Pure.
+"""Conversations, their messages and ratings, and what tickets share with them. Pure.
 
 A conversation's webhook brings only the parts that caused it, a read up to the 500 newest: parts are objects of their
 own, so what is not brought stays.
@@ -33,9 +33,6 @@ _KINDS = {
     "facebook": "social", "instagram": "social", "twitter": "social",
 }  # fmt: skip
 _STATES = {"open": "open", "closed": "closed", "snoozed": "snoozed"}
-_TICKET_STATES = {
-    "submitted": "open", "in_progress": "open", "waiting_on_customer": "pending", "resolved": "solved",
-}  # fmt: skip
 # Up to 2.15 there is only priority | not_priority; the rest is 2.16.
 _PRIORITIES = {"low": "low", "medium": "normal", "high": "high", "urgent": "urgent", "priority": "high"}
 _UNASKED = frozenset({"automated", "operator_initiated"})
@@ -46,14 +43,14 @@ def conversation(payload: Payload) -> Iterator[Event]:
     id = present(item.get("id")) or ""
     at = clock(payload, item)
     source = part(item, "source")
-    parties = _parties(payload, item)
+    parties = involved(payload, item)
     shape, step = _conversation(payload, item, parties), sequence(payload, item)
     yield MAKER.upserted(payload, "conversation", id, shape, clock=at, sequence=step)
     if present(source.get("body")) or source.get("redacted"):
         yield _first(payload, id, item, parties, at)
     for each in listed(item, "conversation_parts", "conversation_parts"):
-        yield from _message(payload, ("conversation", id, "part"), each, parties, at)
-    yield from _ratings(payload, id, item, parties, at)
+        yield from message(payload, ("conversation", id, "part"), each, parties, at)
+    yield from ratings(payload, ("rating", "conversation"), item, parties, at)
 
 
 def _conversation(payload: Payload, item: Item, parties: list[Party]) -> Conversation:
@@ -80,7 +77,7 @@ def _conversation(payload: Payload, item: Item, parties: list[Party]) -> Convers
         solved_at=stamp(statistics.get("last_close_at")) if state == "closed" else None,
         reopened_count=reopened if isinstance(reopened, int) else None,
         sla=[Sla(metric=sla.get("sla_name") or "sla", state=sla.get("sla_status"))] if sla else [],
-        linked=_linked(payload, item),
+        linked=linked(payload, item),
         tags=[tag["name"] for tag in listed(item, "tags", "tags") if tag.get("name")],
         attributes=dict(part(item, "custom_attributes")),
         at=stamp(item.get("created_at")),
@@ -90,40 +87,7 @@ def _conversation(payload: Payload, item: Item, parties: list[Party]) -> Convers
     )
 
 
-def ticket(payload: Payload) -> Iterator[Event]:
-    item: Item = payload.data
-    id = present(item.get("id")) or ""
-    at = clock(payload, item)
-    parties = _parties(payload, item)
-    yield MAKER.upserted(payload, "ticket", id, _ticket(payload, item, parties), clock=at)
-    for each in listed(item, "ticket_parts", "ticket_parts"):
-        yield from _message(payload, ("ticket", id, "ticket_part"), each, parties, at)
-
-
-def _ticket(payload: Payload, item: Item, parties: list[Party]) -> Conversation:
-    fields = part(item, "ticket_attributes")
-    state = part(item, "ticket_state")
-    category = state.get("category") or (item["ticket_state"] if isinstance(item.get("ticket_state"), str) else "")
-    subject = text(fields.get("_default_title_")) or None
-    return Conversation(
-        kind="ticket",
-        channel="ticket",
-        subject=subject,
-        preview=None if subject else preview(fields.get("_default_description_")),
-        status=_TICKET_STATES.get(category, "closed" if item.get("open") is False else "open"),
-        source_state=state.get("internal_label") or category or None,
-        assignee=reference(payload, "admin", item.get("admin_assignee_id")),
-        team=reference(payload, "team", item.get("team_assignee_id")),
-        parties=parties,
-        linked=_linked(payload, item),
-        attributes={name: value for name, value in fields.items() if not name.startswith("_default_")},
-        at=stamp(item.get("created_at")),
-        created_at=stamp(item.get("created_at")),
-        updated_at=stamp(item.get("updated_at")),
-    )
-
-
-def _parties(payload: Payload, item: Item) -> list[Party]:
+def involved(payload: Payload, item: Item) -> list[Party]:
     """Whose need it is: the contact who wrote first, else the first one. Whoever was added later sees it only."""
     writer = part(part(item, "source"), "author")
     wrote = present(writer.get("id")) if writer.get("type") in CONTACTS else None
@@ -140,7 +104,7 @@ def _parties(payload: Payload, item: Item) -> list[Party]:
     ]
 
 
-def _linked(payload: Payload, item: Item) -> list[Reference]:
+def linked(payload: Payload, item: Item) -> list[Reference]:
     return [
         Reference(key=MAKER.key(payload, str(each["type"]), each["id"]))
         for each in listed(item, "linked_objects", "data")
@@ -160,7 +124,7 @@ def _first(payload: Payload, id: str, item: Item, parties: list[Party], at: int 
     return MAKER.upserted(payload, "part", f"{id}:source", shape, clock=at if redacted else written or at)
 
 
-def _message(
+def message(
     payload: Payload, of: tuple[str, str, str], item: Item, parties: list[Party], at: int | None
 ) -> Iterator[Event]:
     """Parts that say something; the others (assignments, changes of state) show in their conversation."""
@@ -205,14 +169,18 @@ def _body(
     }
 
 
-def _ratings(payload: Payload, id: str, item: Item, parties: list[Party], at: int | None) -> Iterator[Event]:
-    """What the customer thought: of the person, and of the AI agent (Fin) where one took part."""
-    key = MAKER.key(payload, "conversation", id)
+def ratings(payload: Payload, of: tuple[str, str], item: Item, parties: list[Party], at: int | None) -> Iterator[Event]:
+    """What the customer thought: of the person, and of the AI agent (Fin) where one took part.
+
+    `of`: kind of the rating, and of what was rated.
+    """
+    (kind, subject), id = of, present(item.get("id")) or ""
+    key = MAKER.key(payload, subject, id)
     if rating := part(item, "conversation_rating"):
         teammate = part(rating, "teammate")
         asked = stamp(rating.get("created_at"))
         yield MAKER.upserted(
-            payload, "rating", id,
+            payload, kind, id,
             Rating(
                 scale=5, score=_score(rating.get("rating")), comment=present(rating.get("remark")), subject=key,
                 staff=reference(payload, "admin", teammate.get("id"), teammate.get("name")), requested_at=asked,
@@ -227,7 +195,7 @@ def _ratings(payload: Payload, id: str, item: Item, parties: list[Party], at: in
             scale=5, score=score, comment=present(fin.get("rating_remark")), subject=key,
             at=stamp(item.get("updated_at")), parties=parties, tags=["ai_agent"],
         )  # fmt: skip
-        yield MAKER.upserted(payload, "rating", f"{id}:ai_agent", shape, clock=at)
+        yield MAKER.upserted(payload, kind, f"{id}:ai_agent", shape, clock=at)
 
 
 def _score(value: Any) -> int | None:

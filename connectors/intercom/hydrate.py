@@ -1,4 +1,4 @@
-"""Reads what a webhook only named: contacts, conversations, tickets, and whom a merged contact absorbed."""
+"""Reads what a webhook only named or a listing lacks, and whom a merged contact absorbed."""
 
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -6,17 +6,22 @@ from typing import Any
 from urllib.parse import quote
 
 from connectors.intercom.config import Config, context
-from connectors.intercom.shapes import listed, present
+from connectors.intercom.details import Details
+from connectors.intercom.shapes import listed, moment, present
 from core.sdk import Hint, Http, Payload, PermanentError, Response
 
 _CANONICAL = re.compile(r'<\s*/?contacts/([^>\s/]+)\s*>\s*;\s*rel="?canonical"?')
 _GONE = (404, 410)
 _PARAMS: dict[str, dict[str, str]] = {"conversation": {"display_as": "plaintext"}}
+_PATHS = {"company": "companies"}
+_SEARCHABLE = 3_600_000  # ms after which a contact surely stands in the search
+_Found = tuple[str, Any, int]  # kind, data, when it was asked
 
 
 async def read(http: Http, kind: str, id: str) -> Response:
-    """One contact, conversation or ticket with all its parts. PermanentError with `status` 404 or 410 if it is gone."""
-    return await http.get(f"/{kind}s/{quote(id, safe='')}", **_PARAMS.get(kind, {}))
+    """One object, conversations and tickets with their parts. PermanentError with `status` 404 or 410 if it is gone."""
+    path = f"/{_PATHS.get(kind, kind + 's')}/{quote(id, safe='')}"
+    return await http.get(path, **_PARAMS.get(kind, {}))
 
 
 async def hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint]) -> AsyncIterator[Payload]:
@@ -25,13 +30,14 @@ async def hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint
     for hint in hints:
         key = (hint.kind, hint.id, hint.action)
         latest[key] = max(latest.get(key, hint), hint, key=lambda each: each.at)
+    details = Details(http)
     for hint in latest.values():
-        found = _merges(http, hint) if hint.action == "merged" else _object(http, hint)
+        found = _merges(http, details, hint) if hint.action == "merged" else _object(http, details, hint)
         async for kind, data, started in found:
             yield Payload(kind, data, account, False, started, hint.at, context(config))
 
 
-async def _object(http: Http, hint: Hint) -> AsyncIterator[tuple[str, Any, int]]:
+async def _object(http: Http, details: Details, hint: Hint) -> AsyncIterator[_Found]:
     started = int(http.now().timestamp() * 1000)
     try:
         response = await read(http, hint.kind, hint.id)
@@ -44,10 +50,24 @@ async def _object(http: Http, hint: Hint) -> AsyncIterator[tuple[str, Any, int]]
         else:
             yield f"{hint.kind}.missing", {"id": hint.id}, started
         return
-    yield hint.kind, response.data, response.started
+    if hint.kind != "contact":
+        yield hint.kind, response.data, response.started
+        return
+    yield "contact", await details.filled(response.data), response.started
+    if hint.action == "missing" and await _archived(http, response):
+        yield "contact.archived", {"id": hint.id, "archived": True}, response.started
 
 
-async def _merges(http: Http, hint: Hint) -> AsyncIterator[tuple[str, Any, int]]:
+async def _archived(http: Http, response: Response) -> bool:
+    """An archived contact may still be readable (UNVERIFIED), but no search finds it. Nor a very new one."""
+    changed = max(moment(response.data.get(name)) or 0 for name in ("created_at", "updated_at"))
+    if changed > response.started - _SEARCHABLE:
+        return False
+    query = {"query": {"field": "id", "operator": "=", "value": response.data.get("id")}}
+    return not listed((await http.request("POST", "/contacts/search", json=query)).data, "data")
+
+
+async def _merges(http: Http, details: Details, hint: Hint) -> AsyncIterator[_Found]:
     """The survivor's history, all pages. There is none (404) for leads, and once the survivor itself was merged or
     deleted: then that is what the contact itself tells."""
     cursor: dict[str, str | int] = {}
@@ -57,7 +77,7 @@ async def _merges(http: Http, hint: Hint) -> AsyncIterator[tuple[str, Any, int]]
         except PermanentError as error:
             if error.status not in _GONE:
                 raise
-            async for found in _object(http, hint):
+            async for found in _object(http, details, hint):
                 yield found
             return
         for row in listed(response.data, "data"):

@@ -1,7 +1,7 @@
 """Intercom's contract mock: its API (version 2.16) and its webhooks over the shared story.
 
 It keeps the traps: three paging schemes, contacts searched by whole days, merged contacts that answer 410 and are named
-only in a merge history, one scroll at a time, webhooks in other shapes than REST.
+only in a merge history, one scroll at a time, ten of anything within a contact, webhooks in other shapes than REST.
 """
 
 import hashlib
@@ -13,14 +13,15 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from connectors.intercom import search, views
+from connectors.intercom import desk, search, views
+from connectors.intercom.answers import error_list, missing, paged, searched
+from connectors.intercom.deskapi import DeskApi
 from connectors.intercom.world import Object, Workspace
 from core.sdk.mock import Push, answer, now, page_size
 from core.sdk.story import uuid
 
 DEMO: Mapping[str, str] = {"token": "demo-token-of-intercom", "webhook_secret": "demo-client-secret-of-intercom"}
 _SCROLL_IDLE = 60_000  # ms after which an unused scroll is forgotten
-_CODES = {401: "unauthorized", 404: "not_found", 410: "contact_merged", 429: "rate_limit_exceeded", 500: "server_error"}
 
 
 class Intercom:
@@ -28,7 +29,7 @@ class Intercom:
 
     name = "intercom"
     timeout = 5.0
-    retries = 5
+    retries = 1  # once more, after a minute
     limit = 10_000
     cannot_show = ("stale",)  # it signs no time
     scroll_size = 100
@@ -36,6 +37,7 @@ class Intercom:
     def __init__(self, seed: int, secrets: Mapping[str, str]) -> None:
         self.seed = seed
         self.world = Workspace(seed)
+        self.desk = DeskApi(self.world)
         self._token = secrets.get("token", DEMO["token"])
         self._secret = secrets.get("webhook_secret", DEMO["webhook_secret"])
         self._scroll: tuple[str, int, int] | None = None  # parameter, how many were shown, last used (epoch ms)
@@ -60,7 +62,7 @@ class Intercom:
         return target, headers, body
 
     def failure(self, status: int) -> Any:
-        return _error(status, _CODES.get(status, "server_error"))
+        return error_list(status)
 
     def rate_headers(self, limit: int, remaining: int, reset_seconds: int, now_ms: int) -> Mapping[str, str]:
         return {
@@ -75,6 +77,8 @@ class Intercom:
             "people": len(world.contacts),
             "conversations": len(world.conversations),
             "organizations": len(world.companies),
+            "tickets": len(world.desk.tickets),
+            "articles": len(world.desk.articles) + len(world.desk.internal),
         }
 
     def truth(self) -> Mapping[str, Any]:
@@ -83,6 +87,10 @@ class Intercom:
             "contact": {id: views.contact(world, person, pushed=False) for id, person in world.contacts.items()},
             "company": {id: views.company(world, made) for id, made in world.companies.items()},
             "conversation": {id: self._conversation(id) for id in world.conversations},
+            "ticket": {id: desk.ticket_view(world, each, pushed=False) for id, each in world.desk.tickets.items()},
+            "call": {id: desk.call_view(world, each) for id, each in world.desk.calls.items()},
+            "article": {id: desk.article_view(world, each) for id, each in world.desk.articles.items()},
+            "internal_article": {id: desk.internal_view(world, each) for id, each in world.desk.internal.items()},
             "admin": {shown["id"]: shown for shown in views.admins(world)},
             "team": {shown["id"]: shown for shown in views.teams(world)},
         }
@@ -91,18 +99,20 @@ class Intercom:
         return [
             web.get("/me", self._me),
             web.get("/admins", self._admins),
+            web.get("/admins/{id}", self._admin),
             web.get("/teams", self._teams),
+            web.get("/teams/{id}", self._team),
             web.get("/contacts", self._contacts),
             web.post("/contacts/search", self._search_contacts),
             web.get("/contacts/{id}", self._contact),
             web.get("/contacts/{id}/merge_history", self._merge_history),
             web.get("/companies/scroll", self._companies),
+            web.get("/companies/{id}", self._company),
             web.get("/conversations/deleted", self._deleted),
             web.post("/conversations/search", self._search_conversations),
+            web.get("/conversations", self._conversations),
             web.get("/conversations/{id}", self._one_conversation),
-            web.post("/tickets/search", self._search_tickets),
-            web.get("/tickets/{id}", self._ticket),
-            web.get("/articles", self._articles),
+            *self.desk.routes(),
         ]
 
     async def _me(self, request: web.Request) -> web.Response:
@@ -119,13 +129,23 @@ class Intercom:
     async def _teams(self, request: web.Request) -> web.Response:
         return answer({"type": "team.list", "teams": views.teams(self.world)})
 
+    async def _admin(self, request: web.Request) -> web.Response:
+        return _picked(views.admins(self.world), request)
+
+    async def _team(self, request: web.Request) -> web.Response:
+        return _picked(views.teams(self.world), request)
+
+    async def _company(self, request: web.Request) -> web.Response:
+        made = self.world.companies.get(request.match_info["id"])
+        return answer(views.company(self.world, made)) if made else missing()
+
     async def _contacts(self, request: web.Request) -> web.Response:
         sort, query = {"field": "id", "order": "ascending"}, request.query
         rows, per_page = self._people(request), page_size(request, min(int(query.get("per_page", 50)), 150))
-        return _paged("list", "data", rows, sort, per_page, query.get("starting_after"))
+        return paged("list", "data", rows, sort, per_page, query.get("starting_after"))
 
     async def _search_contacts(self, request: web.Request) -> web.Response:
-        return await _searched(request, "list", "data", self._people(request), by_day=True, usual=50)
+        return await searched(request, "list", "data", self._people(request), by_day=True, usual=50)
 
     def _people(self, request: web.Request) -> list[Object]:
         history = request.query.get("include_merge_history") == "true"
@@ -139,12 +159,12 @@ class Intercom:
             return answer(views.contact(self.world, person, pushed=False, history=history))
         if canonical := self.world.canonical(id):
             return answer(self.failure(410), 410, {"Link": f'</contacts/{canonical}>; rel="canonical"'})
-        return answer(self.failure(404), 404)
+        return missing()
 
     async def _merge_history(self, request: web.Request) -> web.Response:
         person = self.world.contacts.get(request.match_info["id"])
         if person is None or person["role"] != "user":
-            return answer(self.failure(404), 404)
+            return missing()
         rows = self.world.history.get(person["id"], [])
         rows = rows if request.query.get("order") == "asc" else rows[::-1]
         begin, per_page = int(request.query.get("cursor", 0)), int(request.query.get("per_page", 50))
@@ -159,9 +179,9 @@ class Intercom:
         if self._scroll and at - self._scroll[2] > _SCROLL_IDLE:
             self._scroll = None
         if given is None and self._scroll:
-            return answer(_error(400, "scroll_exists", "scroll already exists for this workspace"), 400)
+            return answer(error_list(400, "scroll_exists", "scroll already exists for this workspace"), 400)
         if given is not None and (self._scroll is None or self._scroll[0] != given):
-            return answer(_error(404, "not_found", "scroll parameter not found"), 404)
+            return answer(error_list(404, "not_found", "scroll parameter not found"), 404)
         if self._scroll is None:
             self._scrolls += 1
             self._scroll = (uuid(self.seed, f"scroll:{self._scrolls}"), 0, at)
@@ -189,60 +209,29 @@ class Intercom:
         parts = self.world.conversations[id]["parts"]
         return views.conversation(self.world, id, pushed=False, parts=parts, markup=markup)
 
+    async def _conversations(self, request: web.Request) -> web.Response:
+        sort, query = {"field": "created_at"}, request.query
+        per_page = page_size(request, min(int(query.get("per_page", 20)), 150))
+        return paged("conversation.list", "conversations", self._threads(), sort, per_page, query.get("starting_after"))
+
+    def _threads(self) -> list[Object]:
+        world = self.world
+        return [views.conversation(world, id, pushed=False, parts=None, markup=True) for id in world.conversations]
+
     async def _one_conversation(self, request: web.Request) -> web.Response:
         id = request.match_info["id"]
         if id not in self.world.conversations:
-            return answer(self.failure(404), 404)
+            return missing()
         return answer(self._conversation(id, markup=request.query.get("display_as") != "plaintext"))
 
     async def _search_conversations(self, request: web.Request) -> web.Response:
-        rows = [
-            views.conversation(self.world, id, pushed=False, parts=None, markup=True) for id in self.world.conversations
-        ]
         kind = "conversation.list"
-        return await _searched(request, kind, "conversations", rows, by_day=False, usual=20)
-
-    async def _search_tickets(self, request: web.Request) -> web.Response:
-        """The story has no tickets."""
-        return await _searched(request, "ticket.list", "tickets", [], by_day=False, usual=20)
-
-    async def _ticket(self, request: web.Request) -> web.Response:
-        return answer(self.failure(404), 404)
-
-    async def _articles(self, request: web.Request) -> web.Response:
-        """The story's knowledge stands in another tool."""
-        pages = {"type": "pages", "page": 1, "per_page": 25, "total_pages": 0}
-        return answer({"type": "list", "data": [], "total_count": 0, "pages": pages})
+        return await searched(request, kind, "conversations", self._threads(), by_day=False, usual=20)
 
 
-async def _searched(
-    request: web.Request, kind: str, name: str, rows: Sequence[Object], *, by_day: bool, usual: int
-) -> web.Response:
-    try:
-        body = orjson.loads(await request.read())
-        matching = search.found(rows, body.get("query"), by_day=by_day)
-    except search.RefusedQuery as error:
-        return answer(_error(400, error.code, str(error)), 400)
-    except ValueError as error:
-        return answer(_error(400, "parameter_invalid", str(error)), 400)
-    paging = body.get("pagination") or {}
-    per_page = page_size(request, min(int(paging.get("per_page", usual)), 150))
-    return _paged(kind, name, matching, body.get("sort"), per_page, paging.get("starting_after"))
-
-
-def _paged(
-    kind: str, name: str, rows: Sequence[search.Object], sort: Any, per_page: int, after: str | None
-) -> web.Response:
-    try:
-        shown, pages = search.page(rows, sort, per_page, after)
-    except search.RefusedQuery as error:
-        return answer(_error(400, error.code, str(error)), 400)
-    return answer({"type": kind, name: shown, "total_count": len(rows), "pages": pages})
-
-
-def _error(status: int, code: str, message: str = "") -> Object:
-    errors = [{"code": code, "message": message or f"{status} {code.replace('_', ' ')}"}]
-    return {"type": "error.list", "request_id": None, "errors": errors}
+def _picked(rows: Sequence[Object], request: web.Request) -> web.Response:
+    found = next((row for row in rows if row["id"] == request.match_info["id"]), None)
+    return answer(found) if found else missing()
 
 
 simulator: Callable[[int, Mapping[str, str]], Intercom] = Intercom

@@ -1,16 +1,20 @@
 """From Intercom's payloads to events. Pure: no I/O, no clock.
 
-Kinds: `contact`, `company`, `conversation`, `ticket`, `admin`, `team`, `article` are objects as the API shows them;
-`<kind>.deleted`, `contact.archived`, `contact.unarchived` and `contact.merged` are what happened to one.
+Kinds: `contact`, `company`, `conversation`, `ticket`, `call`, `admin`, `team`, `article` and `internal_article` are
+objects as the API shows them (contacts filled by connectors.intercom.details, articles with their `collections`).
+`<kind>.deleted`, `<kind>.missing`, `contact.archived`, `contact.unarchived` and `contact.merged` are what happened to
+one.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 
-from connectors.intercom import conversations, people
-from connectors.intercom.shapes import MAKER, Item, clock, moment, present, reference, stamp, text
+from connectors.intercom import calls, conversations, knowledge, people, tickets
+from connectors.intercom.shapes import MAKER, Item, moment, present
 from core.sdk import NormalizeError, Payload
-from schemas.entities import Article, Conversation, Entity, Organization, Person
+from schemas.entities import Article, Call, Conversation, Entity, Organization, Person, Staff, Team
 from schemas.event import Event
+
+Make = Callable[[Payload], Iterator[Event]]
 
 
 def normalize(payload: Payload) -> Iterable[Event]:
@@ -23,7 +27,7 @@ def normalize(payload: Payload) -> Iterable[Event]:
     return make(payload)
 
 
-def _deleted(kind: str, entity: type[Entity], *, final: bool) -> Callable[[Payload], Iterator[Event]]:
+def _deleted(kind: str, entity: type[Entity], *, final: bool) -> Make:
     """Deletions name the object and little more; their time is `deleted_at` or the envelope's."""
 
     def make(payload: Payload) -> Iterator[Event]:
@@ -35,23 +39,16 @@ def _deleted(kind: str, entity: type[Entity], *, final: bool) -> Callable[[Paylo
     return make
 
 
-def _article(payload: Payload) -> Iterator[Event]:
-    item: Item = payload.data
-    article = Article(
-        title=item.get("title") or None,
-        body=text(item.get("body")),
-        locale=item.get("default_locale") or None,
-        audience="public" if item.get("state") == "published" else "internal",
-        source_state=item.get("state") or None,
-        owner=reference(payload, "admin", item.get("author_id")),
-        url=item.get("url") or None,
-        created_at=stamp(item.get("created_at")),
-        updated_at=stamp(item.get("updated_at")),
-    )
-    yield MAKER.upserted(payload, "article", present(item.get("id")) or "", article, clock=clock(payload, item))
+def _left(kind: str, entity: type[Entity]) -> Make:
+    """Objects without a clock of their own: the time of the look orders their end, too."""
+
+    def make(payload: Payload) -> Iterator[Event]:
+        yield MAKER.deleted(payload, kind, present(payload.data.get("id")) or "", entity, clock=None)
+
+    return make
 
 
-KINDS: dict[str, Callable[[Payload], Iterator[Event]]] = {
+KINDS: dict[str, Make] = {
     "contact": people.contact,
     "contact.unarchived": people.unarchived,
     "contact.merged": people.merged,
@@ -62,13 +59,21 @@ KINDS: dict[str, Callable[[Payload], Iterator[Event]]] = {
     "company": people.company,
     # Deleted companies are created anew by syncs of third parties.
     "company.deleted": _deleted("company", Organization, final=False),
+    "company.missing": _deleted("company", Organization, final=False),
     "conversation": conversations.conversation,
     "conversation.deleted": _deleted("conversation", Conversation, final=True),
     "conversation.missing": _deleted("conversation", Conversation, final=False),
-    "ticket": conversations.ticket,
+    "ticket": tickets.ticket,
     "ticket.missing": _deleted("ticket", Conversation, final=False),
+    "call": calls.call,
+    "call.missing": _deleted("call", Call, final=False),
     "admin": people.admin,
+    "admin.missing": _left("admin", Staff),
     "team": people.team,
-    "article": _article,
+    "team.missing": _left("team", Team),
+    "article": knowledge.article,
     "article.deleted": _deleted("article", Article, final=True),
+    "article.missing": _deleted("article", Article, final=False),
+    "internal_article": knowledge.internal,
+    "internal_article.missing": _deleted("internal_article", Article, final=False),
 }

@@ -1,11 +1,29 @@
-"""Contacts, companies, admins and teams. Pure."""
+"""Contacts with their notes, companies, admins and teams. Pure.
+
+A webhook's contact shows its tags and subscriptions by id alone: then it is a patch that leaves them as they were.
+"""
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
-from connectors.intercom.shapes import MAKER, Item, clock, listed, moment, part, present, reference, sequence, stamp
+from connectors.intercom.shapes import (
+    CHOICES,
+    MAKER,
+    Item,
+    clock,
+    listed,
+    moment,
+    part,
+    present,
+    reference,
+    sequence,
+    stamp,
+    text,
+    whole,
+)
 from core.sdk import Payload
-from schemas.entities import Consent, Identifier, Membership, Organization, Person, Staff, Team
+from schemas.entities import Consent, Identifier, Membership, Note, Organization, Party, Person, Staff, Team
 from schemas.event import Event
 
 _ROLES = {"user": "customer", "lead": "lead", "contact": "customer", "visitor": "lead"}
@@ -14,6 +32,7 @@ _ROLES = {"user": "customer", "lead": "lead", "contact": "customer", "visitor": 
 def contact(payload: Payload) -> Iterator[Event]:
     item: Item = payload.data
     yield _contact(payload, item, clock(payload, item))
+    yield from _notes(payload, item)
     for merge in listed(item, "merge_history", "data"):
         yield _merge(payload, merge.get("source_contact_id"), item.get("id"), moment(merge.get("merged_at")))
 
@@ -39,6 +58,8 @@ def _contact(payload: Payload, item: Item, at: int | None) -> Event:
     id = item.get("id") or ""
     location = part(item, "location")
     app = payload.headers.get("app")
+    facts: dict[str, Any] = {"tags": _tags(item), "consent": _consent(payload, item)}
+    told = {name: value for name, value in facts.items() if value is not None}
     person = Person(
         role=_ROLES.get(item.get("role") or ""),
         display_name=item.get("name") or None,
@@ -52,14 +73,20 @@ def _contact(payload: Payload, item: Item, at: int | None) -> Event:
         country=location.get("country_code") or location.get("country") or None,
         owner=reference(payload, "admin", item.get("owner_id")),
         customer_since=stamp(item.get("signed_up_at")),
-        consent=_consent(item),
         attributes=dict(part(item, "custom_attributes")),
         created_at=stamp(item.get("created_at")),
         updated_at=stamp(item.get("updated_at")),
         source_state=item.get("role") or None,
         url=f"{app}/a/apps/{payload.account}/users/{id}/all-conversations" if app else None,
+        **told,
     )
-    return MAKER.upserted(payload, "contact", id, person, clock=at, sequence=sequence(payload, item))
+    mode = "full" if len(told) == len(facts) else "patch"
+    return MAKER.upserted(payload, "contact", id, person, clock=at, sequence=sequence(payload, item), mode=mode)
+
+
+def _tags(item: Item) -> list[str] | None:
+    tags = whole(item, "tags", "name")
+    return None if tags is None else [str(tag["name"]) for tag in tags]
 
 
 def _identifiers(payload: Payload, item: Item) -> list[Identifier]:
@@ -76,16 +103,47 @@ def _identifiers(payload: Payload, item: Item) -> list[Identifier]:
     return found
 
 
-def _consent(item: Item) -> list[Consent]:
-    """Who did not unsubscribe has not thereby agreed: that is `unknown`."""
+def _consent(payload: Payload, item: Item) -> list[Consent] | None:
+    """Who did not unsubscribe has not thereby agreed: that is `unknown`. A complaint about spam refuses, too."""
     found = []
     for channel, field in (("email", "unsubscribed_from_emails"), ("sms", "unsubscribed_from_sms")):
         value = item.get(field)
         if isinstance(value, bool):
+            refused = value or (channel == "email" and item.get("marked_email_as_spam") is True)
             agreed = channel == "sms" and item.get("sms_consent") is True
-            state = "denied" if value else "granted" if agreed else "unknown"
+            state = "denied" if refused else "granted" if agreed else "unknown"
             found.append(Consent(channel=channel, purpose="marketing", state=state))
+    for name in CHOICES:
+        chosen = whole(item, name, "consent_type", "default_translation")
+        if chosen is None and (payload.pushed or item.get(name) is not None):
+            return None  # which subscriptions these are, and whether there are others, is not shown here
+        found += [each for subscription in chosen or () for each in _chosen(subscription)]
     return found
+
+
+def _chosen(subscription: Item) -> Iterator[Consent]:
+    """One of the workspace's subscriptions that the contact decided on, on each channel that it uses."""
+    state = "granted" if subscription.get("consent_type") == "opt_in" else "denied"
+    channels = subscription.get("content_types")
+    for channel in channels if isinstance(channels, list) else ():
+        purpose = part(subscription, "default_translation").get("name") or present(subscription.get("id"))
+        yield Consent(channel="sms" if channel == "sms_message" else str(channel), purpose=purpose, state=state)
+
+
+def _notes(payload: Payload, item: Item) -> Iterator[Event]:
+    """What staff wrote down about the contact; only filled contacts show the text."""
+    person = MAKER.key(payload, "contact", present(item.get("id")) or "")
+    for note in listed(item, "notes", "data"):
+        if not (body := text(note.get("body"))):
+            continue
+        by, at = part(note, "author"), stamp(note.get("created_at"))
+        shape = Note(
+            author=reference(payload, "admin", by.get("id"), by.get("name")), body=body, at=at, created_at=at,
+            parties=[Party(role="requester", person=person)], visibility="internal",
+        )  # fmt: skip
+        yield MAKER.upserted(
+            payload, "note", present(note.get("id")) or "", shape, clock=moment(note.get("created_at"))
+        )
 
 
 def company(payload: Payload) -> Iterator[Event]:

@@ -11,8 +11,10 @@ from typing import Any
 from core.sdk import Maker, NormalizeError, Payload, from_iso, from_ms, plain, to_ms
 from schemas.entities import Attachment, Reference
 
-MAKER = Maker("intercom", resolution=1000)
+MAKER = Maker("intercom", resolution=1000, mapper=2)
 CONTACTS = frozenset({"user", "lead", "contact", "visitor"})  # types of authors who are customers
+# A contact's own lists of subscriptions, and which kind of consent the subscriptions in them ask for.
+CHOICES = {"opted_in_subscription_types": "opt_in", "opted_out_subscription_types": "opt_out"}
 _LATEST_SECONDS = 100_000_000_000  # greater numbers are milliseconds: in seconds this is the year 5138
 _PREVIEW = 200
 
@@ -47,10 +49,11 @@ def clock(payload: Payload, item: Item) -> int | None:
 
 
 def sequence(payload: Payload, item: Item) -> int | None:
-    """Orders pushes within one second: by the milliseconds that only they show, or by how long a conversation was."""
+    """Orders pushes within one second: by the milliseconds that only they show, or by how long a conversation or a
+    ticket was."""
     if not payload.pushed:
         return None
-    parts = part(item, "statistics").get("count_conversation_parts")
+    parts = part(item, "statistics").get("count_conversation_parts", part(item, "ticket_parts").get("total_count"))
     return parts if isinstance(parts, int) and parts >= 0 else _exact(item.get("updated_at")) % 1000
 
 
@@ -66,6 +69,18 @@ def listed(item: Item, name: str, *inner: str) -> list[Item]:
     if isinstance(found, dict):
         found = next((found[key] for key in inner if isinstance(found.get(key), list)), None)
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def whole(item: Item, name: str, *names: str) -> list[Item] | None:
+    """A list whose objects all carry what is named, as Details fills it. None: there is more, or only ids are shown."""
+    found = listed(item, name, "data", "tags")
+    if (
+        item.get(name) is None
+        or part(item, name).get("has_more")
+        or any(not each.get(key) for each in found for key in names)
+    ):
+        return None
+    return found
 
 
 def text(value: Any) -> str | None:

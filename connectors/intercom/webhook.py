@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from connectors.intercom.config import Config, context
+from connectors.intercom.shapes import CONTACTS
 from core.sdk import AccountError, Delivery, Hint, NormalizeError, Payload, SignatureError, Split, Webhook
 
 Item = Mapping[str, Any]
@@ -24,8 +25,9 @@ class _Push(NamedTuple):
     received: int
     headers: Mapping[str, str]
 
-    def payload(self, kind: str) -> Split:
-        return Split(payloads=[Payload(kind, self.item, self.account, True, self.received, self.at, self.headers)])
+    def payload(self, kind: str, item: Item | None = None) -> Split:
+        data = self.item if item is None else item
+        return Split(payloads=[Payload(kind, data, self.account, True, self.received, self.at, self.headers)])
 
     def hint(self, kind: str, id: Any, action: str = "changed") -> Split:
         if not id:
@@ -75,9 +77,12 @@ def _whole(kind: str) -> Callable[[_Push], Split]:
 
 
 def _merged(push: _Push) -> Split:
-    """The item is the survivor; whom it absorbed is not in it and must be asked for."""
-    id = push.item.get("id")
-    return Split(push.payload("contact").payloads, push.hint("contact", id, "merged").hints)
+    """The item is the survivor. Only newer versions name whom it absorbed (`merged_from`), so it is asked for, too."""
+    id, absorbed = push.item.get("id"), _nested(push.item, "merged_from").get("id")
+    payloads = [*push.payload("contact").payloads]
+    if absorbed:
+        payloads += push.payload("contact.merged", {"id": absorbed, "into": id}).payloads
+    return Split(payloads, push.hint("contact", id, "merged").hints)
 
 
 def _gone(push: _Push) -> Split:
@@ -104,14 +109,25 @@ def _part(push: _Push) -> Split:
 
 
 def _ticket(push: _Push) -> Split:
-    item = push.item
+    """The item is the ticket, or holds it: `ticket.closed` has the whole, others perhaps a part of it."""
+    item, inner = push.item, _nested(push.item, "ticket")
     if item.get("type") == "ticket" and item.get("id"):
         return push.payload("ticket")
-    return push.hint("ticket", _nested(item, "ticket").get("id"))
+    if inner.get("id") and inner.get("ticket_state") and inner.get("updated_at"):
+        return push.payload("ticket", inner)
+    return push.hint("ticket", inner.get("id"))
 
 
-def _subscribed(push: _Push) -> Split:
-    return push.hint("contact", push.item.get("id") or _nested(push.item, "contact").get("id"))
+def _contact(push: _Push) -> Split:
+    """A tag or a subscription of a contact, or an object of an old version: what the contact now is, a read tells."""
+    item = push.item
+    own = item.get("id") if item.get("type") in (*CONTACTS, None) else None
+    return push.hint("contact", _nested(item, "contact").get("id") or own)
+
+
+def _admin(push: _Push) -> Split:
+    """Admins have no clock by which a push could be ordered, so that they are read."""
+    return push.hint("admin", push.item.get("id"))
 
 
 def _nested(item: Item, name: str) -> Item:
@@ -145,7 +161,18 @@ TOPICS: dict[str, Callable[[_Push], Split]] = {
     "contact.deleted": _whole("contact.deleted"),
     "contact.archived": _whole("contact.archived"),
     "contact.unarchive": _whole("contact.unarchived"),
-    **dict.fromkeys(("contact.subscribed", "contact.unsubscribed"), _subscribed),
+    **dict.fromkeys(
+        (
+            "contact.subscribed", "contact.unsubscribed", "contact.unsubscribed_from_sms", "granular.subscribe",
+            "granular.unsubscribe", "contact.user.tag.created", "contact.user.tag.deleted",
+            "contact.lead.tag.created", "contact.lead.tag.deleted", "visitor.signed_up",
+            # Names of before 2.0, which apps of that age still send.
+            "contact.added_email", "contact.created", "contact.signed_up", "contact.tag.created", "contact.tag.deleted",
+            "user.created", "user.deleted", "user.email.updated", "user.tag.created", "user.tag.deleted",
+            "user.unsubscribed",
+        ),
+        _contact,
+    ),
     **dict.fromkeys(("company.created", "company.updated"), _whole("company")),
     "company.deleted": _whole("company.deleted"),
     **dict.fromkeys(("company.contact.attached", "company.contact.detached"), _membership),
@@ -159,6 +186,12 @@ TOPICS: dict[str, Callable[[_Push], Split]] = {
         _ticket,
     ),
     **dict.fromkeys(
+        ("call.started", "call.ended", "call.transcription_available", "call.recording_available"), _whole("call")
+    ),
+    **dict.fromkeys(
+        ("admin.added_to_workspace", "admin.away_mode_updated", "admin.removed_from_workspace"), _admin
+    ),
+    **dict.fromkeys(
         ("article.created", "article.updated", "article.published", "article.unpublished"), _whole("article")
     ),
     "article.deleted": _whole("article.deleted"),
@@ -170,7 +203,8 @@ WEBHOOK: Webhook[Config] = Webhook(
     split=split,
     methods=frozenset({"POST", "HEAD"}),  # Intercom validates an address with HEAD
     instructions=(
-        "Developer Hub > your app > Configure > Webhooks: paste the URL as endpoint, choose the topics conversation.*, "
-        "contact.*, company.*, ticket.* and article.*, and save. Intercom asks the address once with HEAD."
+        "Developer Hub > your app > Configure > Webhooks: paste the URL as endpoint, choose the topics of "
+        "conversations, contacts, companies, tickets, articles, calls, admins and subscriptions, and save. Intercom "
+        "asks the address once with HEAD."
     ),
 )

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from connectors.intercom import views
-from core.sdk.cast import ORGANIZATIONS
+from connectors.intercom import desk, views
+from core.sdk.cast import ORGANIZATIONS, STAFF
 from core.sdk.mock import Push
 from core.sdk.story import Beat, number, uuid
 
@@ -25,6 +25,8 @@ class Workspace:
         self.deleted: list[Object] = []  # conversations, oldest first
         self.merged: dict[str, str] = {}  # absorbed contact -> survivor
         self.history: dict[str, list[Object]] = {}  # survivor -> whom it absorbed, oldest first
+        self.desk = desk.Desk(seed)
+        self.staff = {slug: {"away": False} for slug in STAFF}
         self._told = 0
 
     def contact_id(self, ref: str) -> str:
@@ -41,6 +43,8 @@ class Workspace:
 
     def apply(self, beat: Beat, now: int) -> Sequence[Push]:
         """One beat of the story at `now` (epoch ms). What is unknown or gone changes nothing."""
+        if not self.desk.articles and beat.n < 0:
+            self.desk.stock(now)
         act = ACTS.get(beat.kind)
         return act(self, beat, now) if act else ()
 
@@ -71,13 +75,14 @@ class Workspace:
         id, data = self.contact_id(beat.ref), beat.data
         pushes: list[Push] = []
         known = self.contacts.get(id)
-        person = known or {"id": id, "role": "user", "created": now, "given": "", "family": "", "company": None}
+        person = known or {"id": id, "role": "user", "created": now, "given": "", "family": "", "companies": [],
+                           "tags": [], "notes": [], "choices": {}, "unsubscribed": False}  # fmt: skip
         person |= {name: data[name] for name in (*_FACTS, "given", "family") if name in data}
         person["updated"] = now
         self.contacts[id] = person
         if slug := data.get("organization"):
             pushes += self._found(slug, now)
-            person["company"] = self.company_id(slug)
+            person["companies"] = list(dict.fromkeys([*person["companies"], self.company_id(slug)]))
         topic = f"contact.{person['role']}.{'updated' if known else 'created'}"
         return [*pushes, self.push(topic, views.contact(self, person, pushed=True), now, id)]
 
@@ -91,6 +96,46 @@ class Workspace:
         made = ORGANIZATIONS[slug]
         self.companies[id] = {"id": id, "slug": slug, "name": made.name, "domain": made.domain, "created": now}
         return [self.push("company.created", views.company(self, self.companies[id], pushed=True), now, id)]
+
+    def change(self, beat: Beat, now: int) -> Sequence[Push]:
+        """person.tag, .untag, .note, .choose, .unsubscribe: what webhooks hardly show, and a read does."""
+        person, data = self.contacts.get(self.contact_id(beat.ref)), beat.data
+        if person is None:
+            return ()
+        person["updated"], what = now, beat.kind.partition(".")[2]
+        shown = views.contact(self, person, pushed=True)
+        subscription = {"type": "subscription", "contact": {"type": "contact", "id": person["id"]}}
+        match what:
+            case "tag" | "untag":
+                person["tags"] = [tag for tag in person["tags"] if tag != data["tag"]] + [data["tag"]] * (what == "tag")
+                topic = f"contact.{person['role']}.tag.{'created' if what == 'tag' else 'deleted'}"
+                tag = {
+                    name: value
+                    for name, value in views.tag(self, data["tag"]).items()
+                    if name in ("type", "id", "name")
+                }
+                item = {"type": "contact_tag", "created_at": now // 1000, "tag": tag, "contact": shown}
+                return [self.push(topic, item, now, person["id"])]
+            case "note":
+                id = str(number(self.seed, f"note:{beat.ref}:{len(person['notes'])}", 8))
+                person["notes"].append({"id": id, "by": data["by"], "text": data["text"], "at": now})
+                return ()  # no topic tells of it
+            case "choose":
+                person["choices"][data["subscription"]] = data["chosen"]
+                topic = "granular.subscribe" if data["chosen"] else "granular.unsubscribe"
+                return [self.push(topic, subscription, now, person["id"])]
+            case _:
+                person["unsubscribed"] = True
+                return [self.push("contact.unsubscribed", subscription, now, person["id"])]
+
+    def staffed(self, beat: Beat, now: int) -> Sequence[Push]:
+        """admin.away, admin.leave: of one of the company's own people."""
+        shown = next(each for each in views.admins(self) if each["id"] == str(self.admin_id(beat.ref)))
+        if beat.kind == "admin.leave":
+            del self.staff[beat.ref]
+            return [self.push("admin.removed_from_workspace", shown, now, shown["id"])]
+        self.staff[beat.ref]["away"] = bool(beat.data.get("away", True))
+        return [self.push("admin.away_mode_updated", shown | {"away_mode_enabled": True}, now, shown["id"])]
 
     def delete(self, beat: Beat, now: int) -> Sequence[Push]:
         person = self.contacts.pop(self.contact_id(beat.ref), None)
@@ -123,7 +168,7 @@ class Workspace:
         self.merged[old] = into
         entry = {"type": "merge_history", "source_contact_id": old, "source_contact_role": "lead"}
         self.history.setdefault(into, []).append({**entry, "merged_at": now // 1000})
-        for thread in self.conversations.values():
+        for thread in (*self.conversations.values(), *self.desk.tickets.values()):
             if thread["person"] == old:
                 thread["person"] = into
         survivor["updated"] = now
@@ -150,7 +195,9 @@ class Workspace:
             "rating": None, "answered": None, "closed": None, "reopens": 0, "assigned": 0,
         }  # fmt: skip
         person["replied"] = now
-        return [self.push("conversation.user.created", views.conversation(self, id, pushed=True, parts=[]), now, id)]
+        shown = views.conversation(self, id, pushed=True, parts=[])
+        told = self.push("conversation.user.created", shown, now, id)
+        return [told, *desk.escalate(self, beat.ref, self.conversations[id], now)]
 
     def happen(self, beat: Beat, now: int) -> Sequence[Push]:
         """A part is added to a conversation, and what it means for the conversation's state."""
@@ -169,7 +216,8 @@ class Workspace:
         if kind:
             thread["parts"].append(part)
         shown = views.conversation(self, id, pushed=True, parts=[part] if kind else [])
-        return [self.push(topic, shown, now, id)]
+        after = desk.settle(self, beat.ref, now) if kind == "close" else ()
+        return [self.push(topic, shown, now, id), *after]
 
     def _change(self, thread: Object, what: str, data: Mapping[str, Any], now: int, customer: bool) -> tuple[str, str]:
         """(part type, topic) of what happened."""
@@ -202,6 +250,16 @@ class Workspace:
                 thread["tags"].append(data["tag"])
                 return "", "conversation_part.tag.created"
 
+    def redact(self, beat: Beat, now: int) -> Sequence[Push]:
+        """The newest part loses its text; only its conversation is named."""
+        id = self.conversation_id(beat.ref)
+        thread = self.conversations[id]
+        part = thread["parts"][-1]
+        part |= {"redacted": True, "text": None}
+        thread["updated"] = now
+        item = {"type": "conversation_part", "id": part["id"], "redacted": True, "conversation_id": id}
+        return [self.push("conversation_part.redacted", item, now, id)]
+
     def remove(self, beat: Beat, now: int) -> Sequence[Push]:
         id = self.conversation_id(beat.ref)
         if self.conversations.pop(id, None) is None:
@@ -216,10 +274,14 @@ ACTS: dict[str, Callable[[Workspace, Beat, int], Sequence[Push]]] = {
     "person.merge": Workspace.merge,
     "person.archive": Workspace.archive,
     "person.unarchive": Workspace.unarchive,
+    **{f"person.{what}": Workspace.change for what in ("tag", "untag", "note", "choose", "unsubscribe")},
+    **{f"admin.{what}": Workspace.staffed for what in ("away", "leave")},
     "conversation.open": Workspace.open,
     **{
         f"conversation.{what}": Workspace.happen
         for what in ("reply", "note", "assign", "close", "reopen", "snooze", "rate", "tag")
     },
     "conversation.delete": Workspace.remove,
+    "conversation.redact": Workspace.redact,
+    **desk.ACTS,
 }

@@ -14,7 +14,7 @@ from connectors.intercom.config import Config
 from connectors.intercom.mock import DEMO, Intercom, simulator
 from connectors.intercom.normalize import normalize
 from core.projection.registers import Registers
-from core.sdk import Delivery, Hint, Page
+from core.sdk import Delivery, Hint, Ids, Page
 from core.sdk.mock import Clock, Mock, running
 from schemas.event import Event
 from tests.connectors.http import PlainHttp, plain_http
@@ -50,6 +50,13 @@ class Source:
         assert CONNECTOR.hydrate is not None
         found = [payload async for payload in CONNECTOR.hydrate(self.http, CONFIG, self.account, hints)]
         return [event for payload in found for event in normalize(payload)]
+
+    async def ids(self, kind: str, cursor: dict[str, Any] | None = None) -> list[Ids]:
+        listing = next(each for each in CONNECTOR.listings if each.kind == kind)
+        return [page async for page in listing.ids(self.http, CONFIG, self.account, cursor)]
+
+    def key(self, kind: str, id: str) -> str:
+        return f"intercom/{self.account}/{kind}/{id}"
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from connectors.intercom import CONNECTOR
 from connectors.intercom.config import Config, context
 from connectors.intercom.mock import DEMO
 from connectors.intercom.normalize import KINDS, normalize
-from connectors.intercom.poll import following
+from connectors.intercom.paging import following
 from connectors.intercom.webhook import TOPICS, WEBHOOK
 from core.sdk import AccountError, Delivery, Hint, NormalizeError, Payload, SignatureError, Split
 from tests.connectors.intercom_source import CONFIG, NOW, folded
@@ -241,7 +241,7 @@ def test_another_workspaces_delivery_is_refused(topic: str) -> None:
         taken(notification(topic, named("contact.pushed").data, app="other"))
 
 
-@pytest.mark.parametrize("topic", ["ping", "segment.created", "content_stat.news_item", "contact.user.tag.created"])
+@pytest.mark.parametrize("topic", ["ping", "segment.created", "content_stat.news_item", "event.created"])
 def test_topics_that_are_not_needed_are_ignored(topic: str) -> None:
     assert taken(notification(topic, {"type": "whatever"}, id=None)) == Split(ignored=[topic])
 

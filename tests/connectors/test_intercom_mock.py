@@ -10,7 +10,8 @@ import pytest
 
 from connectors.intercom import CONNECTOR
 from connectors.intercom.normalize import normalize
-from connectors.intercom.poll import CONTACTS_OVERLAP, SKEW
+from connectors.intercom.paging import SKEW
+from connectors.intercom.poll import CONTACTS_OVERLAP
 from connectors.intercom.webhook import WEBHOOK
 from core.sdk import Hint, SignatureError, TransientError
 from schemas.event import Event

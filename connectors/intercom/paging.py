@@ -1,0 +1,125 @@
+"""Intercom's lists, read back to a watermark in seconds of the source's clock.
+
+A cursor is `{"since", "at"}` between two polls and `{"since", "high", "next"}` inside one: `next` is where the source
+said to go on, `high` the newest time seen. At the end `since` moves to `high`, less an overlap for what the source's
+index shows late.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from connectors.intercom.shapes import Item, listed, moment
+from core.sdk import Http, PermanentError, Response
+from core.sdk.connector import Cursor
+
+OVERLAP = 60  # the search index lags, and `>` leaves out its own second
+SKEW = 3_600  # how far our clock may be from the source's
+Query = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One search: rows that are older than the watermark end it, for lists that come newest first."""
+
+    path: str
+    rows: str
+    per_page: int
+    query: Callable[[int], Query]
+    order: Literal["ascending", "descending"]
+    overlap: int
+    params: Mapping[str, str | int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows of one page that changed since the watermark, and the cursor after them. `total`: rows of the whole poll."""
+
+    rows: list[Item]
+    response: Response
+    cursor: Cursor
+    total: int | None
+
+
+async def searched(http: Http, search: Search, cursor: Cursor) -> AsyncIterator[Found]:
+    """The rows that changed since the cursor."""
+    since = int(cursor["since"])
+    high, after = int(cursor.get("high") or since), dict(cursor.get("next") or {})
+    resumed = bool(after)
+    while True:
+        body = {
+            "query": search.query(since),
+            "sort": {"field": "updated_at", "order": search.order},
+            "pagination": {"per_page": search.per_page, **after},
+        }
+        try:
+            response = await http.request("POST", search.path, params=search.params, json=body)
+        except PermanentError as error:
+            if not (resumed and error.status == 400):
+                raise
+            after, resumed = {}, False  # the place where we stopped is forgotten by now: from the beginning
+            continue
+        resumed = False
+        rows = listed(response.data, search.rows)
+        times = [(moment(row.get("updated_at")) or 0) // 1000 for row in rows]
+        high = max([high, *times])
+        after = following(response.data)
+        stale = search.order == "descending" and bool(times) and times[-1] < since
+        fresh = [row for row, at in zip(rows, times, strict=True) if at >= since]
+        # A list that ends at the watermark counts more rows than are read of it.
+        total = counted(response.data) if search.order == "ascending" or since == 0 else None
+        if stale or not after:
+            yield Found(fresh, response, ended(high, search.overlap, response), total)
+            return
+        yield Found(fresh, response, {"since": since, "high": high, "next": after}, total)
+
+
+async def newest_first(
+    http: Http, path: str, names: tuple[str, str], first: dict[str, Any], cursor: Cursor
+) -> AsyncIterator[Found]:
+    """A list that comes newest first, down to the watermark. `names`: where its rows stand, and their time."""
+    since = int(cursor["since"])
+    high, after = int(cursor.get("high") or since), dict(cursor.get("next") or {})
+    while True:
+        response = await http.get(path, **(first | after))
+        rows = listed(response.data, names[0])
+        times = [(moment(row.get(names[1])) or 0) // 1000 for row in rows]
+        high = max([high, *times])
+        fresh = [row for row, at in zip(rows, times, strict=True) if at >= since]
+        after = following(response.data) or numbered(response.data)
+        total = counted(response.data) if since == 0 else None
+        if not after or len(fresh) < len(rows):
+            yield Found(fresh, response, ended(high, OVERLAP, response), total)
+            return
+        yield Found(fresh, response, {"since": since, "high": high, "next": after}, total)
+
+
+def following(data: Any) -> dict[str, Any]:
+    """Parameters of the next page: `pages.next` is an object, a URL, null or missing."""
+    pages = data.get("pages") if isinstance(data, dict) else None
+    match pages.get("next") if isinstance(pages, dict) else None:
+        case {"starting_after": str(token)} if token:
+            return {"starting_after": token}
+        case str(url) if url:
+            return dict(parse_qsl(urlsplit(url).query))
+    return {}
+
+
+def numbered(data: Any) -> dict[str, Any]:
+    """The next page of a list that tells page numbers only."""
+    pages = data.get("pages") if isinstance(data, dict) else None
+    page, last = (pages.get("page"), pages.get("total_pages")) if isinstance(pages, dict) else (None, None)
+    return {"page": page + 1} if isinstance(page, int) and isinstance(last, int) and page < last else {}
+
+
+def counted(data: Any) -> int | None:
+    """`total_count`, where the list tells it."""
+    count = data.get("total_count") if isinstance(data, dict) else None
+    return count if isinstance(count, int) else None
+
+
+def ended(high: int, overlap: int, response: Response) -> Cursor:
+    """The cursor after a whole poll. Where nothing is new, time moves it on, so that a burst is not read for ever."""
+    since = max(high - overlap, response.started // 1000 - overlap - SKEW)
+    return {"since": since, "at": response.started}
