@@ -197,7 +197,9 @@ class Workspace:
         person["replied"] = now
         shown = views.conversation(self, id, pushed=True, parts=[])
         told = self.push("conversation.user.created", shown, now, id)
-        return [told, *desk.escalate(self, beat.ref, self.conversations[id], now)]
+        # What the past holds is promised by number: complaints become tickets from now on.
+        after = desk.escalate(self, beat.ref, self.conversations[id], now) if beat.n >= 0 else ()
+        return [told, *after]
 
     def happen(self, beat: Beat, now: int) -> Sequence[Push]:
         """A part is added to a conversation, and what it means for the conversation's state."""

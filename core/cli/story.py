@@ -95,7 +95,7 @@ async def _head(store: Store, config: HubConfig) -> None:
         told = [f"{mine['person']:3} people"] if mine.get("person") else ["          "]
         for entity, word in (("conversation", "conversations"), ("call", "calls"), ("deal", "deals")):
             told += [f"{mine[entity]:3} {word}"] if mine.get(entity) else []
-        if mine.get("article"):
+        if mine.get("article") and connection.connector.category == "knowledge":
             told.append(f"{mine['article']:3} cards, {await store.verified_articles()} verified")
         say(f"  {name:10} {state:4}{'  '.join(told)}")
     say(f"  {people} people in {sources} tools are {counts.get(('', 'customer'), 0)} customers.")

@@ -84,6 +84,7 @@ async def test_what_is_missing_and_cannot_be_read_was_deleted(kind: str, deleted
 @pytest.mark.parametrize("kind", ["contact", "conversation", "ticket", "company", "admin", "team", "article"])
 async def test_what_only_moved_between_pages_is_read_again_and_lives(kind: str) -> None:
     async with source() as intercom:
+        intercom.happens("ticket.open", "t", person="dana", subject="Broken", text="It broke.")
         id = next(iter(intercom.world.truth()[kind]))
         found = await intercom.hydrated(Hint(kind, id, LATER, "missing"))
         assert folded(found)[intercom.key(kind, id)].state == "live"

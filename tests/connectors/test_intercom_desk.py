@@ -164,7 +164,10 @@ async def test_a_deleted_tickets_hint_ends_it() -> None:
 
 async def test_since_bounds_the_first_fetch_of_tickets_and_calls() -> None:
     async with source() as intercom:
+        for day in range(6):
+            intercom.happens("ticket.open", f"t{day}", person="dana", subject="Broken", text="It broke.")
+            intercom.happens("phone.ring", f"c{day}", phone="+12025550143")
+            intercom.later(86_400)
         config = CONFIG.model_copy(update={"since": timedelta(days=3)})
-        few = events(await intercom.pages("tickets", None, config))
-        assert all(event.order.clock >= BEGIN - 3 * 86_400_000 for event in few if event.entity == "conversation")
-        assert len(few) < len(events(await intercom.pages("tickets")))
+        for name in ("tickets", "calls"):
+            assert [len(events(await intercom.pages(name, None, each))) for each in (CONFIG, config)] == [6, 3], name
