@@ -2,19 +2,20 @@
 
 from datetime import timedelta
 
+from connectors.intercom.asking import get
 from connectors.intercom.config import REGIONS, Config, auth, base_url
 from connectors.intercom.hydrate import hydrate
 from connectors.intercom.listings import LISTINGS
 from connectors.intercom.normalize import normalize
 from connectors.intercom.poll import STREAMS
+from connectors.intercom.shapes import part
 from connectors.intercom.webhook import WEBHOOK
 from core.sdk import Connector, Http, PermanentError, Quota, RateHeaders
 
 
 async def _account(http: Http, config: Config) -> str:
     """The workspace's own code, as webhooks name it (`app_id`)."""
-    me = (await http.get("/me")).data
-    app = (me.get("app") or {}) if isinstance(me, dict) else {}
+    app = part((await get(http, "/me")).data, "app")
     if not app.get("id_code"):
         raise PermanentError("GET /me names no workspace: the token belongs to no app")
     region = str(app.get("region") or config.region).lower()

@@ -77,13 +77,17 @@ def settle(world: "Workspace", ref: str, now: int) -> Sequence[Push]:
 
 def open_ticket(world: "Workspace", beat: Beat, now: int) -> Sequence[Push]:
     person = world.contacts.get(world.contact_id(beat.data["person"]))
-    return _opened(world, beat.ref, {**beat.data, "person": person["id"]}, now) if person else ()
+    return (
+        _opened(world, beat.ref, {**beat.data, "person": person["id"], "writer": views.as_of_now(person)}, now)
+        if person
+        else ()
+    )
 
 
 def _opened(world: "Workspace", ref: str, made: Object, now: int) -> Sequence[Push]:
     id = world.desk.ticket_id(ref)
     ticket = world.desk.tickets[id] = {
-        "id": id, "person": made["person"], "subject": made["subject"], "text": made["text"],
+        "id": id, "person": made["person"], "writer": made["writer"], "subject": made["subject"], "text": made["text"],
         "category": made.get("category", "Customer"), "conversation": made.get("conversation"), "state": "submitted",
         "team": made.get("team"), "assignee": made.get("assignee"), "created": now, "updated": now, "parts": [],
     }  # fmt: skip
@@ -134,7 +138,7 @@ def ticket_view(world: "Workspace", ticket: Object, *, pushed: bool) -> Object:
     """Webhooks show ids of staff as text, REST as numbers; nobody is "0" there and 0 here."""
     label = ticket["state"].replace("_", " ").capitalize()
     index = STATES.index(ticket["state"])
-    person = world.contacts.get(ticket["person"]) or {"id": ticket["person"], "role": "user"}
+    person = ticket["writer"]
     ids = {"admin_assignee_id": world.admin_id(ticket["assignee"]) if ticket["assignee"] else 0,
            "team_assignee_id": world.team_id(ticket["team"]) if ticket["team"] else 0}  # fmt: skip
     parts = [_part(world, part, person) for part in ticket["parts"][-500:]]

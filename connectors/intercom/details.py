@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from connectors.intercom.asking import get, rows
 from connectors.intercom.paging import following
 from connectors.intercom.shapes import CHOICES, Item, listed, part, present
 from core.sdk import Http, PermanentError
@@ -46,13 +47,13 @@ class Details:
         """Subscriptions that the contact chose or refused. Beyond ten the contact's own list has all: in it stand the
         opt-out ones that were refused and the opt-in ones that were chosen."""
         if any(part(contact, name).get("has_more") for name in CHOICES):
-            rows = await self._own(contact, "subscriptions")
+            chosen = await self._own(contact, "subscriptions")
             return {
-                name: _list([row for row in rows if row.get("consent_type") == way]) for name, way in CHOICES.items()
+                name: _list([row for row in chosen if row.get("consent_type") == way]) for name, way in CHOICES.items()
             }
-        named = {name: rows for name in CHOICES if (rows := listed(contact, name, "data"))}
+        named = {name: found for name in CHOICES if (found := listed(contact, name, "data"))}
         types = await self._workspace("/subscription_types") if named else {}
-        return {name: _list([types.get(str(row.get("id")), row) for row in rows]) for name, rows in named.items()}
+        return {name: _list([types.get(str(row.get("id")), row) for row in found]) for name, found in named.items()}
 
     async def _notes(self, contact: Item) -> Item:
         if not (listed(contact, "notes", "data") or part(contact, "notes").get("total_count")):
@@ -71,12 +72,12 @@ class Details:
         found: list[Item] = []
         after: dict[str, Any] = {}
         while True:
-            response = await self._http.get(path, **after)
-            found += listed(response.data, "data")
+            response = await get(self._http, path, **after)
+            found += rows(response, "data")
             before, after = after, following(response.data)
             if not after or after == before:
                 return found
 
 
-def _list(rows: list[Item]) -> Item:
-    return {"type": "list", "data": rows, "total_count": len(rows), "has_more": False}
+def _list(found: list[Item]) -> Item:
+    return {"type": "list", "data": found, "total_count": len(found), "has_more": False}

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from connectors.intercom.asking import get, post, rows
 from connectors.intercom.config import Config, context
 from connectors.intercom.details import Details
-from connectors.intercom.shapes import listed, moment, present
+from connectors.intercom.shapes import moment, present
 from core.sdk import Hint, Http, Payload, PermanentError, Response
 
 _CANONICAL = re.compile(r'<\s*/?contacts/([^>\s/]+)\s*>\s*;\s*rel="?canonical"?')
@@ -21,7 +22,7 @@ _Found = tuple[str, Any, int]  # kind, data, when it was asked
 async def read(http: Http, kind: str, id: str) -> Response:
     """One object, conversations and tickets with their parts. PermanentError with `status` 404 or 410 if it is gone."""
     path = f"/{_PATHS.get(kind, kind + 's')}/{quote(id, safe='')}"
-    return await http.get(path, **_PARAMS.get(kind, {}))
+    return await get(http, path, **_PARAMS.get(kind, {}))
 
 
 async def hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint]) -> AsyncIterator[Payload]:
@@ -64,7 +65,7 @@ async def _archived(http: Http, response: Response) -> bool:
     if changed > response.started - _SEARCHABLE:
         return False
     query = {"query": {"field": "id", "operator": "=", "value": response.data.get("id")}}
-    return not listed((await http.request("POST", "/contacts/search", json=query)).data, "data")
+    return not rows(await post(http, "/contacts/search", query), "data")
 
 
 async def _merges(http: Http, details: Details, hint: Hint) -> AsyncIterator[_Found]:
@@ -73,14 +74,14 @@ async def _merges(http: Http, details: Details, hint: Hint) -> AsyncIterator[_Fo
     cursor: dict[str, str | int] = {}
     while True:
         try:
-            response = await http.get(f"/contacts/{quote(hint.id, safe='')}/merge_history", per_page=150, **cursor)
+            response = await get(http, f"/contacts/{quote(hint.id, safe='')}/merge_history", per_page=150, **cursor)
         except PermanentError as error:
             if error.status not in _GONE:
                 raise
             async for found in _object(http, details, hint):
                 yield found
             return
-        for row in listed(response.data, "data"):
+        for row in rows(response, "data"):
             merge = {"id": row.get("source_contact_id"), "into": hint.id, "merged_at": row.get("merged_at")}
             yield "contact.merged", merge, response.started
         token = present(response.data.get("next_cursor"))

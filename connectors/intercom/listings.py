@@ -4,25 +4,26 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
+from connectors.intercom.asking import get, post, rows
 from connectors.intercom.config import Config
 from connectors.intercom.paging import following, numbered
 from connectors.intercom.poll import scroll
-from connectors.intercom.shapes import Item, listed, present
+from connectors.intercom.shapes import Item, present
 from core.sdk import Http, Ids, Listing
 from core.sdk.connector import Cursor
 
 Lister = Callable[[Http, Config, str, Cursor | None], AsyncIterator[Ids]]
 
 
-def _pages(path: str, rows: str, **first: str | int) -> Lister:
+def _pages(path: str, name: str, **first: str | int) -> Lister:
     """A list with cursors or page numbers; a whole list is one page."""
 
     async def ids(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Ids]:
         after: dict[str, Any] = dict((cursor or {}).get("next") or {})
         while True:
-            response = await http.get(path, **(first | after))
+            response = await get(http, path, **(first | after))
             after = following(response.data) or numbered(response.data)
-            yield Ids(_ids(listed(response.data, rows)), {"next": after} if after else {"at": response.started})
+            yield Ids(_ids(rows(response, name)), {"next": after} if after else {"at": response.started})
             if not after:
                 return
 
@@ -38,20 +39,20 @@ async def _tickets(http: Http, config: Config, account: str, cursor: Cursor | No
             "sort": {"field": "created_at", "order": "ascending"},
             "pagination": {"per_page": 150, **after},
         }
-        response = await http.request("POST", "/tickets/search", json=body)
+        response = await post(http, "/tickets/search", body)
         after = following(response.data)
-        yield Ids(_ids(listed(response.data, "tickets")), {"next": after} if after else {"at": response.started})
+        yield Ids(_ids(rows(response, "tickets")), {"next": after} if after else {"at": response.started})
         if not after:
             return
 
 
 async def _companies(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Ids]:
-    async for rows, _, after in scroll(http, cursor):
-        yield Ids(_ids(rows), after)
+    async for found, _, after in scroll(http, cursor):
+        yield Ids(_ids(found), after)
 
 
-def _ids(rows: list[Item]) -> list[str]:
-    return [id for row in rows if (id := present(row.get("id")))]
+def _ids(found: list[Item]) -> list[str]:
+    return [id for row in found if (id := present(row.get("id")))]
 
 
 LISTINGS: tuple[Listing[Config], ...] = (

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from connectors.intercom.shapes import Item, listed, moment
+from connectors.intercom.asking import get, post, rows
+from connectors.intercom.shapes import Item, moment
 from core.sdk import Http, PermanentError, Response
 from core.sdk.connector import Cursor
 
@@ -54,19 +55,19 @@ async def searched(http: Http, search: Search, cursor: Cursor) -> AsyncIterator[
             "pagination": {"per_page": search.per_page, **after},
         }
         try:
-            response = await http.request("POST", search.path, params=search.params, json=body)
+            response = await post(http, search.path, body, search.params)
         except PermanentError as error:
             if not (resumed and error.status == 400):
                 raise
             after, resumed = {}, False  # the place where we stopped is forgotten by now: from the beginning
             continue
         resumed = False
-        rows = listed(response.data, search.rows)
-        times = [(moment(row.get("updated_at")) or 0) // 1000 for row in rows]
+        found = rows(response, search.rows)
+        times = [(moment(row.get("updated_at")) or 0) // 1000 for row in found]
         high = max([high, *times])
         after = following(response.data)
         stale = search.order == "descending" and bool(times) and times[-1] < since
-        fresh = [row for row, at in zip(rows, times, strict=True) if at >= since]
+        fresh = [row for row, at in zip(found, times, strict=True) if at >= since]
         # A list that ends at the watermark counts more rows than are read of it.
         total = counted(response.data) if search.order == "ascending" or since == 0 else None
         if stale or not after:
@@ -82,14 +83,14 @@ async def newest_first(
     since = int(cursor["since"])
     high, after = int(cursor.get("high") or since), dict(cursor.get("next") or {})
     while True:
-        response = await http.get(path, **(first | after))
-        rows = listed(response.data, names[0])
-        times = [(moment(row.get(names[1])) or 0) // 1000 for row in rows]
+        response = await get(http, path, **(first | after))
+        found = rows(response, names[0])
+        times = [(moment(row.get(names[1])) or 0) // 1000 for row in found]
         high = max([high, *times])
-        fresh = [row for row, at in zip(rows, times, strict=True) if at >= since]
+        fresh = [row for row, at in zip(found, times, strict=True) if at >= since]
         after = following(response.data) or numbered(response.data)
         total = counted(response.data) if since == 0 else None
-        if not after or len(fresh) < len(rows):
+        if not after or len(fresh) < len(found):
             yield Found(fresh, response, ended(high, OVERLAP, response), total)
             return
         yield Found(fresh, response, {"since": since, "high": high, "next": after}, total)

@@ -22,7 +22,7 @@ from connectors.intercom.shapes import (
     text,
     whole,
 )
-from core.sdk import Payload
+from core.sdk import NormalizeError, Payload
 from schemas.entities import Consent, Identifier, Membership, Note, Organization, Party, Person, Staff, Team
 from schemas.event import Event
 
@@ -51,6 +51,8 @@ def merged(payload: Payload) -> Iterator[Event]:
 
 
 def _merge(payload: Payload, id: object, into: object, at: int | None) -> Event:
+    if not present(into):
+        raise NormalizeError("a merge names no survivor")
     return MAKER.merged(payload, "contact", present(id) or "", Person, into=present(into) or "", clock=at)
 
 

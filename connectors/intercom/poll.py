@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+from connectors.intercom.asking import get, rows
 from connectors.intercom.config import Config, context
 from connectors.intercom.details import Details
 from connectors.intercom.hydrate import read
 from connectors.intercom.paging import OVERLAP, Query, Search, following, newest_first, numbered, searched
-from connectors.intercom.shapes import Item, listed, present
+from connectors.intercom.shapes import Item, present
 from core.sdk import Http, Page, Payload, PermanentError, Response, Stream, TransientError
 from core.sdk.connector import Cursor
 
@@ -41,8 +42,8 @@ async def contacts(http: Http, config: Config, account: str, cursor: Cursor | No
     """
     details = Details(http)
     async for page in searched(http, _CONTACTS, cursor or {"since": 0}):
-        rows = [await details.filled(row) for row in page.rows]
-        yield Page([_payload("contact", row, config, account, page.response) for row in rows], page.cursor, page.total)
+        found = [await details.filled(row) for row in page.rows]
+        yield Page([_payload("contact", row, config, account, page.response) for row in found], page.cursor, page.total)
 
 
 async def conversations(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
@@ -58,8 +59,8 @@ async def tickets(http: Http, config: Config, account: str, cursor: Cursor | Non
         yield Page(found, page.cursor, page.total)
 
 
-async def _each(http: Http, config: Config, account: str, kind: str, rows: list[Item]) -> AsyncIterator[Payload]:
-    for id in filter(None, (present(row.get("id")) for row in rows)):
+async def _each(http: Http, config: Config, account: str, kind: str, found: list[Item]) -> AsyncIterator[Payload]:
+    for id in filter(None, (present(row.get("id")) for row in found)):
         try:
             response = await read(http, kind, id)
         except PermanentError as error:
@@ -101,8 +102,8 @@ async def articles(http: Http, config: Config, account: str, cursor: Cursor | No
     """All of them at first; they come with the newest `updated_at` first. Collections have their names apart."""
     names = await _collections(http)
     async for page in newest_first(http, "/articles", ("data", "updated_at"), {}, cursor or {"since": 0}):
-        rows = [{**row, "collections": [names[id] for id in _parents(row) if id in names]} for row in page.rows]
-        yield Page([_payload("article", row, config, account, page.response) for row in rows], page.cursor, page.total)
+        found = [{**row, "collections": [names[id] for id in _parents(row) if id in names]} for row in page.rows]
+        yield Page([_payload("article", row, config, account, page.response) for row in found], page.cursor, page.total)
 
 
 def _parents(article: Item) -> list[str]:
@@ -116,8 +117,8 @@ async def _collections(http: Http) -> dict[str, Item]:
     found: dict[str, Item] = {}
     after: dict[str, Any] = {}
     while True:
-        response = await http.get("/help_center/collections", **after)
-        found |= {id: row for row in listed(response.data, "data") if (id := present(row.get("id")))}
+        response = await get(http, "/help_center/collections", **after)
+        found |= {id: row for row in rows(response, "data") if (id := present(row.get("id")))}
         before, after = after, following(response.data) or numbered(response.data)
         if not after or after == before:
             return found
@@ -127,29 +128,29 @@ async def internal_articles(http: Http, config: Config, account: str, cursor: Cu
     """Whole: the list names no order."""
     after: dict[str, Any] = dict((cursor or {}).get("next") or {})
     while True:
-        response = await http.get("/internal_articles", **after)
-        rows = [_payload("internal_article", row, config, account, response) for row in listed(response.data, "data")]
+        response = await get(http, "/internal_articles", **after)
+        found = [_payload("internal_article", row, config, account, response) for row in rows(response, "data")]
         after = following(response.data) or numbered(response.data)
-        yield Page(rows, {"next": after} if after else {"at": response.started})
+        yield Page(found, {"next": after} if after else {"at": response.started})
         if not after:
             return
 
 
 async def admins(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
-    response = await http.get("/admins")
-    rows = listed(response.data, "admins")
-    yield Page([_payload("admin", row, config, account, response) for row in rows], {"at": response.started})
+    response = await get(http, "/admins")
+    found = [_payload("admin", row, config, account, response) for row in rows(response, "admins")]
+    yield Page(found, {"at": response.started})
 
 
 async def teams(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
-    response = await http.get("/teams")
-    rows = listed(response.data, "teams")
-    yield Page([_payload("team", row, config, account, response) for row in rows], {"at": response.started})
+    response = await get(http, "/teams")
+    found = [_payload("team", row, config, account, response) for row in rows(response, "teams")]
+    yield Page(found, {"at": response.started})
 
 
 async def companies(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
-    async for rows, response, after in scroll(http, cursor):
-        yield Page([_payload("company", row, config, account, response) for row in rows], after)
+    async for found, response, after in scroll(http, cursor):
+        yield Page([_payload("company", row, config, account, response) for row in found], after)
 
 
 async def scroll(http: Http, cursor: Cursor | None) -> AsyncIterator[tuple[list[Item], Response, Cursor]]:
@@ -158,7 +159,7 @@ async def scroll(http: Http, cursor: Cursor | None) -> AsyncIterator[tuple[list[
     resumed = bool(param)
     while True:
         try:
-            response = await http.get("/companies/scroll", **({"scroll_param": param} if param else {}))
+            response = await get(http, "/companies/scroll", **({"scroll_param": param} if param else {}))
         except (PermanentError, TransientError) as error:
             if resumed:
                 param, number, resumed = None, 0, False  # forgotten or broken: from the beginning
@@ -167,11 +168,11 @@ async def scroll(http: Http, cursor: Cursor | None) -> AsyncIterator[tuple[list[
                 raise TransientError(f"another scroll is open: {error}", retry_after=timedelta(minutes=1)) from error
             raise
         resumed = False
-        rows = listed(response.data, "data")
+        found = rows(response, "data")
         param, number = present(response.data.get("scroll_param")), number + 1
-        last = not rows or param is None
+        last = not found or param is None
         # The source may give the same parameter for every page, so the page's number makes the cursor a new one.
-        yield rows, response, {"at": response.started} if last else {"scroll": param, "page": number}
+        yield found, response, {"at": response.started} if last else {"scroll": param, "page": number}
         if last:
             return
 

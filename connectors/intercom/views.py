@@ -79,7 +79,7 @@ def conversation(
     """As webhooks show it (`pushed`: plain text, nulls, ISO times in `statistics`) or as REST does. `parts` None:
     without parts, as searches show it."""
     thread = world.conversations[id]
-    person = world.contacts.get(thread["person"]) or {"id": thread["person"], "role": "user"}
+    person = thread["writer"]
     none = None if pushed else 0
     when: Callable[[int | None], Any] = _iso if pushed else _seconds
     body = _markup if markup else str
@@ -142,8 +142,13 @@ def author(world: "Workspace", person: Object, by: str | None) -> Object:
         who = STAFF.get(by)
         name, email = (f"{who.given} {who.family}", who.email) if who else (by, SUPPORT_EMAIL)
         return {"type": "admin", "id": str(world.admin_id(by)), "name": name, "email": email}
-    name = f"{person.get('given', '')} {person.get('family', '')}".strip()
+    name = f"{person.get('given') or ''} {person.get('family') or ''}".strip()
     return {"type": person["role"], "id": person["id"], "name": name or None, "email": person.get("email")}
+
+
+def as_of_now(person: Object) -> Object:
+    """Conversations keep the name under which somebody wrote, whatever becomes of the contact."""
+    return {name: person.get(name) for name in ("id", "role", "given", "family", "email", "external_id")}
 
 
 def _seconds(ms: int | None) -> int | None:

@@ -170,7 +170,7 @@ class Workspace:
         self.history.setdefault(into, []).append({**entry, "merged_at": now // 1000})
         for thread in (*self.conversations.values(), *self.desk.tickets.values()):
             if thread["person"] == old:
-                thread["person"] = into
+                thread |= {"person": into, "writer": views.as_of_now(survivor), "updated": now}
         survivor["updated"] = now
         return [self.push("contact.merged", views.contact(self, survivor, pushed=True), now, into)]
 
@@ -189,7 +189,8 @@ class Workspace:
             return ()
         id = self.conversation_id(beat.ref)
         self.conversations[id] = {
-            "id": id, "person": person["id"], "subject": data["subject"], "text": data["text"],
+            "id": id, "person": person["id"], "writer": views.as_of_now(person), "text": data["text"],
+            "subject": data["subject"],
             "channel": data.get("channel", "chat"), "assignee": data.get("assignee"), "team": data.get("team"),
             "created": now, "updated": now, "waiting": now, "state": "open", "snoozed": None, "parts": [], "tags": [],
             "rating": None, "answered": None, "closed": None, "reopens": 0, "assigned": 0,
