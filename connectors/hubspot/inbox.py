@@ -54,8 +54,7 @@ def thread(payload: Payload) -> list[Event]:
 def status(payload: Payload) -> Event:
     """What the list of threads says, without their messages: who has it, and whether it is done."""
     fields = {name: value for name, value in _status(payload).items() if value is not None}
-    if payload.data.get("status") == "CLOSED":
-        fields["waiting_since"] = None
+    fields["waiting_since" if payload.data.get("status") == "CLOSED" else "solved_at"] = None
     conversation = Conversation(**fields)
     return MAKER.upserted(payload, INBOX, payload.data["id"], conversation, clock=payload.received, mode="patch")
 

@@ -97,6 +97,21 @@ class Portal:
             events += world.put("contacts", ref, {"associatedcompanyid": company}, at)
         if entity != "person" and (person := data.get("person")) and self._contact(person):
             events += world.link(type, ref, "contacts", person, at)
+        if data.get("stage") == "closedwon" and world.id("orders", f"o:{ref}") not in world.objects["orders"]:
+            events += self._sold(ref, at)
+        return events
+
+    def _sold(self, ref: str, at: int) -> list[worlds.Event]:
+        """What is won is ordered, billed and paid."""
+        world = self.world
+        deal = world.id("deals", ref)
+        events = []
+        for type, id, properties, to in worlds.sale(ref, world.objects["deals"][deal].properties, at):
+            events += world.put(type, id, properties, at)
+            for other, other_id in to:
+                events += world.link(type, id, other, other_id, at)
+            for buyer in world.links["deals", "contacts"].get(deal, {}) if type != "line_items" else ():
+                events += world.associate(type, world.id(type, id), "contacts", buyer, at)
         return events
 
     def _contact(self, ref: str) -> bool:

@@ -105,8 +105,11 @@ class World:
 
     def link(self, type: str, ref: str, to: str, to_ref: str, now: int, *, primary: bool = False) -> list[Event]:
         """Associates two objects, both ways; their modified dates stay as they are."""
-        id, other = self.id(type, ref), self.id(to, to_ref)
-        other = self.aliases.get(other, other)
+        other = self.id(to, to_ref)
+        return self.associate(type, self.id(type, ref), to, self.aliases.get(other, other), now, primary=primary)
+
+    def associate(self, type: str, id: str, to: str, other: str, now: int, *, primary: bool = False) -> list[Event]:
+        """The same by ids."""
         if other in self.links[type, to].get(id, {}):
             return []
         self.links[type, to].setdefault(id, {})[other] = primary
@@ -271,6 +274,24 @@ def task(data: Mapping[str, Any], owner: str | None, now: int) -> dict[str, str 
     if "due_in" in data:
         found["hs_timestamp"] = from_ms(now + int(data["due_in"] * 1000))
     return found
+
+
+def sale(
+    ref: str, deal: Mapping[str, str | None], now: int
+) -> Iterable[tuple[str, str, dict[str, str | None], list[tuple[str, str]]]]:
+    """What follows from a deal that is won: (type, ref, properties, associated)."""
+    money, amount = deal.get("deal_currency_code"), deal.get("amount")
+    line = {"name": deal.get("dealname"), "hs_sku": "SKU-1", "quantity": "1", "amount": amount}
+    order = {"hs_order_name": f"#{ref}", "hs_total_price": amount, "hs_currency_code": money, "hs_pipeline": "orders",
+             "hs_pipeline_stage": "processed", "hs_fulfillment_status": "packed"}  # fmt: skip
+    invoice = {"hs_number": f"INV-{ref}", "hs_invoice_status": "paid", "hs_amount_billed": amount,
+               "hs_currency": money, "hs_invoice_date": from_ms(now), "hs_payment_date": from_ms(now)}  # fmt: skip
+    payment = {"hs_initial_amount": amount, "hs_currency_code": money, "hs_latest_status": "succeeded",
+               "hs_initiated_date": from_ms(now), "hs_reference_number": f"PAY-{ref}"}  # fmt: skip
+    yield "line_items", f"l:{ref}", line, []
+    yield "orders", f"o:{ref}", order, [("line_items", f"l:{ref}")]
+    yield "invoices", f"i:{ref}", invoice, [("line_items", f"l:{ref}")]
+    yield "commerce_payments", f"p:{ref}", payment, [("invoices", f"i:{ref}")]
 
 
 def company(slug: str) -> dict[str, str | None]:

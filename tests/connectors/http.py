@@ -67,7 +67,7 @@ def _raise_for(status: int, method: str, path: str, headers: Mapping[str, str]) 
     if status < 300:
         return
     what = f"{method} {path}: {status}"
-    if status in (401, 403):
+    if status == 401:
         raise UnauthorizedError(what)
     if status == 429:
         wait = headers.get("retry-after")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from connectors.hubspot import CONNECTOR
+from connectors.hubspot import CONNECTOR, kinds
 from connectors.hubspot.config import Config
 from connectors.hubspot.mock import DEMO, Portal, simulator
 from connectors.hubspot.webhook import signature
@@ -110,6 +110,11 @@ class Bench:
                 break
         return pages
 
+    async def listed(self, kind: str) -> list[str]:
+        """All ids that the listing of a kind gives."""
+        (listing,) = [listing for listing in CONNECTOR.listings if listing.kind == kind]
+        return [id async for page in listing.ids(self.http, self.config, self.account, None) for id in page.ids]
+
     async def hydrated(self, hints: list[Hint]) -> list[Payload]:
         return [payload async for payload in hydrate(self.http, self.config, self.account, hints)]
 
@@ -129,7 +134,27 @@ def ids(pages: list[Page]) -> list[str]:
     return [payload.data["id"] for page in pages for payload in page.payloads]
 
 
-KINDS = {"contacts": "contact", "companies": "company", "deals": "deal", "tickets": "ticket", "tasks": "task"}
+KINDS = {kind.plural: name for name, kind in kinds.KINDS.items()}
+OPEN: dict[str, dict[str, Any]] = {  # one object of each kind that the story has none of
+    "ticket": {"subject": "Bag", "hs_pipeline": "0", "hs_pipeline_stage": "1"},
+    "call": {"hs_call_direction": "INBOUND", "hs_call_status": "COMPLETED", "hs_call_duration": "61000"},
+    "email": {"hs_email_subject": "Bag", "hs_email_direction": "INCOMING_EMAIL"},
+    "meeting": {"hs_meeting_title": "Renewal"},
+    "note": {"hs_note_body": "Prefers calls"},
+    "communication": {"hs_communication_channel_type": "SMS", "hs_communication_body": "On its way"},
+    "feedback": {"hs_survey_type": "NPS", "hs_value": "9"},
+    "order": {"hs_order_name": "#1", "hs_pipeline": "orders", "hs_pipeline_stage": "shipped"},
+    "invoice": {"hs_number": "INV-1", "hs_invoice_status": "open"},
+    "payment": {"hs_initial_amount": "5.00"},
+    "subscription": {"hs_name": "Care plan", "hs_status": "active"},
+}
+
+
+def stock(hub: "Bench") -> None:
+    """One object of every kind, named `one`, all of them Dana's."""
+    for kind, properties in OPEN.items():
+        hub.tell(f"{kind}.upsert", "one", person="dana", properties=properties)
+    hub.later(seconds=5)
 
 
 async def crowd(hub: Bench, number: int, begin: int = 0) -> None:

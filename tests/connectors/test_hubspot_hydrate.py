@@ -11,7 +11,19 @@ from core.errors import (
 )
 from core.sdk import Hint
 from schemas.event import Event
-from tests.connectors.hubspot_source import ACCOUNT, KINDS, MS, bench, config, crowd, hydrate, ids, normalized, split_as
+from tests.connectors.hubspot_source import (
+    ACCOUNT,
+    KINDS,
+    MS,
+    bench,
+    config,
+    crowd,
+    hydrate,
+    ids,
+    normalized,
+    split_as,
+    stock,
+)
 
 
 async def test_hints_are_fetched_a_hundred_at_a_time_with_their_associations() -> None:
@@ -37,6 +49,7 @@ async def test_hints_are_fetched_a_hundred_at_a_time_with_their_associations() -
 
 async def test_what_was_hydrated_and_what_was_listed_are_the_same_events() -> None:
     async with bench() as hub:
+        stock(hub)
         for name, kind in KINDS.items():
             listed = [payload for page in await hub.poll(name) for payload in page.payloads]
             hints = [Hint(kind, payload.data["id"], MS) for payload in listed]

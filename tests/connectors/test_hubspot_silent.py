@@ -1,0 +1,213 @@
+"""What HubSpot does not tell, or tells wrongly: found by listings, walks and read-backs of its mock."""
+
+from datetime import timedelta
+
+import pytest
+
+from connectors.hubspot import CONNECTOR
+from core.errors import PermanentError
+from core.sdk import Hint
+from schemas.event import Event
+from tests.connectors.hubspot_source import KINDS, MS, Bench, bench, config, crowd, ids, normalized, split_as, stock
+
+
+async def events_of(hub: Bench, *hints: Hint) -> list[Event]:
+    return [event for payload in await hub.hydrated(list(hints)) for event in normalized(payload)]
+
+
+async def test_a_listing_names_every_living_object_and_nothing_else() -> None:
+    async with bench() as hub:
+        stock(hub)
+        await crowd(hub, 150)
+        hub.tell("person.delete", "dana")
+        truth = hub.portal.truth()
+        for kind in KINDS.values():
+            assert sorted(await hub.listed(kind)) == sorted(truth[kind]) != []
+
+
+async def test_a_listing_that_stops_after_any_page_goes_on_to_the_same_set() -> None:
+    async with bench() as hub:
+        await crowd(hub, 250)
+        (listing,) = [each for each in CONNECTOR.listings if each.kind == "contact"]
+        whole = [page async for page in listing.ids(hub.http, hub.config, hub.account, None)]
+        for stop in range(1, len(whole)):
+            rest = [page async for page in listing.ids(hub.http, hub.config, hub.account, whole[stop - 1].cursor)]
+            assert rest == whole[stop:]
+
+
+async def test_what_a_listing_lacks_was_deleted_when_the_recycle_bin_says_so() -> None:
+    async with bench() as hub:
+        (told,) = hub.tell("person.delete", "dana")
+        hub.later(days=1)
+        missing = Hint("contact", str(told["objectId"]), MS + 86_400_000, "missing")
+        (event,) = await events_of(hub, missing)
+        assert (event.type, event.order.clock) == ("person.deleted", told["occurredAt"])
+
+
+async def test_an_id_that_neither_the_batch_nor_the_recycle_bin_knows_is_gone() -> None:
+    async with bench() as hub:
+        hub.tell("person.erase", "dana")  # and nobody heard the webhook
+        id = hub.portal.world.id("contacts", "dana")
+        assert id not in await hub.listed("contact")
+        (event,) = await events_of(hub, Hint("contact", id, MS, "missing"))
+        assert (event.type, event.order.clock, event.final) == ("person.deleted", MS, False)
+
+
+async def test_an_object_that_only_moved_between_the_pages_of_a_listing_lives_on() -> None:
+    async with bench() as hub:
+        id = hub.portal.world.id("contacts", "dana")
+        (event, *_) = await events_of(hub, Hint("contact", id, MS, "missing"))
+        assert event.type == "person.upserted"
+
+
+async def test_a_listing_takes_no_merged_person_away() -> None:
+    async with bench() as hub:
+        for ref in ("a", "b"):
+            hub.tell("person.upsert", ref, given="Ana", email=f"{ref}@example.com")
+        hub.tell("person.merge", "b", into="a", new="ab")
+        old, new = (hub.portal.world.id("contacts", ref) for ref in ("a", "ab"))
+        assert old not in await hub.listed("contact")
+        found = await events_of(hub, Hint("contact", old, MS, "missing"))
+        assert {event.action for event in found} == {"upserted", "merged"}
+        assert found[0].subject.endswith(new)
+
+
+async def test_an_association_that_moves_no_date_is_found_by_walking_all_of_them() -> None:
+    async with bench() as hub:
+        stock(hub)
+        (*_, polled) = await hub.poll("notes")
+        (begun,) = await hub.poll("associations")
+        hub.later(hours=3)
+        (*_, polled) = await hub.poll("notes", polled.cursor)
+        assert hub.tell("note.link", "one", to=["contacts", "ines"])  # the webhook is lost
+        hub.tell("note.unlink", "one", to=["contacts", "dana"])
+        hub.later(hours=1)
+        assert ids(await hub.poll("notes", polled.cursor)) == []
+        walked = [p for page in await hub.poll("associations", begun.cursor) for p in page.payloads if p.kind == "note"]
+        (event,) = normalized(walked[0])
+        ines = f"hubspot/{hub.account}/contact/{hub.portal.world.id('contacts', 'ines')}"
+        assert [party["person"] for party in event.data["parties"]] == [ines]
+
+
+async def test_a_walk_of_associations_that_stops_after_any_page_goes_on_to_the_same_set() -> None:
+    async with bench() as hub:
+        stock(hub)
+        await crowd(hub, 130)
+        (begun,) = await hub.poll("associations")
+        hub.later(hours=1)
+        whole = await hub.poll("associations", begun.cursor)
+        assert {payload.kind for page in whole for payload in page.payloads} == {*KINDS.values()} - {"company"}
+        for stop in range(1, len(whole)):
+            part = await hub.poll("associations", begun.cursor, most=stop)
+            assert ids(part) + ids(await hub.poll("associations", part[-1].cursor)) == ids(whole)
+
+
+async def test_an_association_taken_away_is_told_for_both_sides() -> None:
+    async with bench() as hub:
+        stock(hub)
+        found = split_as(hub, hub.tell("order.unlink", "one", to=["contacts", "dana"]))
+        assert {hint.kind for hint in found.hints} == {"order", "contact"}
+        (order,) = [event for event in await events_of(hub, *found.hints) if event.entity == "order"]
+        assert order.data["parties"] == []
+
+
+async def test_a_line_that_changes_is_read_with_the_orders_and_invoices_that_hold_it() -> None:
+    async with bench() as hub:
+        hub.tell("deal.upsert", "d:1", stage="closedwon")
+        hub.later(seconds=5)
+        told = hub.tell("line_item.upsert", "l:d:1", properties={"quantity": "3", "amount": "30.00"})
+        (hint,) = split_as(hub, told).hints
+        assert hint.kind == "line_item"
+        found = await events_of(hub, hint)
+        assert {event.entity for event in found} == {"order", "invoice"}
+        assert [event.data["items"][0]["quantity"] for event in found] == ["3", "3"]
+
+
+async def test_what_is_won_is_ordered_billed_and_paid_in_one_record() -> None:
+    async with bench() as hub:
+        found = split_as(hub, hub.tell("deal.upsert", "d:1", stage="closedwon"))
+        made = {event.entity: event for event in await events_of(hub, *found.hints)}
+        assert {"deal", "order", "invoice", "payment"} <= made.keys()
+        buyer = made["deal"].data["parties"]
+        assert buyer and all(made[entity].data["parties"] == buyer for entity in ("order", "invoice", "payment"))
+        assert made["payment"].data["invoice"] == made["invoice"].subject
+        assert made["order"].data["items"][0]["total"] == made["order"].data["total"] == made["deal"].data["total"]
+
+
+async def test_the_total_of_a_poll_counts_from_its_beginning() -> None:
+    async with bench() as hub:
+        await crowd(hub, 450)
+        walked = await hub.poll("contacts")
+        total = len(ids(walked))
+        assert {page.total for page in walked} == {total} and len(walked) > 3
+        hub.later(minutes=10)
+        for index in range(450):
+            hub.tell("person.upsert", f"x{index}", family="Bergmann")
+        hub.later(seconds=10)
+        changed = await hub.poll("contacts", walked[-1].cursor)
+        assert {page.total for page in changed} == {450} and len(changed) == 3
+        resumed = await hub.poll("contacts", changed[0].cursor)
+        assert {page.total for page in resumed} == {450}
+
+
+async def test_the_total_leaves_out_what_is_older_than_the_first_fetch_goes_back() -> None:
+    async with bench(since=timedelta(days=1)) as hub:
+        hub.tell("note.upsert", "old", person="dana", properties={"hs_note_body": "long ago"})
+        hub.later(days=3)
+        hub.tell("note.upsert", "new", person="dana", properties={"hs_note_body": "today"})
+        hub.later(seconds=10)
+        (page,) = await hub.poll("notes")
+        assert page.total == len(page.payloads) == 1
+
+
+async def test_unpaid_invoices_and_running_subscriptions_arrive_however_old_they_are() -> None:
+    async with bench(since=timedelta(days=1)) as hub:
+        for ref, invoice, plan in (("live", "open", "past_due"), ("done", "paid", "canceled")):
+            hub.tell("invoice.upsert", ref, person="dana", properties={"hs_invoice_status": invoice})
+            hub.tell("subscription.upsert", ref, person="dana", properties={"hs_status": plan})
+        hub.later(days=3)
+        for name in ("invoices", "subscriptions"):
+            assert ids(await hub.poll(name)) == [hub.portal.world.id(name, "live")]
+
+
+async def test_a_missing_scope_names_the_object_and_the_remedy_and_stops_nothing_else() -> None:
+    async with bench() as hub:
+        hub.portal.api.forbidden.add("orders")
+        with pytest.raises(PermanentError, match=r"orders.*scope.*`objects:`"):
+            await hub.poll("orders")
+        assert ids(await hub.poll("contacts"))
+
+
+async def test_objects_that_are_not_wanted_are_neither_polled_nor_fetched_nor_listed() -> None:
+    async with bench(objects=["contact", "deal"]) as hub:
+        stock(hub)
+        told = hub.tell("deal.upsert", "d:1", stage="closedwon")
+        hub.http.asked.clear()
+        for name, kind in KINDS.items():
+            if kind not in hub.config.objects:
+                assert await hub.poll(name) == [] and await hub.listed(kind) == []
+        assert hub.http.asked == []
+        found = split_as(hub, told)
+        assert {hint.kind for hint in found.hints} == {"contact", "deal"} and found.ignored
+        (*_, last) = await hub.poll("archived")
+        hub.later(hours=1)
+        hub.tell("order.delete", "one")
+        hub.tell("deal.delete", "d:1")
+        archived = [payload for page in await hub.poll("archived", last.cursor) for payload in page.payloads]
+        assert [payload.kind for payload in archived] == ["deal"]
+
+
+async def test_who_left_a_type_of_mail_is_denied_it_and_nobody_is_granted_any() -> None:
+    async with bench(subscriptions={"6125111": "newsletter", "6125961": "product news"}) as hub:
+        left = {"hs_email_optout_6125111": "true", "hs_email_optout_6125961": "false"}
+        told = hub.tell("person.upsert", "dana", properties=left)
+        (event, *_) = await events_of(hub, *split_as(hub, told).hints)
+        assert event.data["consent"] == [{"channel": "email", "purpose": "newsletter", "state": "denied"}]
+        assert "attributes" not in event.data
+
+
+def test_the_version_of_the_api_is_a_setting_and_every_endpoint_follows_it() -> None:
+    for version in ("2026-03", "v3"):
+        paths = config(api_version=version)
+        assert f"/{version}/" in paths.path("search", type="contacts") + "/"
+        assert paths.path("batch", type="orders").endswith("orders/batch/read")
