@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import Any
 
@@ -93,6 +94,16 @@ class Labels:
 
 def owner_name(owner: Mapping[str, Any]) -> str:
     return " ".join(filter(None, (owner.get("firstName"), owner.get("lastName")))) or owner.get("email") or ""
+
+
+def by_their_clock(cursor: Row, response: Response) -> Row:
+    """The cursor with its `upper` (epoch ms) no later than HubSpot's own clock says: ours may be ahead of it, and what
+    changes until it gets there would be passed over by the next search."""
+    try:
+        told = parsedate_to_datetime(response.headers.get("date", ""))
+    except ValueError:
+        return cursor
+    return {**cursor, "upper": min(cursor["upper"], int(told.timestamp() * 1000))}
 
 
 def following(data: Mapping[str, Any]) -> str:

@@ -5,19 +5,20 @@ It stands on the API's own terms and shares with the connector only the signatur
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from email.utils import formatdate
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from connectors.hubspot import world as worlds
-from connectors.hubspot.api import Api, Json, throttled
+from connectors.hubspot.api import Api, Handler, Json, throttled
 from connectors.hubspot.mock_inbox import Inbox
 from connectors.hubspot.mock_oauth import Grants
 from connectors.hubspot.webhook import signature
 from connectors.hubspot.world import SINGULAR, TYPE_IDS, World
 from core.sdk.cast import ORGANIZATIONS, STAFF
-from core.sdk.mock import Push
+from core.sdk.mock import Push, now
 from core.sdk.story import Beat, uuid
 
 DEMO: Mapping[str, str] = {"token": "pat-demo-hubspot", "client_secret": "demo-hubspot-client-secret"}
@@ -119,7 +120,8 @@ class Portal:
         return self.world.aliases.get(id, id) in self.world.objects["contacts"]
 
     def routes(self) -> Sequence[web.RouteDef]:
-        return [*self.api.routes(), *self.inbox.routes(), *self.grants.routes()]
+        routes = [*self.api.routes(), *self.inbox.routes(), *self.grants.routes()]
+        return [web.route(route.method, route.path, _dated(route.handler)) for route in routes]
 
     def authorized(self, request: web.Request) -> bool:
         return request.headers.get("Authorization") == f"Bearer {self._token}" or self.grants.admits(request)
@@ -166,6 +168,17 @@ class Portal:
         }
         threads = {id: self.inbox.shown(thread) for id, thread in self.inbox.threads.items() if not thread.archived}
         return {**found, "conversation": threads}
+
+
+def _dated(handler: Any) -> Handler:
+    """Every answer tells the portal's time."""
+
+    async def dated(request: web.Request) -> web.StreamResponse:
+        response: web.StreamResponse = await handler(request)
+        response.headers["Date"] = formatdate(now(request) / 1000, usegmt=True)
+        return response
+
+    return dated
 
 
 _TYPES = {"person": "contacts", **{SINGULAR[type]: type for type in TYPE_IDS if type != "contacts"}}

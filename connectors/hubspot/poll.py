@@ -2,8 +2,8 @@
 
 The search has four traps, met so: it pages no further than 10,000 results and loops where many rows share one modified
 date, so each page is a query of its own above the last id; its index lags, so each round looks back over five minutes
-and never past its own start; it serves old copies without associations, so it only finds ids, and the objects are read.
-Its rows are never archived ones, so the recycle bin is walked apart.
+and ends at its own start, by HubSpot's clock; it serves old copies without associations, so it only finds ids, and the
+objects are read. Its rows are never archived ones, so the recycle bin is walked apart.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,9 +13,9 @@ from typing import Any
 from connectors.hubspot.config import Config
 from connectors.hubspot.hydrate import completed, read
 from connectors.hubspot.kinds import INBOX, KINDS, Kind, still_open
-from connectors.hubspot.labels import BATCH, Labels, Row, Stages, ask, chunks, following
+from connectors.hubspot.labels import BATCH, Labels, Row, Stages, ask, by_their_clock, chunks, following
 from connectors.hubspot.threads import conversations, living_threads, states
-from core.sdk import Hint, Http, Ids, Listing, Page, Payload, Stream, from_iso, to_ms
+from core.sdk import Hint, Http, Ids, Listing, Page, Payload, Response, Stream, from_iso, to_ms
 
 LIST_PAGE = 100
 SEARCH_PAGE = 200
@@ -54,12 +54,13 @@ async def _walk(
     if "total" not in cursor:
         cursor = {**cursor, "total": await _count(http, config, kind, begin)}
     while "walk" in cursor:
-        started, rows, after = await _list(http, config, kind, cursor["walk"], _asked(config, kind))
+        answer, rows, after = await _list(http, config, kind, cursor["walk"], _asked(config, kind))
+        cursor = by_their_clock(cursor, answer)
         stages = await labels.stages(kind)
         wanted = [row for row in rows if modified(row) >= begin or _open(kind, row, stages)]
         total = cursor["total"]
         cursor = {**cursor, "walk": after} if after else {"since": cursor["upper"]}
-        yield Page(await _whole(http, config, account, kind, wanted, labels, started), cursor, total)
+        yield Page(await _whole(http, config, account, kind, wanted, labels, answer.started), cursor, total)
 
 
 async def _whole(
@@ -88,6 +89,7 @@ async def _search(
 ) -> AsyncIterator[Page]:
     while "last" in cursor:
         response = await ask(http, "POST", config.path("search", type=kind.plural), json=query(kind, cursor))
+        cursor = by_their_clock(cursor, response)
         rows: list[Row] = response.data["results"]
         hints = {str(row["id"]): Hint(kind.name, str(row["id"]), modified(row)) for row in rows}
         payloads = [
@@ -128,9 +130,10 @@ async def archived(http: Http, config: Config, account: str, cursor: Cursor | No
     while (name := cursor.get("kind")) is not None:
         kind = KINDS[name]
         asked = {"properties": kind.modified, "archived": "true"}
-        started, rows, after = await _list(http, config, kind, cursor["walk"], asked)
+        answer, rows, after = await _list(http, config, kind, cursor["walk"], asked)
+        cursor = by_their_clock(cursor, answer)
         payloads = [
-            Payload(kind.name, row, account, pushed=False, received=started)
+            Payload(kind.name, row, account, pushed=False, received=answer.started)
             for row in rows
             if max(modified(row), _moment(row.get("archivedAt"))) >= cursor["lower"]
         ]
@@ -151,11 +154,12 @@ async def associations(http: Http, config: Config, account: str, cursor: Cursor 
     while (name := cursor.get("kind")) is not None:
         kind = KINDS[name]
         begin = cursor["upper"] - _ms(config.since) if kind.activity else 0
-        started, rows, after = await _list(http, config, kind, cursor["walk"], _asked(config, kind))
+        answer, rows, after = await _list(http, config, kind, cursor["walk"], _asked(config, kind))
+        cursor = by_their_clock(cursor, answer)
         stages = await labels.stages(kind)
         wanted = [row for row in rows if modified(row) >= begin or _open(kind, row, stages)]
         cursor = _onwards(config, kind, cursor, after, _ASSOCIATED)
-        yield Page(await _whole(http, config, account, kind, wanted, labels, started), cursor)
+        yield Page(await _whole(http, config, account, kind, wanted, labels, answer.started), cursor)
 
 
 _ASSOCIATED = tuple(name for name, kind in KINDS.items() if kind.to)
@@ -206,6 +210,7 @@ async def owners(http: Http, config: Config, account: str, cursor: Cursor | None
             for row in response.data["results"]
             if modified(row) >= cursor["lower"]
         ]
+        cursor = by_their_clock(cursor, response)
         if after := following(response.data):
             cursor = {**cursor, "walk": after}
         elif cursor["archived"] == "false":
@@ -236,11 +241,11 @@ def modified(row: Row) -> int:
 
 async def _list(
     http: Http, config: Config, kind: Kind, after: str, asked: dict[str, str]
-) -> tuple[int, list[Row], str]:
-    """When the request started, the rows, and after what to go on (empty: this was the last page)."""
+) -> tuple[Response, list[Row], str]:
+    """The answer, its rows, and after what to go on (empty: this was the last page)."""
     params: dict[str, str | int] = {"limit": LIST_PAGE, **asked, **_after(after)}
     response = await ask(http, "GET", config.path("list", type=kind.plural), params=params)
-    return response.started, response.data["results"], following(response.data)
+    return response, response.data["results"], following(response.data)
 
 
 def _associated(kind: Kind, row: Row) -> Row:

@@ -6,7 +6,7 @@ from typing import Any
 
 from connectors.hubspot.config import Config
 from connectors.hubspot.kinds import INBOX
-from connectors.hubspot.labels import Labels, Row, ask, following
+from connectors.hubspot.labels import Labels, Row, ask, by_their_clock, following
 from core.sdk import Http, Ids, Page, Payload, PermanentError, from_ms
 
 PAGE = 100
@@ -75,6 +75,7 @@ async def conversations(http: Http, config: Config, account: str, cursor: Cursor
             **_paged(cursor["after"]),
         }  # fmt: skip
         answer = await ask(http, "GET", config.path("threads"), params=params)
+        cursor = by_their_clock(cursor, answer)
         ids = [str(row["id"]) for row in answer.data["results"]]
         payloads = [payload async for payload in read_threads(http, config, account, ids, labels)]
         after = following(answer.data)
