@@ -20,7 +20,7 @@ from core.sdk.mock import Clock, Mock, running
 
 START = 1_768_200_420_000  # epoch ms: 2026-01-12 06:47 UTC
 ROWS = 10  # per page of the mock, so that every list has several
-_LONGEST = 900.0  # simulated seconds until something must have come to its end
+_LONGEST = 3_600.0  # simulated seconds until something must have come to its end: a stream of many lists fails at each
 _PACE = Pace(first=1.0, longest=5.0, rest=5.0, longest_rest=20.0, report=0.5)
 
 Objects = dict[str, tuple[str, dict[str, Any], str | None]]  # by key: state, facts, merged into
