@@ -190,10 +190,9 @@ class Api:
         modified = MODIFIED.get(type, "hs_lastmodifieddate")
         names = {*DEFAULTS.get(type, ("hs_object_id", modified)), *asked}
         kept = record.properties if record.archived is None else {"hs_object_id": record.id}
-        known = set().union(*(other.properties for other in self.world.objects[type].values()))
         row: Json = {
             "id": record.id,
-            "properties": {name: kept.get(name) for name in sorted(names & known)}
+            "properties": {name: kept.get(name) for name in sorted(names & self.world.names[type])}
             | {modified: from_ms(record.updated)},
             "createdAt": from_ms(record.created),
             "updatedAt": from_ms(record.updated),

@@ -73,6 +73,7 @@ class World:
         self.seed = seed
         self.portal = number(seed, "portal", 8)
         self.objects: dict[str, dict[str, Record]] = {type: {} for type in TYPE_IDS}
+        self.names: dict[str, set[str]] = {type: set() for type in TYPE_IDS}  # of all properties that were ever set
         self.aliases: dict[str, str] = {}  # merged contact ids to what remains of them
         self.links: dict[tuple[str, str], dict[str, dict[str, bool]]] = {pair: {} for pair in ASSOCIATIONS}
         self._events = 0
@@ -97,6 +98,7 @@ class World:
             record.updated = max(now, record.updated + 1)
         record.properties |= changed
         record.properties[modified] = from_ms(record.updated)
+        self.names[type] |= record.properties.keys()
         return events + [
             self.event(type, "propertyChange", record.updated, objectId=int(id), propertyName=key,
                        propertyValue=value or "")
@@ -171,6 +173,7 @@ class World:
             "hs_merged_object_ids": ";".join(record.merged),
             "hs_calculated_merged_vids": ";".join(f"{old}:{at}" for old, at in record.merged.items()),
         }
+        self.names["contacts"] |= record.properties.keys()
         self.aliases |= dict.fromkeys(record.merged, id)
         for old in (primary, gone):
             self._move_links(old, id)

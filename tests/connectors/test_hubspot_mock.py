@@ -1,18 +1,33 @@
 """HubSpot's mock keeps its contract."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from connectors.hubspot import kinds
 from connectors.hubspot.mock import simulator
+from connectors.hubspot.poll import query
+from connectors.hubspot.world import ASSOCIATIONS, SINGULAR
 from core.errors import (
     SignatureError,
 )
 from core.sdk import Delivery
 from core.sdk.story import Beat
-from tests.connectors.hubspot_source import MS, NOW, SECRET, URL, WEBHOOK, bench, config, needs_vendor_data, recorded
+from tests.connectors.hubspot_source import (
+    MS,
+    NOW,
+    SECRET,
+    URL,
+    VENDOR,
+    WEBHOOK,
+    bench,
+    config,
+    needs_vendor_data,
+    recorded,
+)
 
 
 async def test_the_mock_limits_searches_and_tells_no_limits_there() -> None:
@@ -83,3 +98,24 @@ async def test_the_mock_answers_in_the_recorded_shapes() -> None:
         creation, change = (recorded("webhook_batch")[index] for index in (0, 1))
         assert shape(push.body[0]) == shape(creation)
         assert shape(change).items() <= shape(push.body[1]).items()
+
+
+@needs_vendor_data
+def test_the_mock_numbers_its_associations_as_hubspot_does() -> None:
+    told = {name: number for name, number in json.loads((VENDOR / "association_type_ids.json").read_text()).items()
+            if name != "_about"}  # fmt: skip
+    known = {
+        f"{SINGULAR[first]}_to_{SINGULAR[second]}": numbers for (first, second), numbers in ASSOCIATIONS.items()
+    }  # fmt: skip
+    checked = {name: numbers for name, numbers in known.items() if name in told}
+    assert len(checked) >= 8
+    for name, (plain, primary) in checked.items():
+        assert (plain, primary) == (told[name], told.get(f"{name}_primary")), name
+
+
+@needs_vendor_data
+def test_a_search_asks_in_the_recorded_shape() -> None:
+    asked = query(kinds.KINDS["contact"], {"lower": 1, "upper": 2, "last": "0"})
+    wanted = recorded("search_request")
+    assert shape(asked) == shape({name: value for name, value in wanted.items() if name != "after"})
+    assert [each["operator"] for each in asked["filterGroups"][0]["filters"]] == ["GTE", "LTE", "GT"]

@@ -17,6 +17,7 @@ from core.sdk import Payload
 from schemas.entities import Identifier
 from tests.connectors.hubspot_source import (
     JSON,
+    KINDS,
     MS,
     SAMPLES,
     VENDOR,
@@ -183,15 +184,8 @@ def test_samples_normalize_to_the_recorded_events_and_stay_as_they_are(path: Pat
     assert payload == Payload(**json.loads(path.read_text()))
 
 
-def test_there_is_a_sample_of_every_kind() -> None:
-    kinds = {json.loads(path.read_text())["kind"] for path in SAMPLES}
-    assert kinds >= {
-        "contact",
-        "company",
-        "deal",
-        "ticket",
-        "task",
-        "owner",
-        "contact.merge",
-        "contact.privacyDeletion",
-    }
+def test_there_is_a_sample_of_every_kind_and_of_every_way_to_go() -> None:
+    samples = {json.loads(path.read_text())["kind"] for path in SAMPLES}
+    gone = {"contact.merge", "company.merge", "contact.deletion", "deal.deletion", "contact.gone", "conversation.gone"}
+    erased = {"contact.privacyDeletion", "conversation.privacyDeletion"}
+    assert samples >= {*KINDS.values(), "owner", "conversation", "conversation.status", *gone, *erased}
