@@ -7,7 +7,8 @@ An event that a sweep read over a connection that takes webhooks is *missing* (w
 - the source's clock on it is newer than all that the hub had of the object, or, where the source has no clock, it
   changes what the object says (newer).
 
-What a listing found is missing by the same rules. It is *repaired* once the event is applied, in the same transaction.
+What came and went unseen is not missing: nothing of it was ever to be shown. What a listing found is missing by the
+same rules. It is *repaired* once the event is applied, in the same transaction.
 A read within a minute of the state's own clock is *early*: its webhook may still be on its way. Backfills fetch the
 past, of which no webhook was ever sent, and connections without webhooks are only read: neither has anything missing.
 

@@ -157,6 +157,7 @@ class Hub:
     webhooks: str
     session: aiohttp.ClientSession
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    command: Sequence[str] = (*_COMMAND, "run")
 
     @property
     def path(self) -> Path:
@@ -173,7 +174,7 @@ class Hub:
             given = ["--role", role] if role else []
             with (self.folder / f"{name or 'hub'}.log").open("ab") as log:
                 self.running[name] = subprocess.Popen(
-                    [*_COMMAND, "run", "-c", str(self.path), *given], cwd=_ROOT, stdout=log, stderr=log
+                    [*self.command, "-c", str(self.path), *given], cwd=_ROOT, stdout=log, stderr=log
                 )
 
     async def kill(self, name: str = "") -> None:

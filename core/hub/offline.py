@@ -29,7 +29,7 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
             await replay(config, await bus(), store, id)
 
         async def anew(connection: str, order: BackfillOrder) -> list[str]:
-            return await backfill(config, await bus(), connection, order)
+            return await backfill(config, await bus(), connection, order, int(time.time() * 1000))
 
         room = api.Room(
             store=store,

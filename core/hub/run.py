@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,15 +35,22 @@ _KEPT = 90 * 86_400_000  # ms that the ledger's hours are kept
 _NOT_OURS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})  # of addresses to listen at
 
 log = structlog.get_logger()
+Clock = Callable[[], datetime]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(slots=True)
 class Running:
-    """A hub that runs. `store` is None while it is down; `started` is set once all listeners are."""
+    """A hub that runs. `store` is None while it is down; `started` is set once all listeners are. `clock` gives the
+    time of day in UTC."""
 
     config: HubConfig
     metrics: Metrics
     mocks: list[mocks.RunningMock]
+    clock: Clock
     started: asyncio.Event = field(default_factory=asyncio.Event)
     bus: Bus | None = None
     store: Store | None = None
@@ -55,10 +61,12 @@ class Running:
 Watch = Callable[[Running], Awaitable[None]]
 
 
-async def run(config: HubConfig, roles: frozenset[str] = frozenset(ROLES), watch: Watch | None = None) -> None:
+async def run(
+    config: HubConfig, roles: frozenset[str] = frozenset(ROLES), watch: Watch | None = None, *, clock: Clock = _now
+) -> None:
     """Run until cancelled. `watch` runs beside the rooms, with what runs. Raises ConfigError before anything starts."""
     _check(config, roles)
-    running = Running(config, Metrics(), [])
+    running = Running(config, Metrics(), [], clock)
     config.data.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         # First, because a second hub on the same data is refused here: it must not touch the mocks of the first.
@@ -121,7 +129,7 @@ class _Rooms:
             await asyncio.sleep(_CHECK_EVERY)
             with suppress(TransientError):  # a bus or a store that is down is told by those who use it
                 if self._running.store is not None:
-                    await self._running.store.trim_ledger(int(time.time() * 1000) - _KEPT)
+                    await self._running.store.trim_ledger(_ms(self._running.clock) - _KEPT)
                 found = set(await self._bus.check())
                 for complaint in sorted(found - said):
                     log.error("the bus needs care", reason=complaint)
@@ -159,7 +167,7 @@ class _Rooms:
             running.config.connections,
             running.config.server,
             metrics=running.metrics,
-            clock=_now,
+            clock=running.clock,
             lag=self._lag,
             report=self._report,
             started=started,
@@ -188,7 +196,7 @@ class _Rooms:
         room = api.Room(
             store=store,
             rules=rules_of(running.config),
-            now=lambda: int(time.time() * 1000),
+            now=lambda: _ms(running.clock),
             metrics=running.metrics.render,
             ready={"bus": self._bus_ready, "store": self._store_ready},
             replay=self._replay,
@@ -217,7 +225,7 @@ class _Rooms:
     async def _report(self, connection: str, document: dict[str, Any]) -> None:
         if self._running.store is None:
             raise TransientError("the store is down")
-        at = int(time.time() * 1000)
+        at = _ms(self._running.clock)
         await self._running.store.put_state(connection, process_name(self._roles), orjson.dumps(document), at)
 
     async def _known(self, prefix: str) -> AsyncIterator[Sequence[str]]:
@@ -233,7 +241,8 @@ class _Rooms:
             after = keys[-1]
 
     async def _backfill(self, connection: str, order: BackfillOrder) -> list[str]:
-        return await backfill(self._running.config, self._bus, connection, order)
+        now = _ms(self._running.clock)
+        return await backfill(self._running.config, self._bus, connection, order, now)
 
     async def _replay(self, id: str) -> None:
         assert self._running.store is not None
@@ -271,12 +280,12 @@ async def replay(config: HubConfig, bus: Bus, store: Store, id: str) -> None:
         raise
 
 
-async def backfill(config: HubConfig, bus: Bus, name: str, order: BackfillOrder) -> list[str]:
-    """Let streams of a connection begin anew; answers which. Raises LookupError where there is no such connection,
-    PermanentError where it has no such stream."""
+async def backfill(config: HubConfig, bus: Bus, name: str, order: BackfillOrder, now: int) -> list[str]:
+    """Let streams of a connection begin anew, as of `now` (epoch ms); answers which. Raises LookupError where there is
+    no such connection, PermanentError where it has no such stream."""
     since = TypeAdapter(Duration).validate_python(order.since) if order.since else None
     return await ingest.begin_anew(
-        bus, config.connections[name], int(time.time() * 1000), stream=order.stream, since=since, accept=order.accept
+        bus, config.connections[name], now, stream=order.stream, since=since, accept=order.accept
     )
 
 
@@ -305,8 +314,8 @@ def process_name(roles: frozenset[str]) -> str:
     return "-".join([socket.gethostname(), *(role for role in ROLES if role in roles)])
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _ms(clock: Clock) -> int:
+    return int(clock().timestamp() * 1000)
 
 
 def _address_taken(errors: BaseExceptionGroup[OSError]) -> ConfigError | None:

@@ -69,13 +69,19 @@ class StreamPoll:
         async with closing(pages):
             async for page in pages:
                 check_cursor(page.cursor, seen)
-                await self._publish(page.payloads, "backfill" if backfill else "sweep")
+                await self._publish(page.payloads, "backfill" if backfill or self._past_is_fetched() else "sweep")
                 # Saved last: after a crash this page is fetched again rather than never.
                 fetched, total = saved.fetched + len(page.payloads), page.total or saved.total
                 saved = await self._save(replace(saved, cursor=page.cursor, fetched=fetched, total=total))
                 await live_first(tools.lag, tools.pace)
         tools.board.polled(name, self._stream.name, 0)
         await self._save(Saved(saved.cursor, complete_up_to=saved.began, asked=saved.asked))
+
+    def _past_is_fetched(self) -> bool:
+        """Whether another stream of the connection still fetches the past: until then what is new was not missed."""
+        others = self._tools.board[self._connection.name].streams.values()
+        behind = (it for it in others if not it.listing and (it.way == "backfill" or it.complete_up_to is None))
+        return any(it.error is None for it in behind)
 
     def _settings(self, saved: Saved) -> Any:
         """The connection's settings; a backfill may have been asked to go back further, or less far."""
