@@ -5,7 +5,7 @@ from datetime import timedelta
 from connectors.guru.config import Config, auth, base_url
 from connectors.guru.hydrate import hydrate
 from connectors.guru.normalize import normalize
-from connectors.guru.poll import STREAMS
+from connectors.guru.poll import LISTINGS, STREAMS
 from connectors.guru.webhook import WEBHOOK
 from core.sdk import Connector, Http, Quota
 
@@ -28,6 +28,7 @@ CONNECTOR: Connector[Config] = Connector(
     account=_account,
     webhook=WEBHOOK,
     streams=STREAMS,
+    listings=LISTINGS,
     hydrate=hydrate,
     batch=50,
     quota=lambda config: (Quota(900, timedelta(minutes=1)),),  # no limit is published

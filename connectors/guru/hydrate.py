@@ -30,7 +30,7 @@ async def _alone(http: Http, account: str, hint: Hint) -> Payload:
     try:
         response = await http.get(f"/api/v1/cards/{quote(hint.id, safe='')}")
     except PermanentError as error:
-        if error.status not in (404, 410):
+        if error.status not in (403, 404, 410):  # 403: of this card alone, for the batch was allowed
             raise
         return Payload("card.missing", {"id": hint.id}, account, False, started, hint.at)
     return _payload(response.data, account, hint, response)

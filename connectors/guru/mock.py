@@ -73,12 +73,13 @@ class Guru:
         return {"card": {card["id"]: self.team.shown(card) for card in self._live()}}
 
     def _live(self) -> list[Object]:
-        return [card for card in self.team.cards.values() if not card["archived"]]
+        return [card for card in self.team.cards.values() if not card["archived"] and not card["hidden"]]
 
     def routes(self) -> Sequence[web.RouteDef]:
         return [
             web.get("/api/v1/whoami", self._whoami),
             web.get("/api/v1/search/query", self._query),
+            web.get("/api/v1/search/visible", self._visible),
             web.post("/api/v1/search/cardmgr", self._manager),
             web.post("/api/v1/cards/bulk", self._bulk),
             web.get("/api/v1/cards/{id}", self._card),
@@ -106,7 +107,8 @@ class Guru:
         except ValueError as error:
             return answer({"status": 400, "message": str(error)}, 400)
         archived = asked.get("showArchived") == "true"
-        cards = self._shown(request, list(self.team.cards.values()) if archived else self._live())
+        seen = [card for card in self.team.cards.values() if not card["hidden"]] if archived else self._live()
+        cards = self._shown(request, seen)
         rows = [card for card in cards if all(matches_one(card) for matches_one in matches)]
         return self._paged(request, rows, asked, behind, field)
 
@@ -135,11 +137,14 @@ class Guru:
         url = f"{request.scheme}://{request.host}{request.path}?token={token}"
         return answer(shown, headers={"Link": f'< {url} >; rel="next-page"'})
 
+    async def _visible(self, request: web.Request) -> web.Response:
+        return answer({}, headers={"x-guru-total-cards": str(len(self._live()))})
+
     async def _manager(self, request: web.Request) -> web.Response:
         """Without `queryType: archived` the live cards, as the web app's card manager shows them."""
         body = orjson.loads(await request.read() or b"{}")
         wanted = body.get("queryType") == "archived"
-        cards = [card for card in self.team.cards.values() if card["archived"] == wanted]
+        cards = [card for card in self.team.cards.values() if card["archived"] == wanted and not card["hidden"]]
         behind = None
         if token := request.query.get("token"):
             _, behind = json.loads(base64.urlsafe_b64decode(token))
@@ -147,13 +152,15 @@ class Guru:
         return self._paged(request, self._shown(request, cards), asked, behind, "dateCreated")
 
     async def _bulk(self, request: web.Request) -> web.Response:
-        """Live cards by id, each with a `status`; what is archived or unknown is absent."""
+        """Live cards by id, each with a `status`; what is archived, hidden or unknown is absent."""
         ids = orjson.loads(await request.read())["ids"]
-        live = [card for id in ids if (card := self.team.cards.get(id)) and not card["archived"]]
+        live = [card for card in self._live() if card["id"] in ids]
         return answer({card["id"]: {**card, "status": 200} for card in self._shown(request, live)})
 
     async def _card(self, request: web.Request) -> web.Response:
         card = self.team.cards.get(request.match_info["id"])
+        if card and card["hidden"]:
+            return answer(self.failure(403), 403)
         return answer(self._shown(request, [card])[0]) if card else answer(self.failure(404), 404)
 
     async def _extended(self, request: web.Request) -> web.Response:

@@ -33,8 +33,8 @@ def normalize(payload: Payload) -> Iterator[Event]:
     if payload.kind == "card.missing":
         yield _MAKER.deleted(payload, "card", id, Article, clock=payload.at)
         return
-    if item.get("archived") is True:  # how Guru deletes; a card may be restored
-        yield _MAKER.deleted(payload, "card", id, Article, clock=max(_clock(item) or 0, payload.at or 0) or None)
+    if item.get("archived") is True:  # how Guru deletes; restored, the card is read with this clock again, but later
+        yield _MAKER.deleted(payload, "card", id, Article, clock=_clock(item))
         return
     yield _MAKER.upserted(payload, "card", id, _article(payload, item), clock=_clock(item))
     if payload.kind == "card.restored":
@@ -46,6 +46,8 @@ def _article(payload: Payload, item: Item) -> Article:
     state = item.get("verificationState")
     audience, visibility = _SHOWN.get(item.get("shareStatus") or "", (None, None))
     slug = item.get("slug")
+    # Folders are called boards in cards and events, as in the days when they were.
+    folders = [board["title"] for board in item.get("boards") or () if isinstance(board, dict) and board.get("title")]
     return Article(
         title=item.get("preferredPhrase") or None,
         body=_text(item.get("content")),
@@ -58,6 +60,7 @@ def _article(payload: Payload, item: Item) -> Article:
         verified_until=from_iso(item.get("nextVerificationDate")),
         source_state=state,
         owner=_owner(payload, item),
+        attributes={"folders": folders} if folders else None,
         url=_APP + slug if slug else None,
         created_at=from_iso(item.get("dateCreated")),
         updated_at=from_iso(item.get("lastModified")),

@@ -1,7 +1,8 @@
 """Guru's lists: cards that changed, all cards with their verification, and the archived ones.
 
 Lists are bare arrays; the next page's whole URL stands in the header `Link`. A cursor is `{"since", "at"}` between two
-polls (epoch ms of the source's clock) and `{"since", "high", "next"}` inside one.
+polls (epoch ms of the source's clock) and `{"since", "high", "next"}` inside one; of the whole list `{"at"}` and
+`{"next", "total"}`.
 """
 
 import re
@@ -10,15 +11,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectors.guru.config import Config
-from core.sdk import Http, Page, Payload, PermanentError, Response, Stream, from_iso, to_ms
+from core.sdk import Http, Ids, Listing, Page, Payload, PermanentError, Response, Stream, from_iso, to_ms
 from core.sdk.connector import Cursor
 
 QUERY = "/api/v1/search/query"
+VISIBLE = "/api/v1/search/visible"
 MANAGER = "/api/v1/search/cardmgr"
 OVERLAP = 300_000  # ms: the search shows changes late
 SKEW = 3_600_000  # ms: how far our clock may be from the source's
 # `maxResults` stands nowhere: with it the answer has no Link header and the list ends after one page.
 _CARDS: Mapping[str, str | int] = {"queryType": "cards", "showArchived": "false", "sortOrder": "asc"}
+_BY_BIRTH = {**_CARDS, "sortField": "dateCreated"}  # so that edits do not move cards between pages
 _ARCHIVED: Mapping[str, Any] = {"queryType": "archived", "sorts": None, "query": None, "collectionIds": []}
 # Blanks stand inside the angle brackets, where a strict reader of RFC 8288 expects none.
 _NEXT = re.compile(r'<\s*([^>\s]+)\s*>\s*;[^,]*\brel="?next-page"?')
@@ -47,9 +50,26 @@ async def cards(http: Http, config: Config, account: str, cursor: Cursor | None)
 
 async def everything(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
     """All cards, however old: knowledge has no `since`, and a verification that runs out is told nowhere else."""
-    params = {**_CARDS, "sortField": "dateCreated"}  # so that edits do not move cards between pages
-    async for rows, response, after in _pages(http, "GET", QUERY, cursor or {}, params=params):
-        yield Page(_payloads(rows, account, response), {"next": after} if after else {"at": response.started})
+    cursor = cursor or {}
+    total = cursor.get("total") if "next" in cursor else await _visible(http)
+    async for rows, response, after in _pages(http, "GET", QUERY, cursor, params=_BY_BIRTH):
+        going: Cursor = {"next": after, "total": total}
+        yield Page(_payloads(rows, account, response), going if after else {"at": response.started}, total)
+
+
+async def ids(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Ids]:
+    """The ids of all cards that the token's user may read."""
+    async for rows, _, after in _pages(http, "GET", QUERY, cursor or {}, params=_BY_BIRTH):
+        yield Ids([str(row["id"]) for row in rows if row.get("id")], {"next": after} if after else {})
+
+
+async def _visible(http: Http) -> int | None:
+    """How many cards the token's user may read; a header tells it. None where Guru does not."""
+    try:
+        told = (await http.get(VISIBLE)).headers.get("x-guru-total-cards", "")
+    except PermanentError:
+        return None
+    return int(told) if told.isdecimal() else None
 
 
 async def archived(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
@@ -99,3 +119,4 @@ STREAMS: tuple[Stream[Config], ...] = (
     Stream("all cards", everything, every=timedelta(hours=1)),
     Stream("archived cards", archived, every=timedelta(hours=6)),
 )
+LISTINGS: tuple[Listing[Config], ...] = (Listing("card", ids, every=timedelta(days=1)),)

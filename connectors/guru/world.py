@@ -25,6 +25,7 @@ class Team:
         self.delivery_mode = delivery_mode
         self.cards: dict[str, Object] = {}
         self.now = 0
+        self.words: dict[str, str] = {}  # tags that were merged into others
         self._told = 0
 
     def card_id(self, ref: str) -> str:
@@ -50,9 +51,26 @@ class Team:
             case "restore" if card and card["archived"]:
                 card["archived"] = False
                 return self._push(["card-restored"], id, now)
-            case "purge" if card:  # with its collection
+            case "purge" if card:
                 del self.cards[id]
                 return self._push(["card-deleted"], id, now)
+            case "collect" if card:  # its collection is deleted, and all cards with it: one event for all of them
+                gone = [each for each, other in self.cards.items() if other["collection"] == card["collection"]]
+                for each in gone:
+                    del self.cards[each]
+                return self._push(["collection-deleted"], None, now)
+            case "hide" | "show" if card:  # the token's user loses the group that may read it: no event
+                card["hidden"] = beat.kind.endswith("hide")
+                return ()
+            case "file" if card:  # into a folder, which moves no clock of the card
+                card["folders"] = [*card["folders"], str(beat.data["folder"])]
+                return self._push(["card-added-to-board"], id, now)
+            case "retag":  # of all cards at once, which moves no clock of theirs and names none of them
+                self.words[str(beat.data["tag"])] = str(beat.data["into"])
+                return self._push(["tag-merged"], None, now)
+            case "share" if card:
+                card["share"] = str(beat.data["status"])
+                return self._push(["card-shared-to-team" if card["share"] == "TEAM" else "card-unshared"], id, now)
             case _:
                 return ()
 
@@ -61,9 +79,10 @@ class Team:
         if card is None:
             kinds = ["card-created"]
             card = {"id": id, "created": now, "version": 0, "archived": False, "trusted": False, "verified": None,
-                    "title": "", "text": "", "collection": "Support", "owner": "maya", "days": 90}  # fmt: skip
+                    "title": "", "text": "", "html": None, "collection": "Support", "owner": "maya", "days": 90,
+                    "hidden": False, "folders": [], "share": "TEAM"}  # fmt: skip
             self.cards[id] = card
-        card |= {name: data[name] for name in ("title", "text", "collection", "owner") if name in data}
+        card |= {name: data[name] for name in ("title", "text", "html", "collection", "owner") if name in data}
         card |= {"modified": now, "modified_by": card["owner"], "version": card["version"] + 1}
         card["days"] = int(data.get("verify_days", card["days"]))
         if data.get("verified"):
@@ -74,20 +93,21 @@ class Team:
     def _verify(self, card: Object, by: str, now: int) -> None:
         card |= {"trusted": True, "verified": now, "verified_by": by}
 
-    def _push(self, kinds: Sequence[str], id: str, now: int) -> Sequence[Push]:
+    def _push(self, kinds: Sequence[str], id: str | None, now: int) -> Sequence[Push]:
         """One delivery: in BATCH mode with all events, each as a text in Ably's envelope."""
-        card = self.cards.get(id)
+        card = self.cards.get(id or "")
         collection = uuid(self.seed, f"collection:{card['collection'] if card else ''}")
+        named = {"collectionId": collection, "source": "UI"} | ({"cardId": id} if id else {})
         events = []
         for kind in kinds:
             self._told += 1
             events.append({
                 "id": uuid(self.seed, f"event:{self._told}"), "eventType": kind, "user": STAFF["maya"].email,
-                "eventDate": _date(now), "properties": {"cardId": id, "collectionId": collection, "source": "UI"},
+                "eventDate": _date(now), "properties": named,
             })  # fmt: skip
         if self.delivery_mode == "SINGLE":
-            return [Push(id, event, str(event["eventType"])) for event in events]
-        return [Push(id, self._batch(events, now), kinds[0])]
+            return [Push(id or "", event, str(event["eventType"])) for event in events]
+        return [Push(id or "", self._batch(events, now), kinds[0])]
 
     def _batch(self, events: Sequence[Object], now: int) -> Object:
         serial = f"{now}-000@{self._told}:0"
@@ -109,10 +129,11 @@ class Team:
         return {
             "id": card["id"], "slug": f"{card['id'][:8]}/{_slug(card['title'])}", "cardType": "CARD",
             "preferredPhrase": card["title"],
-            "content": f'<p class="ghq-card-content__paragraph">{html.escape(card["text"], quote=False)}</p>',
+            "content": card["html"] or f'<p class="ghq-card-content__paragraph">{_escaped(card["text"])}</p>',
             "collection": {"id": uuid(self.seed, f"collection:{card['collection']}"), "name": card["collection"],
                            "color": "#009688", "collectionType": "INTERNAL", "publicCardsEnabled": False},
-            "boards": [], "folderCount": 0, "tags": self._tags(card),
+            "boards": [self._folder(title) for title in card["folders"]], "folderCount": len(card["folders"]),
+            "tags": self._tags(card),
             "dateCreated": _date(card["created"]), "lastModified": _date(card["modified"]),
             "lastModifiedBy": _user(card["modified_by"]), "owner": owner, "originalOwner": owner,
             "lastVerified": _date(verified), "lastVerifiedBy": _user(card["verified_by"]) if verified else None,
@@ -120,7 +141,7 @@ class Team:
             "verificationState": "TRUSTED" if self.trusted(card) else "NEEDS_VERIFICATION",
             "verificationType": "EXPIRING", "verificationReason": None,
             "verifiers": [{"type": "user", "id": owner["id"], "user": owner}],
-            "shareStatus": "TEAM", "version": card["version"], "archived": card["archived"], "favorited": False,
+            "shareStatus": card["share"], "version": card["version"], "archived": card["archived"], "favorited": False,
             "followed": False, "commentsEnabled": True, "teamId": uuid(self.seed, "team"),
             "cardInfo": {"analytics": {"views": 0, "copies": 0, "favorites": 0, "boards": 0, "followers": 0,
                                        "unverifiedViews": 0, "unverifiedCopies": 0}},
@@ -132,8 +153,17 @@ class Team:
             {"id": uuid(self.seed, f"tag:{word}"), "value": word, "categoryName": "Tags",
              "categoryId": uuid(self.seed, "tags")}
             for subject, _, _, title, _ in TOPICS if title == card["title"]
-            for word in [subject.split()[0].lower()]
+            for first in [subject.split()[0].lower()]
+            for word in [self.words.get(first, first)]
         ]  # fmt: skip
+
+    def _folder(self, title: str) -> Object:
+        id = uuid(self.seed, f"folder:{title}")
+        return {"id": id, "slug": f"{id[:8]}/{_slug(title)}", "title": title, "items": [], "numberOfFacts": 1}
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=False)
 
 
 def _user(slug: str) -> Object:

@@ -6,6 +6,7 @@ import re
 import nh3
 
 _BREAK = re.compile(r"(?i)<\s*(br|/p|/div|/li|/h[1-6]|/tr)[^>]*>")
+_CELL = re.compile(r"(?i)<\s*/t[dh]\b[^>]*>")
 _SPACE = re.compile(r"[ \t\r\f\v\xa0]+")
 _MARKDOWN = (
     (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),  # links and pictures: their text
@@ -17,12 +18,13 @@ _DIALABLE = re.compile(r"\+?[\d\s().\-]{3,}")
 
 
 def plain(value: str | None) -> str | None:
-    """The text that a reader would see: no tags, scripts or styles, blocks as lines. None stays None."""
+    """The text that a reader would see: no tags, scripts or styles, blocks as lines, cells apart. None stays None."""
     if value is None:
         return None
-    text = (
-        html.unescape(nh3.clean(_BREAK.sub(r"\g<0>\n", value), tags=set())) if "<" in value or "&" in value else value
-    )
+    text = value
+    if "<" in value or "&" in value:
+        spaced = _CELL.sub(r"\g<0> ", _BREAK.sub(r"\g<0>\n", value))
+        text = html.unescape(nh3.clean(spaced, tags=set()))
     lines = (_SPACE.sub(" ", line).strip() for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
 
