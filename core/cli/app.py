@@ -20,6 +20,7 @@ from core.cli.find import find, show
 from core.cli.importing import import_
 from core.cli.ledger import ledger
 from core.cli.mock import mock
+from core.cli.new import new
 from core.cli.rebuild import rebuild
 from core.cli.run import run
 from core.cli.schema import schema
@@ -82,6 +83,7 @@ app.command("test-connector", epilog=_examples("hub test-connector aircall", "hu
 app.command(
     epilog=_examples("hub mock aircall --port 9001", "hub mock aircall --target http://127.0.0.1:8081/hooks/aircall")
 )(mock)
+app.command(epilog=_examples("hub new freshdesk", "hub new freshdesk --to ./my_connectors"))(new)
 app.command(epilog=_examples("hub schema change", "hub schema --write"))(schema)
 app.command(epilog=_examples("hub docs --check", "hub docs --write"))(docs)
 

@@ -20,6 +20,9 @@ def attempt(
     config: CONFIG = YAML,
     account: Annotated[str, typer.Option(help="The source's account, part of every key.")] = "example",
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting of the connection: SETTING=VALUE.")] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep the events of X.payload.json beside it, in X.events.json.")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Again whenever the payload or the connector changes.")
     ] = False,
@@ -35,7 +38,10 @@ def attempt(
         from core.cli.watch import again
 
         again(_watched(connector, file, config))
-    answer = _tried(*_resolved(connector, config, account, _settings(set_ or [])), _read(file))
+    made, settings = _resolved(connector, config, account, _settings(set_ or []))
+    answer = _tried(made, settings, _read(file))
+    if record:
+        _recorded(made, file)
     if json:
         emit(answer)
     else:
@@ -66,6 +72,16 @@ def _settings(given: Sequence[str]) -> dict[str, str]:
     if len(found) != len(given):
         raise ConfigError("--set: write SETTING=VALUE")
     return found
+
+
+def _recorded(connector: Any, file: Path) -> None:
+    from core.cli.terminal import say, short
+    from core.conformance.samples import record
+    from core.errors import ConfigError
+
+    if not file.name.endswith(".payload.json"):
+        raise ConfigError(f"--record: {file.name} is not named X.payload.json, as samples are")
+    say(f"recorded in {short(record(connector, file))}")
 
 
 def _resolved(name: str, config: Path, account: str, given: dict[str, str]) -> tuple[Any, Any]:

@@ -42,7 +42,8 @@ def test_connector(
     if write and (name or check or folder):
         raise ConfigError("--write keeps the outcome of all connectors: give no name, no --check and no --folder")
     look_in_folders_of(config)
-    names = [name] if name else [each for each in registry.names(folder or ()) if not registry.is_family(each)]
+    every = (*registry.names(folder or ()), *registry.templates())
+    names = [name] if name else [each for each in every if not registry.is_family(each)]
     reports = finish(_examined(names, folder or [], check or [], shown=not json))
     if json:
         emit([report.document() for report in reports] if name is None else reports[0].document())

@@ -44,7 +44,7 @@ def generated() -> dict[Path, str]:
     from core.conformance.manual import filled
 
     root = Path(schemas.__file__ or "").parent.parent
-    checkout = (root / "hub.yaml").exists()  # else we are installed, and our own pages stand elsewhere
+    checkout = Path.cwd().is_relative_to(root)  # else somebody works on connectors of their own
     files = _pages(root) if checkout else {}
     for name in (*registry.names(), *registry.templates()):
         readme = registry.folder(name) / "README.md"

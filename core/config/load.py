@@ -39,6 +39,12 @@ def look_in_folders_of(path: Path) -> None:
         _Loader(path, {}, guess=True).folders()
 
 
+def folders_of(path: Path) -> list[Path]:
+    """The folders themselves, which need not be there yet."""
+    raw = Document(path, {}, guess=True).read().get("connectors") if path.exists() else None
+    return [path.parent / each for each in raw if isinstance(each, str)] if isinstance(raw, list) else []
+
+
 def declared(path: Path, given: Mapping[str, str] | None = None) -> Connection:
     """The connection that a file of its own declares, as `file:` in hub.yaml names it, to try it: secrets are those of
     its `demo:`, else anything. `given` are further settings. Raises ConfigError as `load` does."""
