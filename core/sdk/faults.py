@@ -50,7 +50,7 @@ class Fault:
     url: str = "http://elsewhere.example.com/"
     bytes: int = 10_000_000
     beats: int = 20
-    _seen: dict[str, int] = field(default_factory=dict)
+    _seen: dict[str, int] = field(default_factory=dict, init=False)  # so that `replace` begins to count anew
 
     def strikes(self, request: web.Request) -> bool:
         """Whether this request fails; counted."""
