@@ -23,13 +23,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 class Api:
     """`lag` (ms), `search_cap`, `search_rate` (requests a second), `inline` (associations that a list brings along),
-    `association_page` and `forbidden` (types that the token lacks the scope for) can be set by tests."""
+    `association_page`, `forbidden` (types that the token lacks the scope for) and `pipelines` can be set by tests."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.lag, self.search_cap, self.search_rate = 1_000, 10_000, 5
         self.inline, self.association_page = 100, 500
         self.forbidden: set[str] = set()
+        self.pipelines: dict[str, Sequence[Any]] = dict(PIPELINES)
         self._searches: deque[float] = deque()
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -179,7 +180,7 @@ class Api:
                 {"id": stage, "label": text, "displayOrder": index, "metadata": metadata, "archived": False}
                 for index, (stage, text, metadata) in enumerate(stages)
             ]}
-            for id, label, stages in PIPELINES[request.match_info["type"]]
+            for id, label, stages in self.pipelines[request.match_info["type"]]
         ]})  # fmt: skip
 
     async def _account(self, request: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ and ends at its own start, by HubSpot's clock; it serves old copies without asso
 objects are read. Its rows are never archived ones, so the recycle bin is walked apart.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -141,15 +141,15 @@ async def archived(http: Http, config: Config, account: str, cursor: Cursor | No
         yield Page(payloads, cursor)
 
 
-async def associations(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
-    """Everything that can be associated, once more: an association moves no modified date, so that one whose webhook
-    was lost shows in no search. The first fetch of each kind has brought what stands there now."""
+async def everything(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
+    """All objects once more. An association, a restore or a stage's new name moves no modified date, so that no search
+    shows it where its webhook was lost. The first fetch of each kind has brought what stands there now."""
     now = _now(http)
     if cursor is None:
         yield Page((), {"since": now})
         return
     if "since" in cursor:
-        cursor = {"kind": _next(config, None, _ASSOCIATED), "walk": "", "upper": now}
+        cursor = {"kind": _next(config, None), "walk": "", "upper": now}
     labels = Labels(http, config)
     while (name := cursor.get("kind")) is not None:
         kind = KINDS[name]
@@ -158,25 +158,22 @@ async def associations(http: Http, config: Config, account: str, cursor: Cursor 
         cursor = by_their_clock(cursor, answer)
         stages = await labels.stages(kind)
         wanted = [row for row in rows if modified(row) >= begin or _open(kind, row, stages)]
-        cursor = _onwards(config, kind, cursor, after, _ASSOCIATED)
+        cursor = _onwards(config, kind, cursor, after)
         yield Page(await _whole(http, config, account, kind, wanted, labels, answer.started), cursor)
 
 
-_ASSOCIATED = tuple(name for name, kind in KINDS.items() if kind.to)
-
-
-def _next(config: Config, name: str | None, names: Sequence[str] = tuple(KINDS)) -> str | None:
+def _next(config: Config, name: str | None) -> str | None:
     """The first of the kinds that are read, or the one after `name`."""
-    chosen: list[str] = [each for each in names if each in config.objects]
+    chosen: list[str] = [each for each in KINDS if each in config.objects]
     rest = chosen if name is None else chosen[chosen.index(name) + 1 :]
     return rest[0] if rest else None
 
 
-def _onwards(config: Config, kind: Kind, cursor: Cursor, after: str, names: Sequence[str] = tuple(KINDS)) -> Cursor:
+def _onwards(config: Config, kind: Kind, cursor: Cursor, after: str) -> Cursor:
     """The next page of this kind, the next kind, or the end."""
     if after:
         return {**cursor, "walk": after}
-    if following_kind := _next(config, kind.name, names):
+    if following_kind := _next(config, kind.name):
         return {**cursor, "kind": following_kind, "walk": ""}
     return {"since": cursor["upper"]}
 
@@ -225,7 +222,7 @@ STREAMS: tuple[Stream[Config], ...] = (
     *(Stream(kind.plural, objects(kind)) for kind in KINDS.values()),
     Stream("conversations", conversations),
     Stream("archived", archived, every=RARELY),
-    Stream("associations", associations, every=DAILY),
+    Stream("all objects", everything, every=DAILY),
     Stream("states", states, every=DAILY),
 )
 LISTINGS: tuple[Listing[Config], ...] = (

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.hubspot import kinds
 from connectors.hubspot.webhook import signature
 from core.errors import (
     AccountError,
@@ -216,3 +217,45 @@ def test_whatever_an_array_holds_it_comes_apart_or_is_refused_by_name(events: li
             normalized(payload)
         except NormalizeError:
             continue
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+@pytest.mark.parametrize("action", ["creation", "propertyChange", "restore", "associationChange", "deletion", "merge"])
+def test_every_generic_topic_of_every_object_is_understood(kind: str, action: str) -> None:
+    type_id = kinds.KINDS[kind].type_id
+    more = {
+        "merge": {"objectId": 9, "primaryObjectId": 7, "mergedObjectIds": [7, 8], "newObjectId": 9},
+        "associationChange": {
+            "fromObjectTypeId": type_id,
+            "toObjectTypeId": "0-142",
+            "fromObjectId": 7,
+            "toObjectId": 5,
+        },
+    }.get(action, {})
+    found = split(changed(7, type=f"object.{action}", objectTypeId=type_id, **more))
+    assert not found.ignored
+    told = [event for payload in found.payloads for event in normalized(payload)]
+    match action:
+        case "deletion":
+            assert [(event.action, event.subject) for event in told] == [("deleted", f"hubspot/62515/{kind}/7")]
+        case "merge":
+            assert [event.subject for event in told] == [f"hubspot/62515/{kind}/{id}" for id in (7, 8)]
+            assert found.hints == (Hint(kind, "9", MS),)
+        case "restore":
+            assert found.hints == (Hint(kind, "7", MS, "restored"),)
+        case _:
+            assert found.hints == (Hint(kind, "7", MS),)
+
+
+@pytest.mark.parametrize("action", ["creation", "newMessage", "propertyChange", "deletion", "privacyDeletion"])
+def test_every_topic_of_the_inbox_is_understood(action: str) -> None:
+    found = split(changed(4455, type=f"conversation.{action}", messageId="m", messageType="MESSAGE"))
+    assert not found.ignored and bool(found.payloads) == (action == "privacyDeletion")
+    assert [hint.id for hint in found.hints] == ([] if action == "privacyDeletion" else ["4455"])
+
+
+def test_topics_without_a_place_in_the_record_are_ignored_by_name() -> None:
+    found = split(changed(1, type="product.creation"), changed(2, type="object.creation", objectTypeId="0-14"),
+                  changed(3, type="event.completed"))  # fmt: skip
+    assert found.ignored == ("product.creation", "object 0-14.creation", "event.completed")
+    assert not found.hints and not found.payloads

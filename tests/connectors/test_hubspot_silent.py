@@ -76,30 +76,94 @@ async def test_an_association_that_moves_no_date_is_found_by_walking_all_of_them
     async with bench() as hub:
         stock(hub)
         (*_, polled) = await hub.poll("notes")
-        (begun,) = await hub.poll("associations")
+        (begun,) = await hub.poll("all objects")
         hub.later(hours=3)
         (*_, polled) = await hub.poll("notes", polled.cursor)
         assert hub.tell("note.link", "one", to=["contacts", "ines"])  # the webhook is lost
         hub.tell("note.unlink", "one", to=["contacts", "dana"])
         hub.later(hours=1)
         assert ids(await hub.poll("notes", polled.cursor)) == []
-        walked = [p for page in await hub.poll("associations", begun.cursor) for p in page.payloads if p.kind == "note"]
+        walked = [p for page in await hub.poll("all objects", begun.cursor) for p in page.payloads if p.kind == "note"]
         (event,) = normalized(walked[0])
         ines = f"hubspot/{hub.account}/contact/{hub.portal.world.id('contacts', 'ines')}"
         assert [party["person"] for party in event.data["parties"]] == [ines]
 
 
-async def test_a_walk_of_associations_that_stops_after_any_page_goes_on_to_the_same_set() -> None:
+async def test_a_walk_over_all_objects_that_stops_after_any_page_goes_on_to_the_same_set() -> None:
     async with bench() as hub:
         stock(hub)
         await crowd(hub, 130)
-        (begun,) = await hub.poll("associations")
+        (begun,) = await hub.poll("all objects")
         hub.later(hours=1)
-        whole = await hub.poll("associations", begun.cursor)
-        assert {payload.kind for page in whole for payload in page.payloads} == {*KINDS.values()} - {"company"}
+        whole = await hub.poll("all objects", begun.cursor)
+        assert {payload.kind for page in whole for payload in page.payloads} == {*KINDS.values()}
         for stop in range(1, len(whole)):
-            part = await hub.poll("associations", begun.cursor, most=stop)
-            assert ids(part) + ids(await hub.poll("associations", part[-1].cursor)) == ids(whole)
+            part = await hub.poll("all objects", begun.cursor, most=stop)
+            assert ids(part) + ids(await hub.poll("all objects", part[-1].cursor)) == ids(whole)
+
+
+@pytest.mark.parametrize(("kind", "ref"), [("person", "dana"), ("company", "bakery"), ("note", "one")])
+async def test_a_restore_whose_webhook_was_lost_is_found_by_walking_over_all_objects(kind: str, ref: str) -> None:
+    async with bench() as hub:
+        stock(hub)
+        (begun,) = await hub.poll("all objects")
+        (told,) = hub.tell(f"{kind}.delete", ref)
+        (gone,) = [event for payload in split_as(hub, [told]).payloads or () for event in normalized(payload)]
+        hub.later(hours=3)
+        assert hub.tell(f"{kind}.restore", ref)  # and nobody heard it
+        back = [
+            event for page in await hub.poll("all objects", begun.cursor) for payload in page.payloads
+            for event in normalized(payload) if event.subject == gone.subject
+        ]  # fmt: skip
+        assert gone.action == "deleted" and [event.action for event in back] == ["upserted"]
+        assert back[0].order > gone.order
+
+
+async def test_a_stage_that_was_renamed_shows_its_new_name_after_a_day() -> None:
+    async with bench() as hub:
+        found = [event for page in await hub.poll("deals") for p in page.payloads for event in normalized(p)]
+        assert {event.data["pipeline"]["name"] for event in found} == {"Sales Pipeline"}
+        (begun,) = await hub.poll("all objects")
+        ((id, _, stages),) = hub.portal.api.pipelines["deals"]
+        hub.portal.api.pipelines["deals"] = [(id, "New business", stages)]
+        hub.later(hours=1)
+        walked = [p for page in await hub.poll("all objects", begun.cursor) for p in page.payloads if p.kind == "deal"]
+        assert {event.data["pipeline"]["name"] for p in walked for event in normalized(p)} == {"New business"}
+
+
+async def test_rows_that_share_one_modified_date_do_not_make_a_search_go_in_circles() -> None:
+    async with bench() as hub:
+        (*_, last) = await hub.poll("contacts")
+        hub.later(minutes=10)
+        await crowd(hub, 450)  # an import: all at one moment
+        assert len({hub.portal.world.objects["contacts"][id].updated for id in crowd_ids(hub, 450)}) == 1
+        hub.portal.api.search_cap = 200
+        assert sorted(ids(await hub.poll("contacts", last.cursor))) == sorted(crowd_ids(hub, 450))
+
+
+def crowd_ids(hub: Bench, number: int) -> list[str]:
+    return [hub.portal.world.id("contacts", f"x{index}") for index in range(number)]
+
+
+async def test_a_merge_that_no_webhook_told_is_read_from_the_record_and_never_from_the_search() -> None:
+    async with bench() as hub:
+        for ref in ("a", "b"):
+            hub.tell("person.upsert", ref, given="Ana", email=f"{ref}@example.com")
+        hub.later(minutes=10)
+        (*_, last) = await hub.poll("contacts")
+        hub.tell("person.merge", "b", into="a", new="ab")
+        hub.later(seconds=10)
+        id = hub.portal.world.id("contacts", "ab")
+        asked = {"filterGroups": [{"filters": [{"propertyName": "hs_object_id", "operator": "EQ", "value": id}]}]}
+        searched = await hub.http.request("POST", "/crm/v3/objects/contacts/search", json={
+            **asked, "properties": ["hs_merged_object_ids"],
+        })  # fmt: skip
+        assert searched.data["results"][0]["properties"].get("hs_merged_object_ids") is None
+        found = [event for page in await hub.poll("contacts", last.cursor) for p in page.payloads
+                 for event in normalized(p)]  # fmt: skip
+        assert {event.subject.rpartition("/")[2] for event in found if event.action == "merged"} == {
+            hub.portal.world.id("contacts", ref) for ref in ("a", "b")
+        }  # fmt: skip
 
 
 async def test_an_association_taken_away_is_told_for_both_sides() -> None:
