@@ -11,6 +11,7 @@ import pytest
 from core.config.model import Connection
 from core.ingest import Client, Treasury, sessions
 from core.ingest.quota import Purpose, Window, room, usable
+from tests.hubs import until
 from tests.limited import Fast, Limited
 from tests.source import serving
 
@@ -125,30 +126,29 @@ async def test_a_budget_is_joined_once_the_account_is_known() -> None:
 
 
 async def test_the_sources_own_count_is_the_truth() -> None:
-    """It knows of a larger limit than we do, and of what the company's other tools spend."""
-    async with desk(limit=100, tells=True) as it:
-        [client] = it.clients(it.source.connection(quota=10))
+    """It knows of a larger limit than we do."""
+    async with desk(limit=30, tells=True, speed=10.0) as it:
+        [client] = it.clients(it.source.connection(quota=5))
         async with flood(client, "lookup"):
-            await it.time.sleep(5)
-        assert it.source.by_purpose["lookup"] > 40
+            await until(lambda: it.treasury.budget("desk").document().get("left") == 0, "all is spent")
+        assert it.source.by_purpose["lookup"] > 5
         assert it.treasury.budget("desk").document() == {
-            "limit": 100, "per": 10.0, "reserve": 20, "left": 0, "waiting": {}, "paused_until": None}  # fmt: skip
+            "limit": 30, "per": 10.0, "reserve": 6, "left": 0, "waiting": {}, "paused_until": None}  # fmt: skip
 
 
 async def test_other_tools_have_their_reserve_first_and_what_they_take_beyond_it_is_gone_for_us() -> None:
-    async with desk(tells=True) as it:
+    async with desk(limit=20, tells=True, speed=10.0) as it:
         [client] = it.clients(it.source.connection())
-        it.source.others(15)
+        it.source.others(3)
         async with flood(client, "lookup", 2):
-            await it.time.sleep(6)
-        assert it.source.refused == 0
-        assert 3 <= it.source.least <= 7, "they had taken 15 of their 20: the other 5 stay"
+            await until(lambda: it.source.least <= 1, "we have our share")
+            await it.time.sleep(3)
+        assert (it.source.refused, it.source.least) == (0, 1), "they had taken 3 of their 4: the other one stays"
         await it.time.sleep(11)
-        it.source.others(60)
+        it.source.others(12)
         async with flood(client, "lookup", 2):
-            await it.time.sleep(4)
+            await until(lambda: it.source.least == 0, "they took more than theirs: what is left is anybody's")
         assert it.source.refused == 0
-        assert it.source.least <= 2, "they took more than theirs: what is left is anybody's"
 
 
 def test_rooms_by_purpose() -> None:
