@@ -27,6 +27,7 @@ class Metrics:
         self.published = self._counter("published", "Events put on the bus.", *each)
         self.applied = self._counter("applied", "Events applied to the store.", *each)
         self.dead = self._counter("dead", "Inputs that became dead letters.", *each, "stage")
+        self.drift = self._counter("drift", "Fields of payloads that are new or of another type.", *each)
         self.failed = self._counter("failed", "Requests to the source that failed after retries.", *each)
         self.customers = self._counter("customers", "Versions of customers sent to the feed.")
         self.lag = self._gauge("lag", "Messages that a group has still to read.", "group")

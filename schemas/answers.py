@@ -95,6 +95,14 @@ class StreamState(Counts):
     progress: Annotated[Progress | None, NONE] = None
 
 
+class Drifted(Shape):
+    """A field of a source's payloads that is new or of another type. Never a value."""
+
+    kind: Annotated[str, NONE] = Field(description="of payload, in the connector's own words")
+    what: Annotated[str, NONE]
+    at: Annotated[Timestamp, NONE]
+
+
 class SourceState(Shape):
     """One connection: when it was last heard, what was refused and why, how many dead letters wait, what to do."""
 
@@ -115,6 +123,7 @@ class SourceState(Shape):
     dead: Annotated[int, NONE] = Field(0, description="open dead letters")
     objects: Annotated[dict[str, int], NONE] = Field({}, description="live objects by entity")
     budget: Annotated[Budget | None, NONE] = None
+    drift: Annotated[list[Drifted], NONE] = Field([], description="what changed in its payloads, until acknowledged")
     problem: Annotated[str | None, NONE] = None
     broken_since: Annotated[Timestamp | None, NONE] = None
     remedy: Annotated[str | None, NONE] = None
@@ -171,6 +180,12 @@ class Ordered(Shape):
 
     connection: Annotated[str, NONE]
     streams: Annotated[list[str], NONE]
+
+
+class Acknowledged(Shape):
+    """What has changed in this connection's payloads is no news any more."""
+
+    connection: Annotated[str, NONE]
 
 
 class DeadLetter(Shape):

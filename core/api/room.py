@@ -18,6 +18,7 @@ class Room:
     """`now` is epoch ms. `metrics` renders Prometheus' text. `ready` are named checks: None, or what is wrong.
 
     `backfill` lets streams of a connection begin anew and answers which: PermanentError where it has none such.
+    `acknowledge` takes what changed in a connection's payloads as known (LookupError where there is no such one).
     `replay` puts a dead letter's input on its way again (raises PermanentError where that cannot work). `ring` lets a
     mocked customer call: phone or None in, {phone, connection} out; LookupError where nobody has this phone; it is
     None on a real hub. `titles` are the sources' own names by vendor: {"hubspot": "HubSpot"}. `hosts` are the names
@@ -32,6 +33,7 @@ class Room:
     ready: Mapping[str, Check] = field(default_factory=dict)
     replay: Callable[[str], Awaitable[None]] | None = None
     backfill: Callable[[str, BackfillOrder], Awaitable[list[str]]] | None = None
+    acknowledge: Callable[[str], Awaitable[None]] | None = None
     ring: Callable[[str | None], Awaitable[Mapping[str, str]]] | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()

@@ -2,8 +2,8 @@
 
 A state document is JSON with any of: `connector`, `account`, `webhook`, `last_delivery`, `last_poll`, `broken_since`
 (epoch ms), `refused` {reason: count}, `last_refusal`, `state`, `error`, `remedy`, `polls_here`, `streams` {name:
-{complete_up_to, listing, error, progress}}, `budget` (schemas.answers.Budget). Several processes may write one each for
-the same connection.
+{complete_up_to, listing, error, progress}}, `budget` and `drift` (schemas.answers). Several processes may write one
+each for the same connection.
 """
 
 from collections.abc import Mapping
@@ -21,9 +21,11 @@ from core.ledger import HOUR
 from core.sdk import from_ms
 from core.store import LedgerRow, Store
 from schemas.answers import (
+    Acknowledged,
     BackfillOrder,
     Budget,
     Counts,
+    Drifted,
     Ledger,
     LedgerHour,
     Ordered,
@@ -140,6 +142,17 @@ async def _backfill(call: Call) -> web.StreamResponse:
     return answer(Ordered(connection=name, streams=streams))
 
 
+async def _acknowledge(call: Call) -> web.StreamResponse:
+    name = call.path["connection"]
+    if call.room.acknowledge is None:
+        raise Problem(501, "this process has no bus", "ask a hub that runs")
+    try:
+        await call.room.acknowledge(name)
+    except LookupError:
+        raise _unknown(name) from None
+    return answer(Acknowledged(connection=name))
+
+
 def _unknown(name: str) -> Problem:
     return Problem(404, f"there is no connection {name!r}", "GET /v1/sources names them")
 
@@ -186,10 +199,18 @@ def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> So
         refused=refused,
         last_refusal=next((said for each in reversed(alive) if (said := each.get("last_refusal"))), None),
         budget=_budget(alive),
+        drift=_drift(alive),
         problem=broken.get("error"),
         broken_since=from_ms(broken.get("broken_since")),
         remedy=broken.get("remedy"),
     )
+
+
+def _drift(alive: list[Mapping[str, Any]]) -> list[Drifted]:
+    """Each change once, though several processes may have noticed it."""
+    found = {(each["kind"], each["what"]): each["at"] for document in alive for each in document.get("drift") or ()}
+    shown = [Drifted(kind=kind, what=what, at=from_ms(at) or "") for (kind, what), at in found.items()]
+    return sorted(shown, key=lambda each: (each.at, each.kind, each.what))
 
 
 def _budget(alive: list[Mapping[str, Any]]) -> Budget | None:
@@ -235,4 +256,6 @@ ROUTES = (
           query=LedgerQuery, problems=(400, 404)),
     Route("POST", "/v1/sources/{connection}/backfill", _backfill, Ordered, "Read streams again from their beginning.",
           scope="admin", body=BackfillOrder, problems=(400, 404, 409, 501)),
+    Route("POST", "/v1/sources/{connection}/acknowledge", _acknowledge, Acknowledged,
+          "What has changed in its payloads is known now.", scope="admin", problems=(404, 501)),
 )  # fmt: skip

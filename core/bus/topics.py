@@ -14,6 +14,7 @@ HINTS = "hints"
 CURSORS = "cursors"
 QUOTA = "quota"
 QUOTA = "quota"
+SHAPES = "shapes"
 DEAD = "dead"
 CUSTOMERS = "customers"
 
@@ -38,6 +39,7 @@ TOPICS = {
         Topic(CURSORS, 8, None, True, "where each stream's poll goes on; assignment says who polls"),
         Topic(QUOTA, 8, timedelta(days=1), False, "what processes claim of a source's limit; the order decides"),
         Topic(QUOTA, 8, timedelta(days=1), False, "what processes claim of a source's limit; the order decides"),
+        Topic(SHAPES, 4, None, True, "which fields each kind of payload has, so that a change is noticed"),
         Topic(DEAD, 4, timedelta(days=30), False, "inputs that cannot be handled, with the reason"),
         Topic(CUSTOMERS, 8, None, True, "the unified records; its partition count is fixed for life"),
     )

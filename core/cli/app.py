@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from core.cli.acknowledge import acknowledge
 from core.cli.attempt import attempt
 from core.cli.backfill import backfill
 from core.cli.check import check
@@ -64,6 +65,7 @@ app.command(epilog=_examples("hub ledger intercom", "hub ledger intercom --hours
 app.command(epilog=_examples("hub backfill hubspot --since 90d", "hub backfill hubspot 'all contact' --accept"))(
     backfill
 )
+app.command(epilog=_examples("hub acknowledge intercom"))(acknowledge)
 app.command("open", epilog=_examples("hub open", "hub open --browser"))(open_page)
 app.command(epilog=_examples("hub ring", "hub ring +12025550143"))(ring)
 app.command(epilog=_examples("hub tail", "hub tail --ringing", "hub tail --all --json -n 100"))(tail)

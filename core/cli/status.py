@@ -88,6 +88,14 @@ def _show(answer: dict[str, Any]) -> None:
             say(f"{source['connection']}: {text}")
 
 
+def _drift(connection: str, drift: list[dict[str, Any]]) -> str:
+    from core.cli.terminal import ago
+
+    shown = "; ".join(f"{each['kind']}: {each['what']} ({ago(each['at'])})" for each in drift[:5])
+    more = f" and {len(drift) - 5} more" if len(drift) > 5 else ""
+    return f"payloads have changed: {shown}{more}; when that is known: hub acknowledge {connection}"
+
+
 def _budget(budget: dict[str, Any]) -> str:
     """Only where somebody waits for it, or the source wants silence."""
     from core.cli.terminal import counted, local
@@ -131,6 +139,8 @@ def _trouble(source: dict[str, Any]) -> list[str]:
     told = []
     if budget := _budget(source.get("budget") or {}):
         told.append(budget)
+    if drift := source.get("drift"):
+        told.append(_drift(source["connection"], drift))
     if source.get("problem"):
         since = f" (since {ago(source['broken_since'])})" if source.get("broken_since") else ""
         told.append(f"{source['problem']}{since}")

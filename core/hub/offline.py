@@ -8,7 +8,7 @@ from core import api, process
 from core.bus import Bus
 from core.config import HubConfig
 from core.hub.compose import open_bus, open_store, rules_of
-from core.hub.run import backfill, replay, titles
+from core.hub.run import acknowledge, backfill, replay, titles
 from core.store import Store
 from schemas.answers import BackfillOrder
 
@@ -31,6 +31,9 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
         async def anew(connection: str, order: BackfillOrder) -> list[str]:
             return await backfill(config, await bus(), connection, order, int(time.time() * 1000))
 
+        async def known(connection: str) -> None:
+            await acknowledge(config, await bus(), connection)
+
         room = api.Room(
             store=store,
             rules=rules_of(config),
@@ -38,6 +41,7 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
             metrics=lambda: b"",
             replay=again,
             backfill=anew,
+            acknowledge=known,
             titles=titles(config),
         )
         address = await stack.enter_async_context(api.listening(room, "127.0.0.1", 0))

@@ -201,6 +201,7 @@ class _Rooms:
             ready={"bus": self._bus_ready, "store": self._store_ready},
             replay=self._replay,
             backfill=self._backfill,
+            acknowledge=self._acknowledge,
             ring=_ring(telephony) if telephony else None,
             titles=titles(running.config),
             hosts=frozenset(running.config.server.names),
@@ -243,6 +244,9 @@ class _Rooms:
     async def _backfill(self, connection: str, order: BackfillOrder) -> list[str]:
         now = _ms(self._running.clock)
         return await backfill(self._running.config, self._bus, connection, order, now)
+
+    async def _acknowledge(self, connection: str) -> None:
+        await acknowledge(self._running.config, self._bus, connection)
 
     async def _replay(self, id: str) -> None:
         assert self._running.store is not None
@@ -287,6 +291,11 @@ async def backfill(config: HubConfig, bus: Bus, name: str, order: BackfillOrder,
     return await ingest.begin_anew(
         bus, config.connections[name], now, stream=order.stream, since=since, accept=order.accept
     )
+
+
+async def acknowledge(config: HubConfig, bus: Bus, name: str) -> None:
+    """Take what has changed in a connection's payloads as known. Raises LookupError where there is no such one."""
+    await ingest.acknowledge(bus, config.connections[name].name, int(time.time() * 1000))
 
 
 def titles(config: HubConfig) -> dict[str, str]:

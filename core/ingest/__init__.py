@@ -11,6 +11,7 @@ from core.errors import TransientError
 from core.ingest.accounts import learn, recall
 from core.ingest.claims import Claims
 from core.ingest.cursors import Cursors
+from core.ingest.drift import Drift, acknowledge
 from core.ingest.http import Client, Patience, sessions
 from core.ingest.hydrate import Hydrator
 from core.ingest.intake import Intake, Outcome
@@ -36,6 +37,7 @@ __all__ = [
     "Pace",
     "Patience",
     "Report",
+    "acknowledge",
     "begin_anew",
     "Treasury",
     "replaying",
@@ -74,6 +76,8 @@ async def run(
     pace = pace or Pace()
     board = Board(connections.values(), metrics, clock, calm=pace.calm)
     intake = Intake(bus, connections, board, clock)
+    drift = Drift(bus, connections, metrics, clock)
+    intake.look, board.drift = drift.look, drift.news
     async with sessions() as session:
         treasury = Treasury(connections, intake.accounts, clock, metrics, None if alone else Claims(bus, clock))
         board.budget = lambda name: treasury.budget(name).document()
@@ -85,6 +89,7 @@ async def run(
         tools = Tools(bus, intake, connections, https, board, clock, lag, pace, known)
         listener = Listener(intake, connections, board, clock, public_url=server.public_url)
         async with asyncio.TaskGroup() as rooms:
+            rooms.create_task(drift.run(), name="drift")
             rooms.create_task(learn(tools), name="accounts")
             rooms.create_task(Hydrator(tools).run(), name="hydrate")
             rooms.create_task(Poller(tools).run(), name="poll")

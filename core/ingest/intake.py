@@ -4,7 +4,7 @@ Webhooks, polls, hydration and replays all pass through it. Nothing is acknowled
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -56,7 +56,7 @@ class _Group:
 
 class Intake:
     """`accounts` maps connections to their source's own accounts, as far as they are known; whoever learns one writes
-    it there. `clock` gives the time of day in UTC."""
+    it there. `clock` gives the time of day in UTC. `look` sees every payload, before anything is made of it."""
 
     def __init__(self, bus: Bus, connections: Mapping[str, Connection], board: Board, clock: Clock) -> None:
         self.accounts: dict[str, str] = {}
@@ -64,6 +64,7 @@ class Intake:
         self._board = board
         self._clock = clock
         self._doors = {name: door_of(connection) for name, connection in connections.items()}
+        self.look: Callable[[str, Payload], None] = lambda name, payload: None
         self._known = {name: asyncio.Event() for name in connections}
         for name, connection in connections.items():
             if connection.settings.account:
@@ -208,6 +209,7 @@ class Intake:
     def _normalized(self, door: Door, payload: Payload, origin: Origin) -> _Group:
         """One poison payload stops nobody else: whatever the normalizer raises makes it a dead letter, or is told."""
         connector = door.connection.connector
+        self.look(door.name, payload)
         tells = payload.pushed and connector.webhook is not None and connector.webhook.tells
         told = None
         try:

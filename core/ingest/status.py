@@ -94,11 +94,12 @@ class State:
 
 class Board:
     """Counts for Prometheus and keeps the documents that `hub status` shows. `budget` tells a connection's budget of
-    requests (see Budget.document)."""
+    requests (see Budget.document), `drift` what changed in its payloads (see Drift.news)."""
 
     def __init__(self, connections: Iterable[Connection], metrics: Metrics, clock: Clock, *, calm: float = 0.0) -> None:
         self.metrics = metrics
         self._calm = calm * 1000
+        self.drift: Callable[[str], list[dict[str, Any]]] = lambda name: []
         self.budget: Callable[[str], dict[str, Any] | None] = lambda name: None
         self._clock = clock
         self._connections = {connection.name: connection for connection in connections}
@@ -233,6 +234,7 @@ class Board:
             "ignored": dict(state.ignored),
             "dead": dict(state.dead),
             "budget": budget,
+            "drift": self.drift(name),
             "streams": {stream: it.document() for stream, it in state.streams.items()},
         }
 
