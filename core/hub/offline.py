@@ -32,7 +32,7 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
             return await backfill(config, await bus(), connection, order, int(time.time() * 1000))
 
         async def known(connection: str) -> None:
-            await acknowledge(config, await bus(), connection)
+            await acknowledge(config, await bus(), connection, int(time.time() * 1000))
 
         room = api.Room(
             store=store,

@@ -246,7 +246,7 @@ class _Rooms:
         return await backfill(self._running.config, self._bus, connection, order, now)
 
     async def _acknowledge(self, connection: str) -> None:
-        await acknowledge(self._running.config, self._bus, connection)
+        await acknowledge(self._running.config, self._bus, connection, _ms(self._running.clock))
 
     async def _replay(self, id: str) -> None:
         assert self._running.store is not None
@@ -293,9 +293,9 @@ async def backfill(config: HubConfig, bus: Bus, name: str, order: BackfillOrder,
     )
 
 
-async def acknowledge(config: HubConfig, bus: Bus, name: str) -> None:
-    """Take what has changed in a connection's payloads as known. Raises LookupError where there is no such one."""
-    await ingest.acknowledge(bus, config.connections[name].name, int(time.time() * 1000))
+async def acknowledge(config: HubConfig, bus: Bus, name: str, now: int) -> None:
+    """Take what has changed in a connection's payloads until `now` (epoch ms) as known. Raises LookupError where there is no such one."""
+    await ingest.acknowledge(bus, config.connections[name].name, now)
 
 
 def titles(config: HubConfig) -> dict[str, str]:

@@ -44,9 +44,7 @@ class Process:
         data = copy.deepcopy(SAMPLE["data"])
         change(data)
         payload = Payload(SAMPLE["kind"], data, "example", True, SAMPLE["received"], at=1)
-        await self.intake.payloads(
-            name, [Payload(SAMPLE["kind"], data, "example", True, SAMPLE["received"], at=1)], "sweep"
-        )
+        await self.intake.payloads(name, [payload], "sweep")
 
     def told(self, name: str = "calls") -> list[str]:
         return [each["what"] for each in self.drift.news(name)]
