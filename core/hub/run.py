@@ -294,7 +294,8 @@ async def backfill(config: HubConfig, bus: Bus, name: str, order: BackfillOrder,
 
 
 async def acknowledge(config: HubConfig, bus: Bus, name: str, now: int) -> None:
-    """Take what has changed in a connection's payloads until `now` (epoch ms) as known. Raises LookupError where there is no such one."""
+    """Take what has changed in a connection's payloads until `now` (epoch ms) as known. Raises LookupError
+    where there is no such one."""
     await ingest.acknowledge(bus, config.connections[name].name, now)
 
 
