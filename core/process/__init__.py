@@ -1,7 +1,7 @@
 """Process: events in, records out. Everything between is one transaction per batch, with one writer at a time."""
 
 from core.process.rebuild import rebuild
-from core.process.run import BATCH, GROUP, behind, lag, run
+from core.process.run import BATCH, GROUP, behind, calm_collector, lag, run
 from core.process.step import Settings, apply, decoded
 
-__all__ = ["BATCH", "GROUP", "Settings", "apply", "behind", "decoded", "lag", "rebuild", "run"]
+__all__ = ["BATCH", "GROUP", "Settings", "apply", "behind", "calm_collector", "decoded", "lag", "rebuild", "run"]

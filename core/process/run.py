@@ -28,9 +28,7 @@ log = structlog.get_logger()
 async def run(bus: Bus, store: Store, settings: Settings, metrics: Metrics, *, batch: int = BATCH) -> None:
     """Process until cancelled. A batch that is under way when cancelled is rolled back and comes again."""
     worker = _Worker(bus, store, settings, metrics)
-    # Python's own 700 made the search for circles take a third of each batch.
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_AFTER, 50, 100)
+    calm_collector()
     while True:
         try:
             await generation.check(bus, store)
@@ -38,6 +36,12 @@ async def run(bus: Bus, store: Store, settings: Settings, metrics: Metrics, *, b
                 await worker.work(subscription, batch)
         except TransientError as error:
             await worker.broke(error)
+
+
+def calm_collector() -> None:
+    """For the whole process: Python's own bound of 700 made the search for circles take a third of each batch."""
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_AFTER, 50, 100)
 
 
 class _Worker:

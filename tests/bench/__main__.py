@@ -1,6 +1,7 @@
 """`python -m tests.bench [short|full]`: JSON in build/bench.json and a table.
 
-short: 10,000 existing customers, few events: a first look in some minutes. full: also 300,000, as the README quotes it.
+short: 10,000 existing customers, few events: a first look in some minutes. full: also 300,000, as the README quotes it: about a quarter of
+an hour. What is found stands in the file at once, also where a run is cut short.
 Baselines run in between on the same broker with the same payloads: the raw aiokafka hop, and Quix Streams in an
 environment of its own (build/quix; left out with a line where it cannot be installed).
 """
@@ -76,9 +77,13 @@ class Pair:
             yield opened_bus, opened_store
 
 
+def _where(pair: Pair, existing: int) -> str:
+    return f"{pair.name}, {existing // 1000} k customers"
+
+
 async def measure(pair: Pair, existing: int, size: Size, report: Report, *, baselines: bool) -> None:
     """One pair with so many customers: both streams, then the whole hub from outside."""
-    where = f"{pair.name}, {existing // 1000} k customers"
+    where = _where(pair, existing)
     async with pair.opened() as (bus, store):
         seconds = await pipeline.load(store, existing)
         # As if they had been published long ago: the topic's head is the store's.
@@ -111,12 +116,17 @@ async def _stream(
         topics = f"{pair.prefix}events", f"{pair.prefix}raw"
         rate = await pipeline.raw_hop(pair.servers, *topics, size.events)
         hop = report.add(f"raw aiokafka hop, {name}", where, rate, "events/s")
+        out.print(f"  Quix Streams, {name} …")
         if found := await quix.measure(_BUILD, pair.servers, prepared):
             report.add(f"Quix Streams, {name}", where, found, "events/s", against=hop)
     else:
         await pipeline.fill(bus, prepared)
     rate = await pipeline.drained(bus, store, size.events)
-    report.add(f"bus to published record, {name}", where, rate, "events/s", against=hop)
+    what = f"bus to published record, {name}"
+    report.add(what, where, rate, "events/s", against=hop)
+    few = size.existing[0]
+    if existing > few and (row := report.find(what, _where(pair, few))):
+        report.add(f"cost per event, {name}, against {few // 1000} k customers", where, row.value / rate, "times")
 
 
 async def _outside(pair: Pair, where: str, existing: int, size: Size, report: Report) -> None:
@@ -142,7 +152,7 @@ async def _outside(pair: Pair, where: str, existing: int, size: Size, report: Re
 
 async def run(size: Size, only: str) -> Report:
     """Each pair with each number of customers, one after the other."""
-    report = Report()
+    report = Report(_BUILD / "bench.json")
     root = Path(tempfile.mkdtemp(prefix="hub-bench-"))
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, root, ignore_errors=True)
@@ -171,7 +181,6 @@ def main() -> None:
     only = next((word for word in words if word in ("embedded", "kafka")), "")
     report = uvloop.run(run(SIZES[size], only))
     report.show()
-    report.write(_BUILD / "bench.json")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from rich.progress import Progress
 
 from core import process, publish
 from core.bus import Bus, Message, Record
@@ -19,6 +20,7 @@ from core.process.step import Settings
 from core.store import Store
 from schemas.event import Event
 from tests.bench import streams
+from tests.bench.rows import out
 
 _CHUNK = 2_000
 _BOTH = ("hubspot", "intercom")
@@ -26,10 +28,14 @@ _BOTH = ("hubspot", "intercom")
 
 async def load(store: Store, count: int) -> float:
     """Put `count` customers into an empty store, past identity: who is who is known. Returns seconds."""
+    process.calm_collector()
     began = time.perf_counter()
     events = streams.customers(count)
-    while chunk := list(islice(events, _CHUNK)):
-        await _load(store, chunk)
+    with Progress(console=out, transient=True) as progress:
+        bar = progress.add_task("  loading", total=count)
+        while chunk := list(islice(events, _CHUNK)):
+            await _load(store, chunk)
+            progress.advance(bar, len(chunk) // len(_BOTH))
     return time.perf_counter() - began
 
 

@@ -5,7 +5,6 @@ on the machine disturb less than events per second. STREAM is uniform or skewed;
 """
 
 import cProfile
-import gc
 import os
 import sys
 import tempfile
@@ -112,7 +111,6 @@ async def _store(kind: str, folder: Path) -> AsyncIterator[tuple[Store, int | No
 
 async def measure(kind: str, customers: int, events: int, stream: str, file: str) -> None:
     """Load, run the stream in batches as process takes them, and print microseconds per event."""
-    gc.set_threshold(100_000, 50, 100)  # as process sets it
     with tempfile.TemporaryDirectory() as folder:
         async with _store(kind, Path(folder)) as (store, pid):
             clock = Clock(pid)

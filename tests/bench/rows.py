@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,17 @@ class Row:
 
 @dataclass(slots=True)
 class Report:
-    """All figures of a run, in the order in which they were measured."""
+    """All figures of a run, in the order in which they were measured; `path` has them from the first one on, so that
+    a run that is cut short leaves what it found."""
 
+    path: Path
     rows: list[Row] = field(default_factory=list)
 
     def add(self, what: str, where: str, value: float, unit: str, *, against: "Row | None" = None) -> Row:
         ratio = value / against.value if against and against.value else None
         row = Row(what, where, value, unit, f"{against.what}, {against.where}" if against else "", ratio)
         self.rows.append(row)
+        self._write()
         shown = f"   {ratio:.2f} of {row.baseline}" if ratio is not None else ""
         out.print(f"  {what:38} {where:34} {_number(value):>9} {unit}{shown}", markup=False)
         return row
@@ -49,12 +53,16 @@ class Report:
             table.add_row(row.what, row.where, _number(row.value), row.unit, ratio, row.baseline)
         out.print(table)
 
-    def write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def find(self, what: str, where: str) -> Row | None:
+        return next((row for row in self.rows if (row.what, row.where) == (what, where)), None)
+
+    def _write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = {"machine": machine(), "rows": [asdict(row) for row in self.rows]}
-        path.write_text(json.dumps(content, indent=1) + "\n")
+        self.path.write_text(json.dumps(content, indent=1) + "\n")
 
 
+@cache
 def machine() -> str:
     """Processor, cores and Python: figures mean little without them."""
     cores = subprocess.run(["nproc"], capture_output=True, text=True, check=False).stdout.strip() or "?"
