@@ -105,10 +105,9 @@ async def _verified(servers: str, topic: str, messages: Sequence[Message]) -> fl
     try:
         partitions = [TopicPartition(topic, number) for number in range(_PARTITIONS)]
         consumer.assign(partitions)
-        left = sum((await consumer.end_offsets(partitions)).values())
-        while left > 0:
+        ends = await consumer.end_offsets(partitions)
+        while any([await consumer.position(each) < end for each, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=500, max_records=5_000)).values():
-                left -= len(records)
                 times += (record.timestamp for record in records)
                 found |= {record.key.decode(): record.value for record in records}
     finally:
