@@ -4,6 +4,7 @@ How deliveries are proved is the mock's to know: `sign` makes genuine and wrongl
 in `cannot_show` what its source's scheme cannot tell ("tampered", "stale").
 """
 
+import io
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -52,7 +53,7 @@ class Door:
 
     async def post(self, given: Signed) -> int:
         async with self.session.post(
-            given.url, data=given.body, headers=given.headers, allow_redirects=False
+            given.url, data=io.BytesIO(given.body), headers=given.headers, allow_redirects=False
         ) as answer:
             await answer.read()
             return answer.status
