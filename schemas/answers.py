@@ -188,6 +188,27 @@ class Acknowledged(Shape):
     connection: Annotated[str, NONE]
 
 
+class PurgeOrder(Shape):
+    """Without `confirmed` it is only told what there is. `at` is the answer's: the next step goes on from there."""
+
+    source: Annotated[str | None, NONE] = Field(None, description="vendor/account, where the hub does not know it")
+    confirmed: Annotated[bool, NONE] = False
+    at: Annotated[dict[str, dict[str, int]] | None, NONE] = None
+
+
+class Purging(Shape):
+    """How far the purge of a connection is. `objects` are those that still are there, by entity; `unread` messages of
+    the bus that are still to be looked at."""
+
+    connection: Annotated[str, NONE]
+    source: Annotated[str, NONE]
+    objects: Annotated[dict[str, int], NONE]
+    letters: Annotated[int, NONE] = Field(description="open dead letters")
+    unread: Annotated[int, NONE] = 0
+    at: Annotated[dict[str, dict[str, int]] | None, NONE] = None
+    done: Annotated[bool, NONE] = False
+
+
 class DeadLetter(Shape):
     """An input that could not be handled. In lists `payload` is cut at 4,000 characters."""
 

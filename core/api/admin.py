@@ -11,7 +11,18 @@ from core.api.tokens import new_login
 from core.errors import PermanentError
 from core.sdk import from_ms
 from core.store import DeadRow
-from schemas.answers import Alive, DeadLetter, DeadLetters, Handled, LoginLink, Ready, Ringing, RingOrder
+from schemas.answers import (
+    Alive,
+    DeadLetter,
+    DeadLetters,
+    Handled,
+    LoginLink,
+    PurgeOrder,
+    Purging,
+    Ready,
+    Ringing,
+    RingOrder,
+)
 from schemas.entities import Shape
 from schemas.personal import NONE
 
@@ -70,6 +81,15 @@ async def _known(call: Call) -> DeadRow:
     return row
 
 
+async def _purge(call: Call) -> web.StreamResponse:
+    if call.room.purge is None:
+        raise Problem(501, "this process cannot purge", "ask a hub that runs, or let none run")
+    try:
+        return answer(await call.room.purge(call.path["connection"], call.body))
+    except PermanentError as error:
+        raise Problem(409, str(error), "nothing was changed") from error
+
+
 async def _login_link(call: Call) -> web.StreamResponse:
     once, expires = await new_login(call.room.store, call.room.now())
     url = f"{call.request.scheme}://{call.request.host}/login/{once}"
@@ -110,6 +130,8 @@ ROUTES = (
           scope="admin", problems=(404, 409, 501)),
     Route("POST", "/v1/dead/{id}/discard", _discard, Handled, "Give a dead letter up.",
           scope="admin", problems=(404,)),
+    Route("POST", "/v1/sources/{connection}/purge", _purge, Purging, "Take a connection out again, step by step.",
+          scope="admin", body=PurgeOrder, problems=(400, 409, 501)),
     Route("POST", "/v1/login-links", _login_link, LoginLink, "A link that logs a browser in, once.", scope="admin"),
     Route("POST", "/v1/ring", _ring, Ringing, "Let a mocked customer call.",
           scope="admin", body=RingOrder, problems=(400, 404)),

@@ -8,7 +8,7 @@ from aiohttp import web
 from core.api.follower import Follower
 from core.identity import Rules
 from core.store import Store
-from schemas.answers import BackfillOrder
+from schemas.answers import BackfillOrder, PurgeOrder, Purging
 
 Check = Callable[[], Awaitable[str | None]]
 
@@ -19,11 +19,12 @@ class Room:
 
     `backfill` lets streams of a connection begin anew and answers which: PermanentError where it has none such.
     `acknowledge` takes what changed in a connection's payloads as known (LookupError where there is no such one).
-    `replay` puts a dead letter's input on its way again (raises PermanentError where that cannot work). `ring` lets a
-    mocked customer call: phone or None in, {phone, connection} out; LookupError where nobody has this phone; it is
-    None on a real hub. `titles` are the sources' own names by vendor: {"hubspot": "HubSpot"}. `hosts` are the names
-    (without port) under which browsers may reach us, beside localhost and plain addresses. `heartbeat` and `patience`
-    are seconds: between two comments on a silent feed, and how long a reader may take to read what was sent.
+    `purge` takes a connection out, a step at each call: PermanentError where it must not be. `replay` puts a dead
+    letter's input on its way again (raises PermanentError where that cannot work). `ring` lets a mocked customer call:
+    phone or None in, {phone, connection} out; LookupError where nobody has this phone; it is None on a real hub.
+    `titles` are the sources' own names by vendor: {"hubspot": "HubSpot"}. `hosts` are the names (without port) under
+    which browsers may reach us, beside localhost and plain addresses. `heartbeat` and `patience` are seconds: between
+    two comments on a silent feed, and how long a reader may take to read what was sent.
     """
 
     store: Store
@@ -34,6 +35,7 @@ class Room:
     replay: Callable[[str], Awaitable[None]] | None = None
     backfill: Callable[[str, BackfillOrder], Awaitable[list[str]]] | None = None
     acknowledge: Callable[[str], Awaitable[None]] | None = None
+    purge: Callable[[str, PurgeOrder], Awaitable[Purging]] | None = None
     ring: Callable[[str | None], Awaitable[Mapping[str, str]]] | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()

@@ -22,6 +22,7 @@ from core.cli.importing import import_
 from core.cli.ledger import ledger
 from core.cli.mock import mock
 from core.cli.new import new
+from core.cli.purge import purge
 from core.cli.rebuild import rebuild
 from core.cli.run import run
 from core.cli.schema import schema
@@ -73,6 +74,7 @@ app.command(epilog=_examples("hub find dana reyes", "hub find +12025550143", "hu
 app.command(epilog=_examples("hub show d4a911db95acaf761c61"))(show)
 app.add_typer(dead, name="dead", epilog=_examples("hub dead list", "hub dead replay --connection aircall"))
 app.command(epilog=_examples("hub rebuild"))(rebuild)
+app.command(epilog=_examples("hub purge desk", "hub purge desk --source intercom/ab12cd --yes"))(purge)
 app.command("import", epilog=_examples("hub import orders.csv --connection erp --map orders.yaml --dry-run"))(import_)
 app.add_typer(token, name="token", epilog=_examples("hub token add dialer --scope read --scope feed"))
 app.command("try", epilog=_examples("hub try aircall delivery.json", "hub try aircall - --json < delivery.json"))(

@@ -8,9 +8,10 @@ from core import api, process
 from core.bus import Bus
 from core.config import HubConfig
 from core.hub.compose import open_bus, open_store, rules_of
+from core.hub.purging import purge
 from core.hub.run import acknowledge, backfill, replay, titles
 from core.store import Store
-from schemas.answers import BackfillOrder
+from schemas.answers import BackfillOrder, PurgeOrder, Purging
 
 
 @asynccontextmanager
@@ -34,6 +35,9 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
         async def known(connection: str) -> None:
             await acknowledge(config, await bus(), connection, int(time.time() * 1000))
 
+        async def out(connection: str, order: PurgeOrder) -> Purging:
+            return await purge(config, await bus(), store, connection, order, running=False)
+
         room = api.Room(
             store=store,
             rules=rules_of(config),
@@ -42,6 +46,7 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
             replay=again,
             backfill=anew,
             acknowledge=known,
+            purge=out,
             titles=titles(config),
         )
         address = await stack.enter_async_context(api.listening(room, "127.0.0.1", 0))

@@ -20,10 +20,11 @@ from core.config import HubConfig
 from core.errors import ConfigError, PermanentError, TransientError
 from core.hub import mocks
 from core.hub.compose import open_bus, open_store, rules_of, settings_of
+from core.hub.purging import purge
 from core.metrics import Metrics
 from core.sdk.times import Duration
 from core.store import Store
-from schemas.answers import BackfillOrder
+from schemas.answers import BackfillOrder, PurgeOrder, Purging
 
 ROLES = ("ingest", "process", "publish", "api")
 _PAUSE = 2.0  # seconds between two tries to reach a store that is down
@@ -202,6 +203,7 @@ class _Rooms:
             replay=self._replay,
             backfill=self._backfill,
             acknowledge=self._acknowledge,
+            purge=self._purge,
             ring=_ring(telephony) if telephony else None,
             titles=titles(running.config),
             hosts=frozenset(running.config.server.names),
@@ -251,6 +253,10 @@ class _Rooms:
     async def _replay(self, id: str) -> None:
         assert self._running.store is not None
         await replay(self._running.config, self._bus, self._running.store, id)
+
+    async def _purge(self, connection: str, order: PurgeOrder) -> Purging:
+        assert self._running.store is not None
+        return await purge(self._running.config, self._bus, self._running.store, connection, order, running=True)
 
     async def _bus_ready(self) -> str | None:
         with suppress(TransientError):

@@ -75,6 +75,12 @@ class Cursors:
     async def save_account(self, connection: str, account: str) -> None:
         await self.put(connection, _ACCOUNT, orjson.dumps({"account": account}))
 
+    async def forget(self, connection: str) -> None:
+        """All of its cursors and its account: whoever adds it again begins from nothing."""
+        for stream in (*await self.streams(connection), _ACCOUNT):
+            message = Message(CURSORS, f"{connection}/{stream}", None, partition_by=connection)
+            await patiently(lambda message=message: self._bus.publish([message]))  # type: ignore[misc]
+
     async def put(self, connection: str, stream: str, value: bytes) -> None:
         """The same with a value as it stood on the bus."""
         message = Message(CURSORS, f"{connection}/{stream}", value, partition_by=connection)

@@ -50,6 +50,7 @@ class Changed:
     failed: list[tuple[Incoming, Exception]] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
     found: list[ledger.Found] = field(default_factory=list)  # what webhooks should have told
+    forgotten: set[str] = field(default_factory=set)  # persons whose source was taken out
 
 
 def change(changed: Changed, events: Mapping[str, list[Incoming]], held: Mapping[str, bytes], rules: Rules) -> None:
@@ -63,6 +64,25 @@ def rebuilt(held: Mapping[str, bytes], rules: Rules) -> Changed:
     changed = Changed()
     for subject, data in held.items():
         _derive(changed, subject, None, Registers.load(data), data, rules)
+    return changed
+
+
+def forgotten(held: Mapping[str, bytes], rules: Rules) -> Changed:
+    """What follows where these objects were never heard of: their activities have no parties, their persons are at most
+    those whom others' activities name."""
+    changed = Changed()
+    for subject, data in held.items():
+        registers = Registers.load(data)
+        visible = registers.visible()
+        if registers.entity == "person":
+            changed.before[subject] = _person(subject, visible, rules)
+            changed.forgotten.add(subject)
+            changed.doubtful.add(subject)
+            changed.touched.setdefault(subject, set()).add("person")
+        elif registers.entity in ACTIVITIES:
+            was = place(registers.entity, visible)
+            nowhere = Place(was.at, False, False, ())
+            _parties(changed, subject, registers.entity, was, nowhere, rules)
     return changed
 
 

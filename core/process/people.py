@@ -49,6 +49,8 @@ async def put_people(writing: Writing, changed: Changed) -> Written:
     result, people = Written(), set(changed.touched) | set(changed.after)
     rows = {row.key: row for row in await writing.persons(sorted(people))}
     ghosts = {key for key in people - set(changed.after) if key not in rows or rows[key].state is None}
+    ghosts |= changed.forgotten
+    await _unsay(writing, changed, result)
     gone = await writing.unnamed(sorted(ghosts & changed.doubtful)) if ghosts & changed.doubtful else set()
     if gone:
         await _take_out(writing, gone, rows, result)
@@ -60,9 +62,9 @@ async def put_people(writing: Writing, changed: Changed) -> Written:
         result.customers[key] = customer = old.customer if old else id
         person = changed.after.get(key)
         if person is None:
-            if old is None:  # only named so far: a number, or a contact that will be told later
+            if old is None or key in changed.forgotten:  # only named: a number, or a contact that will be told later
                 implied = changed.implied.get(key)
-                written.append(PersonRow(key, id, id, implied, UNHEARD, False, False, None, "", None))
+                written.append(PersonRow(key, id, customer, implied, UNHEARD, False, False, None, "", None))
                 result.again.add(key)
                 result.edges.update([implied] if implied else [])
             continue
@@ -82,9 +84,19 @@ async def put_people(writing: Writing, changed: Changed) -> Written:
     return result
 
 
+async def _unsay(writing: Writing, changed: Changed, result: Written) -> None:
+    """Nobody has said any more who the forgotten are."""
+    if changed.forgotten:
+        await writing.put_evidence(sorted(changed.forgotten), [])
+    for key in changed.forgotten:
+        before = changed.before[key]
+        result.edges |= {each.identifier for each in before.carried} if before else set()
+
+
 async def _take_out(writing: Writing, gone: set[str], rows: dict[str, PersonRow], result: Written) -> None:
     """A number that no call shows any more leaves no trace: neither in its customer nor among candidates."""
     known = [rows.pop(key) for key in sorted(gone) if key in rows]
+    result.customers |= {row.key: row.customer for row in known if row.state is not None}
     result.left |= {row.customer for row in known}
     result.edges |= {row.implied for row in known if row.implied}
     await writing.drop_persons([row.key for row in known])
@@ -162,7 +174,7 @@ def component(found: _Closure) -> Component:
 
 async def resolve(writing: Writing, seeds: Collection[str], edges: Collection[str], rules: Rules) -> Moved:
     """Partition everything that the seeds may affect, move persons, and say which customers to fold again."""
-    if not seeds:
+    if not seeds and not edges:
         return Moved()
     found = await closure(writing, seeds, edges)
     result = partition(component(found), rules)

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import structlog
 
-from core import deadletter, generation
+from core import deadletter, generation, purge
 from core.bus import Batch, Bus, Subscription
 from core.bus.topics import DEAD, EVENTS
 from core.errors import OffsetsMoved, PermanentError, TransientError
 from core.metrics import Metrics
+from core.process.forget import forget
 from core.process.step import Decoded, Outcome, Settings, apply, decoded
 from core.store import DeadRow, Store
 
@@ -95,6 +96,8 @@ class _Worker:
 
     async def _commit(self, work: Decoded, batches: Sequence[Batch]) -> Mapping[tuple[str, int], int] | None:
         """Until it is committed, or somebody else was first: then where to go on."""
+        if work.marks:
+            return await self._parted(batches)
         while True:
             try:
                 outcome = await apply(self._store, work, self._settings)
@@ -108,6 +111,30 @@ class _Worker:
             else:
                 self._healed()
                 await self._count(outcome, work)
+                return None
+
+    async def _parted(self, batches: Sequence[Batch]) -> Mapping[tuple[str, int], int] | None:
+        """What stands before a purge's mark, then the purge, then what stands behind it."""
+        for part in (part for batch in batches for part in _at_marks(batch)):
+            moved = await (self._purge(part) if _is_mark(part) else self._commit(decoded([part]), [part]))
+            if moved is not None:
+                return moved
+        return None
+
+    async def _purge(self, batch: Batch) -> Mapping[tuple[str, int], int] | None:
+        """Until its source is forgotten in this partition, or somebody else has it: then where to go on."""
+        mark, place = purge.decode(batch.records[0]), (batch.topic, batch.partition)
+        while True:
+            try:
+                await forget(self._store, mark, *place, batch.begin, self._settings)
+            except OffsetsMoved as moved:
+                return moved.stored
+            except TransientError as error:
+                await self.broke(error)
+            else:
+                self._healed()
+                log.info("purged", connection=mark.connection, topic=batch.topic, partition=batch.partition)
+                await self._bus.forget(GROUP, {place: batch.end})
                 return None
 
     async def _bisect(self, work: Decoded, batches: Sequence[Batch], error: PermanentError) -> None:
@@ -177,6 +204,26 @@ def _halves(batches: Sequence[Batch]) -> list[list[Batch]]:
         [batch._replace(end=cut, records=batch.records[:middle])],
         [batch._replace(begin=cut, records=batch.records[middle:])],
     ]
+
+
+def _at_marks(batch: Batch) -> list[Batch]:
+    """The batch in pieces without holes between them, each mark alone."""
+    parts, begin = [], batch.begin
+    for index in [index for index, record in enumerate(batch.records) if purge.is_mark(record)]:
+        offset = batch.records[index].offset
+        before = [record for record in batch.records[:index] if record.offset >= begin]
+        if offset > begin:
+            parts.append(batch._replace(begin=begin, end=offset, records=before))
+        parts.append(batch._replace(begin=offset, end=offset + 1, records=[batch.records[index]]))
+        begin = offset + 1
+    if batch.end > begin:
+        rest = [record for record in batch.records if record.offset >= begin]
+        parts.append(batch._replace(begin=begin, records=rest))
+    return parts
+
+
+def _is_mark(batch: Batch) -> bool:
+    return len(batch.records) == 1 and purge.is_mark(batch.records[0])
 
 
 async def _next(subscription: Subscription, limit: int) -> tuple[Sequence[Batch], Decoded]:

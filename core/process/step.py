@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from core import deadletter, ledger
+from core import deadletter, ledger, purge
 from core.bus import Batch, Record
 from core.bus.codec import Incoming, decode
 from core.bus.topics import DEAD
@@ -34,6 +34,7 @@ class Decoded:
     moves: list[tuple[str, int, int, int]] = field(default_factory=list)
     records: dict[str, Record] = field(default_factory=dict)
     at: int = 0  # epoch ms of the newest record
+    marks: int = 0  # of purges: such a batch must be parted before it is applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,9 @@ def decoded(batches: Sequence[Batch]) -> Decoded:
         result.moves.append((batch.topic, batch.partition, batch.begin, batch.end))
         for record in batch.records:
             if record.value is None:  # erased
+                continue
+            if purge.is_mark(record):
+                result.marks += 1
                 continue
             result.at = max(result.at, record.timestamp)
             try:

@@ -123,5 +123,6 @@ class Statements:
     matches: str  # query, limit: a count that stops there
     search: str  # query, below seq, limit
     articles: str  # among words: limit
+    drop_objects: str  # among
     full_objects: str  # among
     notify: str | None = None

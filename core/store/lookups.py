@@ -22,7 +22,7 @@ from core.store import (
 from core.store.database import Database
 from core.store.search import COLUMNS, MOST_WORDS, NO_SEQ
 from core.store.words import distinct
-from core.store.writing import Transaction, to_activities, to_persons
+from core.store.writing import KEYS_BELOW, Transaction, below, to_activities, to_persons
 
 _HOLDERS = 200
 _HUB = "SELECT generation, seq, fold_revision, kind, secret FROM hub"
@@ -205,11 +205,7 @@ class DatabaseStore:
         await self._change("DELETE FROM ledger WHERE hour < ?", before)
 
     async def live_keys(self, prefix: str, after: str, limit: int) -> list[str]:
-        # "0" is the sign behind "/", with which the prefix ends.
-        rows = await self._rows(
-            "SELECT key FROM object WHERE key > ? AND key < ? AND live ORDER BY key LIMIT ?",
-            max(prefix, after), prefix.removesuffix("/") + "0", limit,
-        )  # fmt: skip
+        rows = await self._rows(KEYS_BELOW.format("AND live"), *below(prefix, after), limit)
         return [key for (key,) in rows]
 
     # -- tokens
@@ -253,6 +249,9 @@ class DatabaseStore:
             "SELECT connection, process, document, at FROM connection_state ORDER BY connection, process"
         )
         return [(connection, process, document, at) for connection, process, document, at in rows]
+
+    async def drop_states(self, connection: str) -> None:
+        await self._change("DELETE FROM connection_state WHERE connection = ?", connection)
 
     async def close(self) -> None:
         await self._database.close()

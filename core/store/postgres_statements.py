@@ -154,5 +154,6 @@ STATEMENTS = Statements(
         )
         SELECT o.key, o.entity, o.parent, o.registers, o.card, o.text FROM ranked r JOIN object o ON o.key = r.object
         ORDER BY round(r.rank::numeric, 3) DESC, r.verified DESC, o.key LIMIT ?""",
+    drop_objects=f"DELETE FROM object WHERE key {_KEYS}",
     full_objects=f"SELECT key, entity, parent, registers, card, text FROM object WHERE key {_KEYS}",
 )

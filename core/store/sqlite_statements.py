@@ -113,5 +113,6 @@ STATEMENTS = Statements(
             CROSS JOIN object o ON o.key = a.object
         WHERE article_index MATCH (SELECT group_concat('"' || value || '"', ' OR ') FROM json_each(?1))
         ORDER BY round(bm25(article_index), 2), a.verified DESC, o.key LIMIT ?2""",
+    drop_objects=f"DELETE FROM object WHERE key {_KEYS}",
     full_objects=f"SELECT key, entity, parent, registers, card, text FROM object WHERE key {_KEYS}",
 )

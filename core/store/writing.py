@@ -30,6 +30,14 @@ MOST_REPAIRS = 1_000  # that are kept per connection
 _NEWEST = itemgetter(4, 1)  # of an ActivityRow: at, object
 
 
+# Keys that begin so: "0" is the sign behind "/", with which every prefix ends.
+KEYS_BELOW = "SELECT key FROM object WHERE key > ? AND key < ? {} ORDER BY key LIMIT ?"
+
+
+def below(prefix: str, after: str) -> tuple[str, str]:
+    return max(prefix, after), prefix.removesuffix("/") + "0"
+
+
 def to_persons(rows: Sequence[Sequence[Any]]) -> list[PersonRow]:
     return [PersonRow._make(_flagged(row, 5, 6)) for row in rows]
 
@@ -153,6 +161,18 @@ class Transaction:
     async def all_object_keys(self, after: str, limit: int) -> list[str]:
         rows = await self._session.rows("SELECT key FROM object WHERE key > ? ORDER BY key LIMIT ?", after, limit)
         return [key for (key,) in rows]
+
+    async def object_keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        rows = await self._session.rows(KEYS_BELOW.format(""), *below(prefix, after), limit)
+        return [key for (key,) in rows]
+
+    async def drop_objects(self, keys: Sequence[str]) -> None:
+        await self._session.among(self._sql.drop_articles, keys)
+        await self._session.among(self._sql.drop_objects, keys)
+
+    async def drop_connection(self, connection: str) -> None:
+        for table in ("dead", "ledger", "repair"):
+            await self._session.rows(f"DELETE FROM {table} WHERE connection = ?", connection)  # noqa: S608
 
     # -- persons and evidence
     async def persons(self, keys: Sequence[str]) -> list[PersonRow]:

@@ -1,0 +1,107 @@
+"""Taking a connection out again: marks on the bus, behind which nothing that its source said counts any more.
+
+A mark stands in every partition of the events and of the dead letters. Process applies it in its place: what came
+before is forgotten, what comes after (the connection was added again) counts. So a purge outlives a crash, a replay of
+the bus and a store that is made anew. What earlier messages held is made void: events and raw payloads by tombstones of
+their keys, which compaction turns into nothing; dead letters expire. Hints that wait only name objects: whoever reads
+them finds no such connection, or one that was added again and fetches its own object.
+"""
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from core.bus import Bus, Message, Record
+from core.bus.topics import DEAD, EVENTS, RAW, partition_of
+
+_KEY = "purge/"  # no event and no letter has a key like this: theirs are digests
+_PAGE = 1_000
+
+Places = dict[str, int]  # "topic/partition" -> offset
+
+
+class Mark(NamedTuple):
+    """`source` is `vendor/account`, with which the keys of its objects begin; `partitions` those of the events."""
+
+    connection: str
+    source: str
+    partitions: int
+
+    def holds(self, key: str, partition: int) -> bool:
+        """Whether an object is to be forgotten at the mark of this partition: only there all that it said has come."""
+        named = key.startswith(f"{self.source}/")
+        return named and partition_of(Message(EVENTS, key, None), self.partitions) == partition
+
+
+def is_mark(record: Record) -> bool:
+    return record.key.startswith(_KEY)
+
+
+def decode(record: Record) -> Mark:
+    return Mark(**orjson.loads(record.value or b""))
+
+
+async def begin(bus: Bus, connection: str, source: str, now: int) -> tuple[Places, Places]:
+    """Set the marks: durable on return. `now` is epoch ms. Answers how far process must come until all is forgotten,
+    and from where on there is something to make void."""
+    mark = Mark(connection, source, len(await bus.range(EVENTS)))
+    messages = []
+    for topic in (EVENTS, DEAD):
+        count = len(await bus.range(topic))
+        messages += [
+            _into(topic, f"{_KEY}{source}/{now}/{n}", orjson.dumps(mark._asdict()), n, count) for n in range(count)
+        ]
+    await bus.publish(messages)
+    ends = {f"{topic}/{n}": end for topic in (EVENTS, DEAD) for n, (_, end) in (await bus.range(topic)).items()}
+    void = {f"{topic}/{n}": low for topic in (EVENTS, RAW) for n, (low, _) in (await bus.range(topic)).items()}
+    return ends, void
+
+
+async def void(bus: Bus, connection: str, source: str, places: Mapping[str, int], seconds: float) -> tuple[Places, int]:
+    """Write tombstones over messages of this source, from `places` on, for about so long. Answers where to go on
+    (nowhere: all is done) and how many messages are still to be looked at. Doing it twice does no harm."""
+    left, until = dict(places), time.monotonic() + seconds
+    behind = 0
+    for place in places:
+        topic, _, number = place.rpartition("/")
+        ranges = await bus.range(topic)
+        end = ranges[int(number)][1]
+        while left[place] < end and time.monotonic() < until:
+            batch = await bus.read(topic, int(number), left[place], _PAGE)
+            theirs = [
+                record for record in batch.records if record.value is not None and _theirs(record, connection, source)
+            ]
+            await bus.publish([_into(topic, record.key, None, int(number), len(ranges)) for record in theirs])
+            left[place] = max(batch.end, left[place] + 1)
+        if left[place] >= end:
+            del left[place]
+        else:
+            behind += end - left[place]
+    return left, behind
+
+
+def _theirs(record: Record, connection: str, source: str) -> bool:
+    headers = dict(record.headers)
+    if "ce_source" in headers:
+        return headers["ce_source"].decode() == source
+    subjects = headers.get("subjects", b"").decode().split("\n")
+    return headers.get("connection", b"").decode() == connection or any(it.startswith(f"{source}/") for it in subjects)
+
+
+def _into(topic: str, key: str, value: bytes | None, partition: int, count: int) -> Message:
+    """A message for one partition, whatever its key."""
+    made = (Message(topic, key, value, partition_by=f"{partition}.{n}") for n in itertools.count())
+    return next(message for message in made if partition_of(message, count) == partition)
+
+
+def reached(stored: Mapping[str, Mapping[int, int]], ends: Mapping[str, int]) -> bool:
+    """Whether process has come that far; `stored`: its offsets by topic."""
+    places = ((place.rpartition("/"), end) for place, end in ends.items())
+    return all(stored.get(topic, {}).get(int(number), 0) >= end for (topic, _, number), end in places)
+
+
+def topics() -> Sequence[str]:
+    return EVENTS, DEAD
