@@ -19,7 +19,8 @@ class Order(NamedTuple):
     """Decides which of two writes to a register wins: the greater tuple, at last the greater event id.
 
     clock     the source's clock, epoch ms, floored to the coarsest resolution among its surfaces; 0 where it has none
-    read      0 for pushed, 1 for read: of equal clocks a read is the later look
+    read      0 for pushed, 1 for read: of equal clocks a read is the later look; -1 for a read so soon after that clock
+              that a push of the same moment may be later
     sequence  the source's own sequence, or when the read's request started (epoch ms)
     mapper    revision of the connector's normalizer
     """

@@ -5,14 +5,15 @@ The hints wait on the bus; the group's offset passes one only after what it name
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 import orjson
 import structlog
 
-from core.bus import Batch, Record, Subscription
-from core.bus.topics import HINTS
+from core.bus import Batch, Message, Record, Subscription
+from core.bus.topics import HINTS, partition_of
 from core.errors import NormalizeError, PermanentError, RateLimitedError, TransientError, UnauthorizedError
 from core.ingest.cursors import listing_name
 from core.ingest.lane import MISSING, Lane, Wanted
@@ -224,6 +225,18 @@ class Hydrator:
 def _origin(hint: Hint) -> tuple[str, str]:
     """Way and stream of what is fetched for a hint; those of one chunk are alike."""
     return ("listing", listing_name(hint.kind)) if hint.action == MISSING else ("hydrate", "")
+
+
+async def caught_up(tools: Tools, name: str) -> None:
+    """Until what a connection's webhooks have named by now was fetched, so that a sweep does not count as missed what
+    only waits for its turn. Not for ever: what delays the one may delay the other."""
+    partition = partition_of(Message(HINTS, name, None), len(await patiently(lambda: tools.bus.range(HINTS))))
+    low, head = (await patiently(lambda: tools.bus.range(HINTS)))[partition]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(tools.pace.hints):
+            # Another process may be the one that fetches: only the bus knows how far it is.
+            while (await patiently(lambda: tools.bus.committed(GROUP, HINTS))).get(partition, low) < head:  # noqa: ASYNC110
+                await asyncio.sleep(min(LOOK, tools.pace.look))
 
 
 def _connection(record: Record) -> str:

@@ -22,8 +22,10 @@ from core.ingest.keep import Door, door_of, dumps, fields, hint_message, raw, wh
 from core.ingest.status import BUS, Board, Clock, ms
 from core.sdk import Delivery, Hint, Payload, Split, classify
 from core.store import DeadRow
+from schemas.event import Event, Order
 
 _REPLAY = Origin("replay")
+SETTLE = 2_000  # ms after a change within which a read may not be the last word
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,9 @@ class Intake:
         told = None
         try:
             events = [
-                without(classify(event, connector.evidence), door.drops).model_copy(update={"connection": door.name})
+                without(classify(event, connector.evidence), door.drops).model_copy(
+                    update={"connection": door.name, "order": _order(event)}
+                )
                 for event in connector.normalize(payload)
             ]
             messages = [encode(event, origin) for event in events]
@@ -285,6 +289,13 @@ class Intake:
 
 def _outcome(group: _Group) -> Outcome:
     return Outcome(202, "", group.events, group.hints, group.dead is not None, [group.told] if group.told else ())
+
+
+def _order(event: Event) -> Order:
+    """A clock of whole seconds does not tell what else happened after a read within that second."""
+    order = event.order
+    soon = order.read == 1 and order.clock > 0 and event.received - order.clock < SETTLE
+    return order._replace(read=-1) if soon else order
 
 
 def _sum(outcomes: Sequence[Outcome]) -> Outcome:

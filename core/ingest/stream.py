@@ -11,6 +11,7 @@ from core.config.model import Connection
 from core.errors import PermanentError
 from core.ingest import status
 from core.ingest.cursors import Cursors, Saved, decode
+from core.ingest.hydrate import caught_up
 from core.ingest.pace import closing, live_first, patiently
 from core.ingest.rounds import Rounds
 from core.ingest.status import ms
@@ -63,6 +64,8 @@ class StreamPoll:
         saved = replace(self._saved, began=self._saved.began or ms(tools.clock()), backfill=backfill)
         seen: set[bytes] = set()
         await live_first(tools.lag, tools.pace)
+        if not backfill and self._connection.connector.hydrate is not None:
+            await caught_up(tools, name)
         self._shown.begin(saved.fetched, ms(tools.clock()))
         http = tools.https[name].of("backfill" if backfill else "sweep")
         pages = self._stream.poll(http, self._settings(saved), tools.intake.account(name), saved.cursor)

@@ -26,6 +26,7 @@ from core.errors import PermanentError, TransientError
 from core.ingest import Board, Intake
 from core.ingest.webhooks import Listener, listening
 from core.metrics import Metrics
+from core.sdk import Payload
 from core.store import DeadRow
 from tests.source import SECRET, TOKEN, connection, signed
 
@@ -189,6 +190,17 @@ async def test_the_account_must_be_known_before_a_delivery_can_be_taken(bus: Bus
 @pytest.mark.parametrize("path", ["/hooks/nobody", "/hooks", "/", "/hooks/desk/a/b", "/hooks/desk/secret"])
 async def test_an_unknown_address_is_404(door: Door, path: str) -> None:
     assert (await door.post({}, path)).status == 404
+
+
+async def test_a_read_so_soon_that_a_push_may_be_later_does_not_beat_that_push(door: Door) -> None:
+    changed = PERSON["updated"]
+    assert (await door.post({"items": [PERSON]})).status == 202
+    for wait in (1_999, 2_000):
+        read = Payload("person", {**PERSON, "name": "Read"}, "acme", False, changed + wait)
+        await door.intake.payloads("desk", [read], "sweep", "people")
+    soon, later, pushed = sorted(await door.events(), key=lambda event: event.received)
+    assert soon.order[:2] == (changed, -1) < pushed.order[:2] < later.order[:2] == (changed, 1)
+    assert soon.id == later.id, "the same state is the same event"
 
 
 async def test_a_connection_without_webhook_secret_polls_only(bus: Bus) -> None:

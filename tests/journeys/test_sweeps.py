@@ -16,6 +16,7 @@ from core.errors import PermanentError, TransientError
 from core.ingest import begin_anew
 from core.ingest.hydrate import MISSING
 from core.ingest.listing import FEW
+from core.sdk import Page, Stream
 from tests.journeys.test_ingest import (
     QUICK,
     Hub,
@@ -223,6 +224,38 @@ async def test_another_process_takes_over_without_a_sweep(any_bus: Bus, source: 
 
 def _polled_by(*hubs: Hub) -> bool:
     return sum(hub.documents.get("desk", {}).get("polls_here", False) for hub in hubs) == 1
+
+
+async def test_what_a_webhook_named_is_fetched_before_a_sweep_could_count_it_as_missed(
+    bus: Bus, source: Source
+) -> None:
+    one = source.person(1)
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: _complete(hub))
+        source.broken = status(503)
+        one |= {"name": "New", "updated": one["updated"] + 1}
+        assert await hub.post(named(1)) == 202
+        await until(lambda: hub.documents["desk"]["error"])
+    source.broken, before = None, len(source.paths)
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: len(polls(source)) == 2)
+    assert source.paths[before] == "/batch"
+
+
+async def test_while_one_stream_fetches_the_past_what_the_others_find_was_not_missed(bus: Bus, source: Source) -> None:
+    async def endless(*_: Any) -> AsyncIterator[Page]:
+        await asyncio.Event().wait()
+        yield Page((), {})
+
+    source.person(1)
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: _complete(hub))
+    source.person(2)
+    only = desk(source)
+    streams = (*only.connector.streams, Stream("calls", endless))
+    async with running(bus, replace(only, connector=replace(only.connector, streams=streams))) as hub:
+        await until(lambda: _all(hub, 2))
+        assert (await hub.origins())["2"] == [("backfill", "people", True)]
 
 
 # -- listings
