@@ -20,7 +20,7 @@ def status(config: CONFIG = YAML, json: JSON = False) -> None:
         emit(answer)
     else:
         _show(answer)
-    if any(source["problem"] for source in answer["sources"]):
+    if any(source.get("problem") for source in answer["sources"]):
         raise typer.Exit(1)
 
 

@@ -1,0 +1,125 @@
+"""`hub status`, `hub ledger` and `hub backfill` over a store that knows something, while no hub runs."""
+
+import asyncio
+import os
+import pty
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from core.bus.embedded import open_embedded
+from core.ingest import Cursors
+from core.ingest.cursors import Saved, decode
+from core.store import LedgerRow, RepairRow, Store
+from core.store.sqlite import open_sqlite
+from tests.core.commands import COMMAND, demo_file, hub
+from tests.hubs import free_ports
+
+HOUR = 3_600_000
+NOW = int(time.time() * 1000)
+RUNNING = {"way": "backfill", "fetched": 4_200, "total": 10_000, "per_second": 350.0, "seconds_left": 17}
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    """A hub.yaml with a store in which one connection has said something."""
+    path = demo_file(tmp_path, *free_ports(2))
+    assert hub("token", "add", "first", "--scope", "read", "-c", str(path)).code == 0
+    streams = {"calls": {"complete_up_to": NOW - HOUR}, "contacts": {"complete_up_to": None, "progress": RUNNING}}
+    document = {"connector": "aircall", "account": "example", "polls_here": True, "webhook": True, "streams": streams}
+
+    async def write(store: Store) -> None:
+        await store.put_state("aircall", "p", orjson.dumps(document), NOW)
+        async with store.writing() as writing:
+            rows = [
+                LedgerRow("aircall", NOW // HOUR * HOUR, "calls", "sweep", 12, 3, 1, 3),
+                LedgerRow("aircall", NOW // HOUR * HOUR, "", "webhook", 70, 0, 0, 0),
+            ]
+            await writing.put_ledger(
+                rows, [RepairRow("aircall", "aircall/example/call/7", NOW, "calls", "sweep", "new")]
+            )
+
+    asyncio.run(_in_store(path, write))
+    return path
+
+
+async def _in_store(path: Path, work: Callable[[Store], Awaitable[None]]) -> None:
+    (database,) = path.parent.rglob("hub.db")
+    async with open_sqlite(database, kind="demo") as store:
+        await work(store)
+
+
+def test_status_tells_per_stream_what_came_and_how_far_a_backfill_is(told: Path) -> None:
+    said = hub("status", "-c", str(told)).out
+    rows = {line.split()[1]: line.split(None, 2)[2] for line in said.splitlines() if line.startswith("aircall ")}
+    assert rows["webhooks"].split() == ["–", "70", "–", "–", "–"]
+    assert rows["calls"].split() == ["1", "h", "ago", "12", "3", "3", "–"]
+    assert rows["contacts"].endswith("42% backfill 4,200 of 10,000 · 350/s · 17 s left")
+    assert "hub ledger CONNECTION" in said
+
+
+def test_status_gives_machines_the_same(told: Path) -> None:
+    (source,) = hub("status", "-c", str(told), "--json").json["sources"]
+    assert source["streams"]["contacts"]["progress"] == RUNNING
+    assert {name: source["streams"]["calls"][name] for name in ("received", "missing", "early", "repaired")} == {
+        "received": 12, "missing": 3, "early": 1, "repaired": 3,
+    }  # fmt: skip
+
+
+def test_a_person_sees_a_bar(told: Path) -> None:
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "160", "LC_ALL": "C.UTF-8"}
+    process = subprocess.Popen([*COMMAND, "status", "-c", str(told)], stdout=theirs, stderr=theirs, env=environ)
+    os.close(theirs)
+    seen = b""
+    try:
+        while part := os.read(ours, 65_536):
+            seen += part
+    except OSError:  # the other side is closed
+        pass
+    process.wait(60)
+    os.close(ours)
+    assert "━" in seen.decode() and "4,200 of 10,000" in seen.decode()
+
+
+def test_the_ledger_names_hours_and_what_was_repaired(told: Path) -> None:
+    said = hub("ledger", "aircall", "-c", str(told))
+    assert said.code == 0
+    assert [line.split()[2:] for line in said.out.splitlines() if " sweep " in line] == [
+        ["calls", "sweep", "12", "3", "1", "3"]
+    ]
+    assert said.out.rstrip().endswith("aircall/example/call/7")
+    answer = hub("ledger", "aircall", "--json", "-c", str(told)).json
+    assert [each["key"] for each in answer["repaired"]] == ["aircall/example/call/7"] and len(answer["hours"]) == 2
+    assert "hub status" in hub("ledger", "nobody", "-c", str(told)).err
+
+
+def test_a_backfill_is_ordered_for_the_next_start(told: Path) -> None:
+    said = hub("backfill", "aircall", "calls", "--since", "90d", "-c", str(told))
+    assert said.code == 0 and "calls begin anew" in said.out
+    saved: dict[str, Saved] = asyncio.run(_cursors(told))
+    assert (saved["calls"].cursor, saved["calls"].backfill, saved["calls"].since) == (None, True, 90 * 86_400.0)
+    assert hub("backfill", "aircall", "--json", "-c", str(told)).json["streams"] == [
+        "users",
+        "teams",
+        "contacts",
+        "calls",
+    ]
+    for wrong in (
+        ("nobody",),
+        ("aircall", "parrots"),
+        ("aircall", "calls", "--since", "long"),
+        ("aircall", "--accept"),
+    ):
+        assert hub("backfill", *wrong, "-c", str(told)).code != 0, wrong
+
+
+async def _cursors(path: Path) -> dict[str, Any]:
+    (database,) = path.parent.rglob("bus.db")
+    async with open_embedded(database, disk_cap=10**9) as bus:
+        return {name: decode(value) for name, value in (await Cursors(bus).streams("aircall")).items()}
