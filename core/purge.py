@@ -7,9 +7,11 @@ their keys, which compaction turns into nothing; dead letters expire. Hints that
 them finds no such connection, or one that was added again and fetches its own object.
 """
 
+import asyncio
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -19,6 +21,7 @@ from core.bus.topics import DEAD, EVENTS, RAW, partition_of
 
 _KEY = "purge/"  # no event and no letter has a key like this: theirs are digests
 _PAGE = 1_000
+_LOOK = 0.05
 
 Places = dict[str, int]  # "topic/partition" -> offset
 
@@ -48,12 +51,10 @@ async def begin(bus: Bus, connection: str, source: str, now: int) -> tuple[Place
     """Set the marks: durable on return. `now` is epoch ms. Answers how far process must come until all is forgotten,
     and from where on there is something to make void."""
     mark = Mark(connection, source, len(await bus.range(EVENTS)))
-    messages = []
+    value, messages = orjson.dumps(mark._asdict()), []
     for topic in (EVENTS, DEAD):
         count = len(await bus.range(topic))
-        messages += [
-            _into(topic, f"{_KEY}{source}/{now}/{n}", orjson.dumps(mark._asdict()), n, count) for n in range(count)
-        ]
+        messages += [Message(topic, f"{_KEY}{source}/{now}/{n}", value, _into(n, count)) for n in range(count)]
     await bus.publish(messages)
     ends = {f"{topic}/{n}": end for topic in (EVENTS, DEAD) for n, (_, end) in (await bus.range(topic)).items()}
     void = {f"{topic}/{n}": low for topic in (EVENTS, RAW) for n, (low, _) in (await bus.range(topic)).items()}
@@ -71,11 +72,14 @@ async def void(bus: Bus, connection: str, source: str, places: Mapping[str, int]
         end = ranges[int(number)][1]
         while left[place] < end and time.monotonic() < until:
             batch = await bus.read(topic, int(number), left[place], _PAGE)
+            if batch.end <= left[place]:
+                await asyncio.sleep(_LOOK)  # Kafka may be slow to give what it has
             theirs = [
                 record for record in batch.records if record.value is not None and _theirs(record, connection, source)
             ]
-            await bus.publish([_into(topic, record.key, None, int(number), len(ranges)) for record in theirs])
-            left[place] = max(batch.end, left[place] + 1)
+            into = _into(int(number), len(ranges))
+            await bus.publish([Message(topic, record.key, None, into) for record in theirs])
+            left[place] = batch.end
         if left[place] >= end:
             del left[place]
         else:
@@ -91,10 +95,11 @@ def _theirs(record: Record, connection: str, source: str) -> bool:
     return headers.get("connection", b"").decode() == connection or any(it.startswith(f"{source}/") for it in subjects)
 
 
-def _into(topic: str, key: str, value: bytes | None, partition: int, count: int) -> Message:
-    """A message for one partition, whatever its key."""
-    made = (Message(topic, key, value, partition_by=f"{partition}.{n}") for n in itertools.count())
-    return next(message for message in made if partition_of(message, count) == partition)
+@lru_cache
+def _into(partition: int, count: int) -> str:
+    """A `partition_by` that leads into this partition."""
+    made = (f"{partition}.{n}" for n in itertools.count())
+    return next(each for each in made if partition_of(Message("", each, None), count) == partition)
 
 
 def reached(stored: Mapping[str, Mapping[int, int]], ends: Mapping[str, int]) -> bool:

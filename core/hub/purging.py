@@ -18,7 +18,7 @@ from schemas.answers import PurgeOrder, Purging
 
 STEP = 2.0  # seconds of one step
 _LOOK = 0.1
-_ALIVE = 60.0  # seconds for which a process that has reported a connection may still take its deliveries
+_ALIVE = 30.0  # seconds for which a process that has reported a connection may still take its deliveries
 
 
 async def purge(config: HubConfig, bus: Bus, store: Store, name: str, order: PurgeOrder, *, running: bool) -> Purging:
@@ -52,7 +52,7 @@ async def _source(config: HubConfig, bus: Bus, store: Store, name: str, given: s
     accounts = await ingest.Cursors(bus).accounts()
     said = [(orjson.loads(document), at) for connection, _, document, at in await store.states() if connection == name]
     if config.bus.type == "kafka" and any(time.time() - at / 1000 < _ALIVE for _, at in said):
-        raise PermanentError(f"a process still runs with {name!r}, or did a minute ago: restart it, then purge")
+        raise PermanentError(f"a process still runs with {name!r}, or did until just now: restart it, then purge")
     known = {f"{document['connector']}/{account}" for document, _ in said if (account := document.get("account"))}
     source = given or min(known, default="")
     if source.count("/") != 1 or source.startswith("/") or source.endswith("/"):

@@ -11,6 +11,7 @@ import pytest
 from core import deadletter, process, publish, purge
 from core.bus import Bus, Message, Record
 from core.bus.embedded import open_embedded
+from core.bus.kafka import open_kafka
 from core.bus.topics import DEAD, EVENTS, RAW
 from core.deadletter import Letter
 from core.metrics import Metrics
@@ -142,6 +143,19 @@ async def test_what_comes_behind_the_mark_counts_and_what_comes_late_before_it_d
         await worlds.publish(bus, theirs(events))
         await drain(bus, store, 11)
         assert await live(store) == everything
+
+
+@pytest.mark.kafka
+async def test_the_same_on_kafka(tmp_path: Path, open_store: OpenStore, kafka_servers: str, prefix: str) -> None:
+    events = worlds.world(2, people=5, steps=80)
+    async with open_kafka(kafka_servers, prefix=prefix, options={}) as bus, open_store(secret=SECRET) as store:
+        await worlds.publish(bus, events)
+        await drain(bus, store)
+        await purged(bus, store)
+        assert await live(store) == await never_had(tmp_path, events)
+        kept = _last(await messages(bus, EVENTS))
+        values = {key for key, record in kept.items() if record.value is not None and not purge.is_mark(record)}
+        assert values == {event.id for event in others(events)}
 
 
 async def test_a_purge_that_is_killed_goes_on_where_it_was(tmp_path: Path, open_store: OpenStore) -> None:

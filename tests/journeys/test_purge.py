@@ -130,6 +130,38 @@ async def test_a_connection_is_purged_while_no_hub_runs(shops: Hub) -> None:
     await shops.stop()
 
 
+async def test_a_hub_that_is_killed_in_the_middle_of_a_purge_goes_on(shops: Hub) -> None:
+    many = [
+        {"entity": "person", "id": 100 + n, "version": 1, "data": {"display_name": f"Somebody {n}"}} for n in range(900)
+    ]
+    async with shops.session.post(
+        f"{shops.webhooks}/hooks/shop", json=many, headers={"Authorization": f"Bearer {TOKEN}"}
+    ) as answer:
+        assert answer.status == 202
+
+    async def there() -> bool:
+        return (await shops.get("/v1/customers?q=somebody&limit=1"))["customers"] != []
+
+    await until(there, "many customers of the shop")
+    await shops.stop()
+    connections(shops, erp=entry("erp"))
+    shops.start()
+    await shops.ready()
+    order = {"source": "push/shop", "confirmed": True}
+    async with shops.session.post(
+        f"{shops.api}/v1/sources/shop/purge", json=order, headers=shops.authorization
+    ) as answer:
+        assert answer.status == 200
+    await shops.kill()
+    shops.start()
+    await shops.ready()
+    said = await command(shops, "purge", "shop", "--source", "push/shop", "--yes")
+    assert said.code == 0, said.err
+    await is_only_the_erps(shops)
+    assert not await there()
+    await shops.stop()
+
+
 async def test_only_an_admin_may_purge(shops: Hub) -> None:
     made = await command(shops, "token", "add", "desk", "--scope", "read", "--json")
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {made.json['token']}"}) as session:
