@@ -158,6 +158,17 @@ def meeting(payload: Payload, row: Properties, properties: Properties) -> Fields
     }
 
 
+def custom(payload: Payload, row: Properties, properties: Properties) -> Fields:
+    """One of the company's own objects, by what the settings say of it."""
+    said = row.get("custom") or {}
+    return {
+        "kind": said.get("name"),
+        "title": properties.get(str(said.get("title"))) or None,
+        "at": began(row, "hs_createdate"),
+        "parties": parties(payload, row),
+    }
+
+
 def note(payload: Payload, row: Properties, properties: Properties) -> Fields:
     return {
         "at": began(row, "hs_timestamp"),

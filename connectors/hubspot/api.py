@@ -43,7 +43,7 @@ class Api:
                 web.post(f"{prefix}{TYPE}/batch/read", self._scoped(self._batch)),
             )
         ]
-        pair = "{type:[a-z_]+}/{to:[a-z_]+}/batch/read"
+        pair = "{type:[a-z0-9_-]+}/{to:[a-z0-9_-]+}/batch/read"
         found += [
             web.post(prefix + pair, self._associations)
             for prefix in ("/crm/v4/associations/", "/crm/associations/2026-03/")

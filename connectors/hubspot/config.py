@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from pydantic import ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from core.sdk import ConnectorConfig, OAuth
 
@@ -45,6 +45,19 @@ PATHS: dict[str, dict[str, str]] = {
 }
 
 
+class CustomObject(BaseModel):
+    """An object of the company's own. Its scope is `crm.objects.custom.read`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type_id: str = Field(
+        pattern=r"^2-\d+$", description="Its number, such as `2-3465404`; it stands in the address of its list."
+    )
+    name: str = Field(description="What it is called in the record, such as `subscription box`.")
+    title: str = Field(description="The property that names one of them.")
+    properties: list[str] = Field([], description="Further properties to fetch, shown as attributes.")
+
+
 class Config(ConnectorConfig):
     """An entry with `type: hubspot`."""
 
@@ -67,6 +80,7 @@ class Config(ConnectorConfig):
         list(get_args(ObjectName)),
         description="What to read; leave out what the account does not use, or what another connection brings.",
     )
+    custom_objects: list[CustomObject] = Field([], description="Objects of your own to read.")
     properties: list[str] = Field(
         [], description="Further properties to fetch, shown as attributes, such as `vip_level`."
     )

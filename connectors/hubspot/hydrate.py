@@ -1,8 +1,9 @@
 """Reads objects whole: 100 per call, with what they are associated with and what the ids in them are called.
 
-What is handed on is HubSpot's own object with up to five keys more: `associations` (type -> [{id, primary, …what is
+What is handed on is HubSpot's own object with some keys more: `associations` (type -> [{id, primary, …what is
 shown of it}]), `stage` (of what stands in a pipeline: its labels and metadata), `owner_name`, and of contacts
-`external_id` (which property holds it, in which namespace) and `subscriptions` (what the types are for, by id).
+`external_id` (which property holds it, in which namespace) and `subscriptions` (what the types are for, by id), of the
+company's own objects `custom` (what they are called, and which property names one).
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -10,27 +11,41 @@ from typing import Any
 
 from connectors.hubspot.config import Config
 from connectors.hubspot.fields import listed
-from connectors.hubspot.kinds import INBOX, KINDS, LINE_ITEM, LINED, Kind
+from connectors.hubspot.kinds import CUSTOM, INBOX, KINDS, LINE_ITEM, LINED, Kind, kinds_of
 from connectors.hubspot.labels import BATCH, DETAILS, Labels, Row, ask, chunks
 from connectors.hubspot.threads import read_threads
-from core.sdk import Hint, Http, Payload
+from core.sdk import Hint, Http, Payload, PermanentError
 
 PRIMARY = frozenset({1, 2, 5, 26})  # association type ids that mark the primary company
 
 
 async def hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint]) -> AsyncIterator[Payload]:
-    """The objects that hints name, as they are now; what is not there any more comes as `<kind>.gone`."""
+    """The objects that hints name, as they are now; what is not there any more comes as `<kind>.gone`.
+
+    Kinds for which the token lacks the scope are passed over, so that they hold up no other: their streams say so, and
+    bring them once the scope is there.
+    """
     labels = Labels(http, config)
     lines = [hint for hint in hints if hint.kind == LINE_ITEM]
     hints = [*hints, *await _holders(http, config, lines)] if lines else hints
-    for name, kind in KINDS.items():
+    for name, kind in kinds_of(config).items():
         wanted = {hint.id: hint for hint in hints if hint.kind == name}
         for ids in chunks(wanted, BATCH):
-            async for payload in read(http, config, account, kind, {id: wanted[id] for id in ids}, labels):
+            parts = read(http, config, account, kind, {id: wanted[id] for id in ids}, labels)
+            async for payload in _allowed(parts):
                 yield payload
     threads = dict.fromkeys(hint.id for hint in hints if hint.kind == INBOX)
-    async for payload in read_threads(http, config, account, threads, labels):
+    async for payload in _allowed(read_threads(http, config, account, threads, labels)):
         yield payload
+
+
+async def _allowed(payloads: AsyncIterator[Payload]) -> AsyncIterator[Payload]:
+    try:
+        async for payload in payloads:
+            yield payload
+    except PermanentError as error:
+        if error.status != 403:
+            raise
 
 
 async def _holders(http: Http, config: Config, lines: Sequence[Hint]) -> list[Hint]:
@@ -40,7 +55,13 @@ async def _holders(http: Http, config: Config, lines: Sequence[Hint]) -> list[Hi
     for name in LINED:
         if name not in config.objects:
             continue
-        for id, holders in (await _associations(http, config, "line_items", KINDS[name].plural, [*latest])).items():
+        try:
+            holding = await _associations(http, config, "line_items", KINDS[name].plural, [*latest])
+        except PermanentError as error:
+            if error.status != 403:
+                raise
+            continue
+        for id, holders in holding.items():
             for holder in holders:
                 place = name, holder["id"]
                 found[place] = max(found.get(place, 0), latest[id])
@@ -99,6 +120,9 @@ async def completed(http: Http, config: Config, kind: Kind, rows: Sequence[Row],
             row["external_id"] = {"property": property, "namespace": namespace}
         if kind.name == "contact" and config.subscriptions:
             row["subscriptions"] = config.subscriptions
+        if CUSTOM.fullmatch(kind.name):
+            row["custom"] = next({"name": each.name, "title": each.title} for each in config.custom_objects
+                                 if each.type_id == kind.name)  # fmt: skip
     return read
 
 

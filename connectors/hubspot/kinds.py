@@ -4,6 +4,7 @@ A property that a portal does not have is passed over by HubSpot. Names marked U
 could read; without them a field stays unset.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from schemas.entities import (
 )
 
 CONTACTS = ("contacts",)
+CUSTOM = re.compile(r"2-\d+")  # type ids of the company's own objects, which are also the names of their kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Kind:
         if self.name == "contact":
             own = [config.external_id_property] if config.external_id_property else []
             own += [opt_out(id) for id in config.subscriptions]
-        return [*dict.fromkeys([*self.properties, *own, *config.properties])]
+        more = () if CUSTOM.fullmatch(self.name) else config.properties
+        return [*dict.fromkeys([*self.properties, *own, *more])]
 
 
 def opt_out(subscription: str) -> str:
@@ -186,6 +189,22 @@ LINED = ("order", "invoice")
 BY_TYPE_ID = {"0-8": LINE_ITEM, **{kind.type_id: kind.name for kind in KINDS.values()}}
 SCOPES = (*dict.fromkeys(kind.scope for kind in _KINDS), "crm.objects.owners.read", "crm.objects.line_items.read",
           "conversations.read")  # fmt: skip
+
+
+def kinds_of(config: Config) -> dict[str, Kind]:
+    """What this connection reads, by name."""
+    own = {each.type_id: _custom(each.type_id, (each.title, *each.properties)) for each in config.custom_objects}
+    return {name: kind for name, kind in KINDS.items() if name in config.objects} | own
+
+
+def kind_named(name: str) -> Kind | None:
+    """Of one of the company's own objects without its properties, which only the settings know."""
+    return _custom(name) if CUSTOM.fullmatch(name) else KINDS.get(name)
+
+
+def _custom(name: str, properties: tuple[str, ...] = ()) -> Kind:
+    return Kind(name, name, name, Custom, properties, "crm.objects.custom.read", CONTACTS)
+
 
 _LIVING = frozenset({"active", "past_due", "paused", "scheduled", "unpaid"})
 

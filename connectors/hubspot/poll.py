@@ -12,7 +12,7 @@ from typing import Any
 
 from connectors.hubspot.config import Config
 from connectors.hubspot.hydrate import completed, read
-from connectors.hubspot.kinds import INBOX, KINDS, Kind, still_open
+from connectors.hubspot.kinds import CUSTOM, INBOX, KINDS, Kind, kinds_of, still_open
 from connectors.hubspot.labels import BATCH, Labels, Row, Stages, ask, by_their_clock, chunks, following
 from connectors.hubspot.threads import conversations, living_threads, states
 from core.sdk import Hint, Http, Ids, Listing, Page, Payload, Response, Stream, from_iso, to_ms
@@ -32,7 +32,7 @@ def objects(kind: Kind) -> Poll:
     `{lower, upper, last, total}`; times are epoch ms."""
 
     async def poll(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
-        if kind.name not in config.objects:
+        if kind.name not in kinds_of(config):
             return
         now = _now(http)
         labels = Labels(http, config)
@@ -124,11 +124,11 @@ async def archived(http: Http, config: Config, account: str, cursor: Cursor | No
     now = _now(http)
     if cursor is None:
         cursor = {"since": now - _ms(config.since)}
-    if "since" in cursor:
-        lower = cursor["since"] - _ms(LOOK_BACK)
-        cursor = {"kind": _next(config, None), "walk": "", "lower": lower, "upper": now}
-    while (name := cursor.get("kind")) is not None:
-        kind = KINDS[name]
+    kinds = kinds_of(config)
+    if cursor.get("kind") not in kinds:  # at rest, or in the midst of what is not read any more
+        since = cursor.get("since", now - _ms(config.since))
+        cursor = {"kind": _next(config, None), "walk": "", "lower": since - _ms(LOOK_BACK), "upper": now}
+    while (kind := kinds.get(cursor.get("kind") or "")) is not None:
         asked = {"properties": kind.modified, "archived": "true"}
         answer, rows, after = await _list(http, config, kind, cursor["walk"], asked)
         cursor = by_their_clock(cursor, answer)
@@ -148,11 +148,11 @@ async def everything(http: Http, config: Config, account: str, cursor: Cursor | 
     if cursor is None:
         yield Page((), {"since": now})
         return
-    if "since" in cursor:
+    kinds = kinds_of(config)
+    if cursor.get("kind") not in kinds:
         cursor = {"kind": _next(config, None), "walk": "", "upper": now}
     labels = Labels(http, config)
-    while (name := cursor.get("kind")) is not None:
-        kind = KINDS[name]
+    while (kind := kinds.get(cursor.get("kind") or "")) is not None:
         begin = cursor["upper"] - _ms(config.since) if kind.activity else 0
         answer, rows, after = await _list(http, config, kind, cursor["walk"], _asked(config, kind))
         cursor = by_their_clock(cursor, answer)
@@ -164,7 +164,7 @@ async def everything(http: Http, config: Config, account: str, cursor: Cursor | 
 
 def _next(config: Config, name: str | None) -> str | None:
     """The first of the kinds that are read, or the one after `name`."""
-    chosen: list[str] = [each for each in KINDS if each in config.objects]
+    chosen = list(kinds_of(config))
     rest = chosen if name is None else chosen[chosen.index(name) + 1 :]
     return rest[0] if rest else None
 
@@ -176,6 +176,18 @@ def _onwards(config: Config, kind: Kind, cursor: Cursor, after: str) -> Cursor:
     if following_kind := _next(config, kind.name):
         return {**cursor, "kind": following_kind, "walk": ""}
     return {"since": cursor["upper"]}
+
+
+async def own_objects(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
+    """The objects of the company's own, type after type. Its cursor holds one of each type."""
+    cursors = dict(cursor or {})
+    own = {name: kind for name, kind in kinds_of(config).items() if CUSTOM.fullmatch(name)}
+    if not own:
+        yield Page((), cursors)
+    for name, kind in own.items():
+        async for page in objects(kind)(http, config, account, cursors.get(name)):
+            cursors = {**cursors, name: page.cursor}
+            yield Page(page.payloads, cursors)
 
 
 def living(kind: Kind) -> Callable[[Http, Config, str, Cursor | None], AsyncIterator[Ids]]:
@@ -220,6 +232,7 @@ async def owners(http: Http, config: Config, account: str, cursor: Cursor | None
 STREAMS: tuple[Stream[Config], ...] = (
     Stream("owners", owners, every=RARELY),
     *(Stream(kind.plural, objects(kind)) for kind in KINDS.values()),
+    Stream("custom objects", own_objects),
     Stream("conversations", conversations),
     Stream("archived", archived, every=RARELY),
     Stream("all objects", everything, every=DAILY),

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.hubspot.config import Config
-from connectors.hubspot.kinds import BY_TYPE_ID, INBOX, KINDS, LINE_ITEM, LINED
+from connectors.hubspot.kinds import BY_TYPE_ID, CUSTOM, INBOX, KINDS, LINE_ITEM, LINED, kinds_of
 from core.sdk import AccountError, Delivery, Hint, NormalizeError, Payload, SignatureError, Split
 
 TOLERANCE = timedelta(minutes=5)
@@ -81,7 +81,7 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
     for raw, event in zip(body, events, strict=True):
         try:
             kind, action = _type(event)
-            if kind not in wanted or action not in _ACTIONS[kind]:
+            if kind not in wanted or action not in _ACTIONS.get(kind, _CHANGES):
                 ignored.append(f"{kind}.{action}")
                 continue
             at = int(event["occurredAt"])
@@ -110,7 +110,7 @@ _ACTIONS = {
 
 def _wanted(config: Config) -> frozenset[str]:
     lines = {LINE_ITEM} if any(name in config.objects for name in LINED) else set()
-    return frozenset({*config.objects, *lines})
+    return frozenset({*config.objects, *kinds_of(config), *lines})
 
 
 def _type(event: Mapping[str, Any]) -> tuple[str, str]:
@@ -120,8 +120,13 @@ def _type(event: Mapping[str, Any]) -> tuple[str, str]:
     if kind == "object":
         # An association change between generic objects may bring no type id of its own.
         type_id = event.get("objectTypeId") or event.get("fromObjectTypeId")
-        kind = BY_TYPE_ID.get(str(type_id), f"object {type_id}")
+        kind = _named(str(type_id)) or f"object {type_id}"
     return kind, action
+
+
+def _named(type_id: str) -> str:
+    """Empty where it is none of those that we know."""
+    return type_id if CUSTOM.fullmatch(type_id) else BY_TYPE_ID.get(type_id, "")
 
 
 def _hints(kind: str, action: str, event: Mapping[str, Any], at: int) -> Iterable[Hint]:
@@ -138,7 +143,7 @@ def _hints(kind: str, action: str, event: Mapping[str, Any], at: int) -> Iterabl
             # The modified date of neither side is sure to move, so both are fetched.
             ends = _ends(kind, event)
             for name, id in zip(ends, (event["fromObjectId"], event["toObjectId"]), strict=True):
-                if name in KINDS:
+                if name and name != LINE_ITEM:
                     yield Hint(name, str(int(id)), at)
         case "restore":
             yield Hint(kind, str(int(event["objectId"])), at, "restored")
@@ -148,7 +153,7 @@ def _hints(kind: str, action: str, event: Mapping[str, Any], at: int) -> Iterabl
 
 def _ends(kind: str, event: Mapping[str, Any]) -> tuple[str, str]:
     if "fromObjectTypeId" in event:
-        return BY_TYPE_ID.get(event["fromObjectTypeId"], ""), BY_TYPE_ID.get(event["toObjectTypeId"], "")
+        return _named(event["fromObjectTypeId"]), _named(event["toObjectTypeId"])
     first, _, second = event["associationType"].partition("_TO_")  # CONTACT_TO_COMPANY
     return first.lower() or kind, second.lower()
 

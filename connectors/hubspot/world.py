@@ -14,6 +14,7 @@ TYPE_IDS = {
     "contacts": "0-1", "companies": "0-2", "deals": "0-3", "tickets": "0-5", "tasks": "0-27", "calls": "0-48",
     "emails": "0-49", "meetings": "0-47", "notes": "0-46", "communications": "0-18", "feedback_submissions": "0-19",
     "orders": "0-123", "invoices": "0-53", "commerce_payments": "0-101", "subscriptions": "0-69", "line_items": "0-8",
+    "2-3465404": "2-3465404",  # an object of the company's own: subscription boxes
 }  # fmt: skip
 SINGULAR = {type: type.removesuffix("s") for type in TYPE_IDS} | {
     "companies": "company", "feedback_submissions": "feedback", "commerce_payments": "payment",
@@ -33,7 +34,7 @@ ASSOCIATIONS = {
 # The other pairs: their numbers are made up, nothing reads them.
 for _first, _second in (
     *((type, "contacts") for type in ("calls", "emails", "meetings", "notes", "communications", "feedback_submissions",
-                                      "orders", "invoices", "commerce_payments", "subscriptions")),
+                                      "orders", "invoices", "commerce_payments", "subscriptions", "2-3465404")),
     ("orders", "line_items"), ("invoices", "line_items"), ("commerce_payments", "invoices"),
 ):  # fmt: skip
     ASSOCIATIONS.setdefault((_first, _second), (900 + len(ASSOCIATIONS), None))

@@ -242,6 +242,17 @@ async def test_a_missing_scope_names_the_object_and_the_remedy_and_stops_nothing
         assert ids(await hub.poll("contacts"))
 
 
+async def test_a_webhook_of_an_object_without_its_scope_holds_up_no_other() -> None:
+    async with bench() as hub:
+        stock(hub)
+        hub.portal.api.forbidden.add("orders")
+        hints = [Hint("order", hub.portal.world.id("orders", "one"), MS)]
+        hints += [Hint("note", hub.portal.world.id("notes", "one"), MS)]
+        assert [event.entity for event in await events_of(hub, *hints)] == ["note"]
+        with pytest.raises(PermanentError, match="scope"):  # and this is where it shows
+            await hub.poll("orders")
+
+
 async def test_objects_that_are_not_wanted_are_neither_polled_nor_fetched_nor_listed() -> None:
     async with bench(objects=["contact", "deal"]) as hub:
         stock(hub)

@@ -28,6 +28,9 @@ KINDS = {
     ("hubspot", "company"): ("updatedAt", "updated_at"),
     ("hubspot", "deal"): ("updatedAt", "updated_at"),
     ("hubspot", "task"): ("updatedAt", "updated_at"),
+    ("hubspot", "order"): ("updatedAt", "updated_at"),
+    ("hubspot", "invoice"): ("updatedAt", "updated_at"),
+    ("hubspot", "payment"): ("updatedAt", "updated_at"),
 }
 
 
