@@ -26,6 +26,8 @@ class Metrics:
         self.hydrated = self._counter("hydrated", "Objects fetched because a delivery named them.", *each)
         self.published = self._counter("published", "Events put on the bus.", *each)
         self.applied = self._counter("applied", "Events applied to the store.", *each)
+        self.missing = self._counter("missing", "Events that webhooks should have told, and a sweep found.", *each)
+        self.repaired = self._counter("repaired", "Of these, those that are applied.", *each)
         self.dead = self._counter("dead", "Inputs that became dead letters.", *each, "stage")
         self.drift = self._counter("drift", "Fields of payloads that are new or of another type.", *each)
         self.failed = self._counter("failed", "Requests to the source that failed after retries.", *each)

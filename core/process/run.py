@@ -172,6 +172,10 @@ class _Worker:
         for connection, (count, oldest) in outcome.connections.items():
             self._metrics.applied.labels(connection).inc(count)
             self._metrics.apply.labels(connection).observe(max(0.0, now - oldest) / 1000)
+        for hour in outcome.ledger:
+            if hour.missing:
+                self._metrics.missing.labels(hour.connection).inc(hour.missing)
+                self._metrics.repaired.labels(hour.connection).inc(hour.repaired)
         for row in outcome.dead:
             self._dead(row)
         await self._bus.forget(GROUP, {(topic, partition): end for topic, partition, _, end in work.moves})

@@ -14,7 +14,7 @@ from core.process.folding import fold_touched
 from core.process.objects import Changed, change
 from core.process.people import put_people, resolve
 from core.projection import FOLD_REVISION, Choice
-from core.store import DeadRow, Store, Writing
+from core.store import DeadRow, LedgerRow, Store, Writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Outcome:
     customers: int
     dead: Sequence[DeadRow]
     connections: Mapping[str, tuple[int, int]]
+    ledger: Sequence[LedgerRow] = ()
 
 
 def decoded(batches: Sequence[Batch]) -> Decoded:
@@ -88,7 +89,8 @@ async def apply(store: Store, batch: Decoded, settings: Settings) -> Outcome:
             deadletter.of_record(batch.records[event.id], deadletter.reason_of(error, event.data), batch.at)
             for event, error in changed.failed
         ]
-        await writing.put_ledger(*ledger.entries(batch.events, changed.found, [event for event, _ in changed.failed]))
+        hours, repairs = ledger.entries(batch.events, changed.found, [event for event, _ in changed.failed])
+        await writing.put_ledger(hours, repairs)
         dead = [*batch.dead, *failed]
         customers = await write(writing, changed, settings, dead, batch.at)
         if dead:
@@ -97,7 +99,7 @@ async def apply(store: Store, batch: Decoded, settings: Settings) -> Outcome:
     for event in batch.events:
         count, oldest = connections.get(event.connection, (0, batch.at))
         connections[event.connection] = (count + 1, min(oldest, batch.records[event.id].timestamp))
-    return Outcome(len(batch.events), customers, dead, connections)
+    return Outcome(len(batch.events), customers, dead, connections, hours)
 
 
 async def _changed(writing: Writing, events: Sequence[Incoming], held: Mapping[str, bytes], rules: Rules) -> Changed:

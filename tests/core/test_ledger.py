@@ -53,13 +53,16 @@ def gone(number: int, *, clock: int, received: int = START + 10 * MINUTE) -> Eve
     return MAKE.deleted(payload, "person", number, Person, clock=clock).model_copy(update={"connection": "desk"})
 
 
-async def told(bus: Bus, store: Store, *events: Told) -> None:
+async def told(bus: Bus, store: Store, *events: Told) -> Metrics:
+    """Until all is processed; what the worker counted for Prometheus."""
     await bus.publish([encode(event, origin) for event, origin in events])
-    worker = asyncio.create_task(process.run(bus, store, Settings(), Metrics()))
+    metrics = Metrics()
+    worker = asyncio.create_task(process.run(bus, store, Settings(), metrics))
     while not worker.done() and await process.lag(bus, store):
         await asyncio.sleep(0.01)
     worker.cancel()
     await asyncio.gather(worker, return_exceptions=True)
+    return metrics
 
 
 async def counts(store: Store, since: int = 0) -> dict[str, tuple[int, ...]]:
@@ -80,7 +83,7 @@ async def test_a_sweep_that_finds_what_webhooks_told_finds_nothing_missing(bus: 
 
 async def test_new_and_newer_and_gone_are_missing_and_repaired_by_name(bus: Bus, store: Store) -> None:
     await told(bus, store, *((person(number, pushed=True), HOOK) for number in (1, 2, 3)))
-    await told(
+    metrics = await told(
         bus,
         store,
         (person(1, "Dana Reyes", clock=START + 1), SWEEP),
@@ -90,6 +93,7 @@ async def test_new_and_newer_and_gone_are_missing_and_repaired_by_name(bus: Bus,
     )
     assert await counts(store) == {"webhook": (3, 0, 0, 0), "sweep": (4, 3, 0, 3)}
     assert await repaired(store) == {"1": "newer", "2": "gone", "4": "new"}
+    assert metrics.value("missing", connection="desk") == 3 == metrics.value("repaired", connection="desk")
     (row,) = [row for row in await store.repairs("desk", 1) if row.key.endswith("/4")]
     assert (row.at, row.stream, row.way) == (START + 10 * MINUTE, "people", "sweep")
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 import pytest
 from playwright.async_api import Browser, BrowserContext, LocatorAssertions, Page, async_playwright, expect
 
@@ -133,6 +134,21 @@ async def test_a_customer_is_found_and_shown_with_all_that_matters(sight: Sight)
     answers = customer.get_by_role("region", name="Answers").get_by_role("listitem")
     await expect(answers).to_contain_text(["verified", "not verified"])
     await expect(customer.get_by_role("listitem").filter(has_text="not heard yet").first).to_be_visible()
+
+
+async def test_while_the_past_is_fetched_a_quiet_line_says_how_far_that_is(sight: Sight) -> None:
+    running = {"way": "backfill", "fetched": 420, "total": 1_000}
+    crm = {
+        "connector": "hubspot",
+        "account": "acme",
+        "polls_here": True,
+        "streams": {"contacts": {"progress": running}},
+    }
+    await sight.desk.store.put_state("crm", "a", orjson.dumps(crm), sight.desk.clock)
+    await sight.page.get_by_role("link", name="Dana Reyes").click()
+    line = sight.page.get_by_role("listitem").filter(has_text="fetching the past: 420 of 1000")
+    await expect(line).to_be_visible()
+    await expect(line.get_by_role("progressbar")).to_have_attribute("value", "420")
 
 
 async def test_the_companys_own_objects_show_under_their_own_names_with_what_they_say(sight: Sight) -> None:
