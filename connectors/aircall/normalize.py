@@ -102,7 +102,7 @@ def _latest(call: Mapping[str, Any]) -> int:
     marks = [call.get(name) for name in ("started_at", "answered_at", "ended_at")]
     marks += [item.get("posted_at") for item in call.get("comments") or ()]
     marks += [item.get("created_at") for item in call.get("tags") or ()]
-    return max((int(mark) * 1000 for mark in marks if isinstance(mark, int | float)), default=0)
+    return max((int(at) * 1000 for mark in marks if (at := _number(mark)) is not None), default=0)
 
 
 def _status(call: Mapping[str, Any], event: str) -> str | None:
@@ -117,9 +117,21 @@ def _status(call: Mapping[str, Any], event: str) -> str | None:
     return "voicemail" if call.get("voicemail") or event == "call.voicemail_left" else "missed"
 
 
+def _number(value: Any) -> float | None:
+    """Aircall sends numbers; what passes through others may have made text of them."""
+    match value:
+        case bool():
+            return None
+        case int() | float():
+            return value
+        case str() if value.strip().isdecimal():
+            return int(value)
+    return None
+
+
 def _times(call: Mapping[str, Any]) -> dict[str, Any]:
     """`duration` counts ringing, so ring and talk are taken from the moments, never below 0."""
-    started, answered, ended = (call.get(name) for name in ("started_at", "answered_at", "ended_at"))
+    started, answered, ended = (_number(call.get(name)) for name in ("started_at", "answered_at", "ended_at"))
     rung = answered or ended
     return {
         "created_at": from_seconds(started),

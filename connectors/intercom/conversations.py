@@ -199,4 +199,5 @@ def ratings(payload: Payload, of: tuple[str, str], item: Item, parties: list[Par
 
 
 def _score(value: Any) -> int | None:
+    value = int(value) if isinstance(value, str) and value.isdecimal() else value
     return value if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 5 else None

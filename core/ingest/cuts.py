@@ -1,5 +1,6 @@
 """What never enters the hub: NUL and lone surrogates, secrets, dropped paths. Pure: no I/O, no clock."""
 
+import codecs
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -25,11 +26,14 @@ _DERIVED = {"message.body": ("conversation.preview",)}
 
 
 def loads(body: bytes) -> Any:
-    """Parsed JSON without NUL and lone surrogates. Raises ValueError where it is no JSON or nested too deep."""
+    """Parsed JSON without NUL and lone surrogates; bytes that are no UTF-8 become U+FFFD, one bad name must not cost a
+    page. Raises ValueError where it is no JSON or nested too deep."""
     escaped = _ESCAPED.search(body) is not None
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError:
+        if (readable := _text(body)) != body:
+            return loads(readable)
         if not escaped:
             raise
         data = _loads_surrogates(body)
@@ -38,6 +42,15 @@ def loads(body: bytes) -> Any:
     if body.count(b"[") + body.count(b"{") > 100:
         _check_depth(data)
     return data
+
+
+def _text(body: bytes) -> bytes:
+    body = body.removeprefix(codecs.BOM_UTF8)
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return body.decode(errors="replace").encode()
+    return body
 
 
 def clean(value: Any) -> Any:

@@ -18,7 +18,7 @@ from yarl import URL
 from core.config.model import Connection
 from core.errors import PermanentError, RateLimitedError, TransientError, UnauthorizedError
 from core.ingest import rates
-from core.ingest.cuts import loads
+from core.ingest.answers import parsed
 from core.ingest.oauth import Keyring
 from core.ingest.quota import Purpose
 from core.ingest.status import Clock, ms
@@ -152,7 +152,7 @@ class Client:
                 if answer.status >= 400:
                     raise self._error(shown, answer.status, names)
                 body = await _bounded(answer, shown)
-        return Response(answer.status, names, _parsed(shown, body), started)
+        return Response(answer.status, names, parsed(shown, method, answer.status, body), started)
 
     @property
     def _budget(self) -> Budget:
@@ -224,16 +224,6 @@ async def _bounded(answer: aiohttp.ClientResponse, shown: str) -> bytes:
             raise PermanentError(f"{shown}: the answer is larger than {MOST_BYTES} bytes", status=answer.status)
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _parsed(shown: str, body: bytes) -> Any:
-    """A page of a proxy or a cut answer may come with status 200: it passes, so it is tried again."""
-    if not body.strip():
-        return None
-    try:
-        return loads(body)
-    except ValueError as error:
-        raise TransientError(f"{shown}: the answer is not JSON") from error
 
 
 def _shown(method: str, url: URL) -> str:

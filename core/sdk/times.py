@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -32,20 +33,27 @@ def from_seconds(value: float | str | None) -> str | None:
         return None
     try:
         return from_ms(round(float(value) * 1000))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise NormalizeError(f"not a time in epoch seconds: {value!r}") from None
 
 
 def from_iso(value: str | None) -> str | None:
-    """ISO 8601 in any of its forms (offset with or without colon, ns cut to ms); without offset it is UTC."""
+    """ISO 8601 in any of its forms (offset with or without colon, ns cut to ms), the same with " UTC" behind it, or RFC
+    2822 ("Wed, 07 Jan 2026 09:15:00 +0000"); without offset it is UTC."""
     if value is None or value == "":
         return None
     try:
-        moment = datetime.fromisoformat(value.strip())
-    except (ValueError, AttributeError):
+        moment = _moment(value.strip())
+    except (ValueError, AttributeError, TypeError):
         raise NormalizeError(f"not an ISO 8601 time: {value!r}") from None
     moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def _moment(text: str) -> datetime:
+    if text[:3].isalpha():
+        return parsedate_to_datetime(text)
+    return datetime.fromisoformat(text.removesuffix(" UTC"))
 
 
 def to_ms(value: str) -> int:
