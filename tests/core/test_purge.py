@@ -179,6 +179,20 @@ async def test_a_purge_that_is_killed_goes_on_where_it_was(tmp_path: Path, open_
         assert await live(store) == wanted
 
 
+async def test_a_store_that_is_made_anew_from_the_bus_has_not_heard_of_it_either(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
+    events = worlds.world(6, people=5, steps=80)
+    wanted = await never_had(tmp_path, events)
+    async with hub(tmp_path, open_store) as (bus, store):
+        await worlds.publish(bus, events)
+        await drain(bus, store)
+        await purged(bus, store)
+        async with open_sqlite(tmp_path / "anew.db", kind="real", secret=SECRET) as anew:
+            await drain(bus, anew, 13)
+            assert await live(anew) == wanted == await live(store)
+
+
 async def test_subscribers_are_told_of_what_is_gone_and_of_what_parted(tmp_path: Path, open_store: OpenStore) -> None:
     async with hub(tmp_path, open_store) as (bus, store):
         await worlds.publish(bus, worlds.world(5, people=5, steps=80))
