@@ -12,7 +12,7 @@ from core import deadletter, process, publish, purge
 from core.bus import Bus, Message, Record
 from core.bus.embedded import open_embedded
 from core.bus.kafka import open_kafka
-from core.bus.topics import DEAD, EVENTS, RAW
+from core.bus.topics import DEAD, EVENTS, RAW, SHAPES
 from core.deadletter import Letter
 from core.metrics import Metrics
 from core.process import Settings
@@ -269,6 +269,7 @@ async def test_its_letters_counts_and_messages_are_gone_and_those_of_others_are_
     async with hub(tmp_path, open_store) as (bus, store):
         await worlds.publish(bus, events)
         await bus.publish([letter("desk"), letter("calls"), raw("desk"), raw("calls")])
+        await bus.publish([Message(SHAPES, f"{name}/person", b"{}", name) for name in ("desk", "calls")])
         await drain(bus, store)
         await store.put_state("desk", "here", b"{}", 1)
         await purged(bus, store)
@@ -281,6 +282,8 @@ async def test_its_letters_counts_and_messages_are_gone_and_those_of_others_are_
         assert values == {event.id for event in others(events)}
         kept = _last(await messages(bus, RAW))
         assert {key for key, record in kept.items() if record.value is not None} == {"raw-calls"}
+        kept = _last(await messages(bus, SHAPES))
+        assert {key for key, record in kept.items() if record.value is not None} == {"calls/person"}
         assert len(await messages(bus, DEAD)) == 2 + len(await bus.range(DEAD))
 
 
