@@ -31,6 +31,8 @@ async def examine(name: str, folders: Sequence[Path] = (), **options: Any) -> Re
     if name.endswith((".yaml", ".yml")):
         return await _declared(Path(name), **options)
     connector = registry.load(name, folders)
+    if connector.of is not None:
+        raise ConfigError(f"{name} is only a way to make connectors: name the YAML file that declares one")
     mock: Any = registry.mock(name, folders) if connector.mock else None
     return await run(connector, folder=registry.folder(name, folders), mock=mock, **options)
 

@@ -1,7 +1,7 @@
 """A test bench: the connector's real mock behind real HTTP, and the hub's real ingest before it, in simulated time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,11 +17,15 @@ from core.ingest import Pace, Patience
 from core.metrics import Metrics
 from core.projection import Registers
 from core.sdk.mock import Clock, Mock, running
+from core.sdk.player import Queued
 
 START = 1_768_200_420_000  # epoch ms: 2026-01-12 06:47 UTC
 ROWS = 10  # per page of the mock, so that every list has several
-_LONGEST = 3_600.0  # simulated seconds until something must have come to its end: a stream of many lists fails at each
-_PACE = Pace(first=1.0, longest=5.0, rest=5.0, longest_rest=20.0, report=0.5)
+TRIES = 3  # of the client for one request: as many faults in a row reach the connector
+_MOST_SAVED = 2_000  # cursors of one run: who saves more goes in circles
+_LONGEST = 900.0  # simulated seconds until something must have come to its end
+PATIENCE = Patience(tries=TRIES, first=0.1, longest=5.0, timeout=4.0)
+_PACE = Pace(first=0.1, longest=1.0, rest=0.5, longest_rest=1.0, report=0.5)
 
 Objects = dict[str, tuple[str, dict[str, Any], str | None]]  # by key: state, facts, merged into
 
@@ -75,7 +79,7 @@ class Bench:
         work = asyncio.create_task(
             ingest.run(self.bus, {self.connection.name: self.connection}, Server(webhooks="127.0.0.1:0"),
                        metrics=Metrics(), clock=self.now, lag=lag, report=report, started=started, pace=_PACE,
-                       patience=Patience(longest=30.0))
+                       patience=PATIENCE)
         )  # fmt: skip
         work.add_done_callback(lambda _: listens.set())
         try:
@@ -108,6 +112,8 @@ class Bench:
             ]
             if not missing:
                 return
+            if self.bus.saved > _MOST_SAVED:
+                raise BrokenError(f"the stream {missing[0]!r} does not end")
             if asyncio.get_running_loop().time() > deadline:
                 said = next((text for name in missing if (text := streams.get(name, {}).get("error"))), "")
                 raise BrokenError(f"the stream {missing[0]!r} never comes to its end{': ' + said if said else ''}")
@@ -123,6 +129,12 @@ class Bench:
         crashed = self.bus.crashed.is_set()
         self.bus.crashed.clear()
         return crashed
+
+    async def send(self, queued: Sequence[Queued]) -> None:
+        """The source tells this, one after the other and each a little later: nothing comes in the same moment."""
+        for one in queued:
+            self.mock.send([one])
+            await asyncio.sleep(0.05)
 
     async def settled(self) -> None:
         """Until all webhooks are delivered and what they named is fetched."""

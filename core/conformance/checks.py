@@ -1,6 +1,7 @@
 """All checks, in the order in which they run: what is declared, what is pure, what comes in, what goes wrong."""
 
 from core.conformance import declared, journey, mapping, proof
+from core.conformance.bench import TRIES
 from core.conformance.report import Check
 from core.sdk.faults import Fault
 
@@ -31,38 +32,44 @@ CHECKS = {
         Check("unknown-event", "a delivery of an unknown event is taken and ignored", proof.unknown_event),
         Check("odd-body", "an oversized or malformed delivery harms nobody", proof.odd_body),
         Check("secret-cut", "no secret stands in what is kept of a delivery", proof.no_secret),
-        Check("backfill", "the first fetch finds every object of the source", journey.backfill),
         Check("cursors", "every poll ends by itself and gives no cursor twice", journey.cursors),
         Check("resume", "a poll that is stopped after any page goes on there", journey.resume),
+        Check("backfill", "the first fetch finds every object of the source", journey.backfill),
         Check("incremental", "a later poll finds what has changed since", journey.incremental),
         Check("webhooks", "webhooks and polls tell the same", journey.webhooks),
+        Check(
+            "reordered",
+            "deliveries may come in any order",
+            journey.deliveries(journey.turned, "deliveries came the other way round"),
+        ),
         Check(
             "duplicate",
             "deliveries that come twice change nothing",
             journey.deliveries(journey.doubled, "every delivery came twice"),
         ),
         Check(
-            "reordered",
-            "deliveries may come in any order",
-            journey.deliveries(journey.shuffled, "deliveries came in another order"),
-        ),
-        Check(
             "late",
             "deliveries may come after a poll has found what they tell",
-            journey.deliveries(list, "deliveries came late", late=True),
+            journey.late,
         ),
         Check("crash", "a crash between publish and cursor loses nothing", journey.crash),
         Check(
             "429",
             "too many requests: waits as long as the source asks, and goes on",
-            journey.fault(Fault("429", retry_after=3), Fault("429", after=1, retry_after=2)),
+            journey.fault(Fault("429", retry_after=3), Fault("429", after=1, retry_after=7)),
         ),
         Check(
-            "429-unsaid", "too many requests without Retry-After", journey.fault(Fault("429"), Fault("429", after=1))
+            "429-unsaid",
+            "too many requests without Retry-After",
+            journey.fault(Fault("429", times=TRIES), Fault("429", after=1)),
         ),
-        Check("5xx", "errors of the source's servers", journey.fault(Fault("500"), Fault("503", after=1))),
-        Check("timeout", "no answer", journey.fault(Fault("timeout"))),
-        Check("cut", "a connection that is cut in mid-body", journey.fault(Fault("cut"), Fault("cut", after=1))),
+        Check("5xx", "errors of the source's servers", journey.fault(Fault("500", times=TRIES), Fault("503", after=1))),
+        Check("timeout", "no answer", journey.fault(Fault("timeout", times=TRIES))),
+        Check(
+            "cut",
+            "a connection that is cut in mid-body",
+            journey.fault(Fault("cut", times=TRIES), Fault("cut", after=1)),
+        ),
         Check(
             "expired",
             "a token that runs out in mid-page",
@@ -71,10 +78,10 @@ CHECKS = {
         Check(
             "no-json",
             "a proxy's page, an empty body or broken text where JSON should be",
-            journey.fault(Fault("html"), Fault("garbled", after=1), Fault("empty", after=2)),
+            journey.fault(Fault("html", times=TRIES), Fault("garbled", after=1), Fault("empty", after=2)),
         ),
         Check("error-in-200", "an error inside of an answer that says 200", journey.fault(Fault("error", after=1))),
-        Check("oversized", "a page of ten megabytes", journey.fault(Fault("oversized", after=1))),
+        Check("oversized", "a page of ten megabytes", journey.fault(Fault("oversized"), each=False)),
         Check(
             "redirect",
             "a redirect to another host gets no credentials, and passes",

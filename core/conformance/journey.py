@@ -3,19 +3,16 @@
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from random import Random
 from typing import Any
 
-from core.conformance.bench import Bench, Objects, bench, same
-from core.conformance.story import PAUSE, played, story
+from core.conformance.bench import PATIENCE, Bench, Objects, bench, same
+from core.conformance.story import PAUSE, played, story, told
 from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject
-from core.ingest import Client, Patience, sessions
+from core.ingest import Client, sessions
 from core.sdk import Page, Payload, Stream
 from core.sdk.faults import Fault
 from core.sdk.player import Queued
 
-_SOON = timedelta(minutes=2)  # after a poll: what happens then must not fall between two polls
 _MOST_PAGES = 200  # of one stream: a poll that brings more goes in circles
 Examine = Callable[[Subject], Awaitable[None]]
 
@@ -41,8 +38,7 @@ async def incremental(subject: Subject) -> None:
     async with bench(subject) as each:
         async with each.ingesting():
             await each.polled()
-        each.later(PAUSE)
-        played(each.mock)
+        played(each)
         each.later(PAUSE)
         async with each.ingesting():
             await each.polled()
@@ -59,14 +55,13 @@ async def webhooks(subject: Subject) -> None:
     if undisturbed.letters:
         raise BrokenError(f"{undisturbed.letters} dead letters come of an undisturbed story")
     async with bench(subject) as each:
-        each.later(PAUSE)
-        played(each.mock)
+        played(each)
         each.later(PAUSE)
         async with each.ingesting():
             await each.polled()
         fresh = each.objects()
     live = {key: its for key, its in fresh.items() if its[0] == "live"}
-    same(live, {key: its for key, its in undisturbed.end.items() if key in live}, "told by webhooks and swept")
+    same(live, {key: its for key, its in undisturbed.end.items() if key in live}, "told by webhooks and the next fetch")
 
 
 async def _fresh(each: Bench) -> Objects:
@@ -80,38 +75,41 @@ async def _fresh(each: Bench) -> Objects:
 # -- the same deliveries in other ways
 
 
-def deliveries(change: Callable[[Sequence[Queued]], Sequence[Queued]], what: str, *, late: bool = False) -> Examine:
-    """The story's deliveries come changed; `late`: after the sweep that found what they tell."""
+def deliveries(change: Callable[[Sequence[Queued]], Sequence[Queued]], what: str) -> Examine:
+    """The story's deliveries come changed."""
 
     async def examine(subject: Subject) -> None:
         undisturbed = await story(subject)
         if subject.connector.webhook is None:
             raise ExemptError("the connector has no webhooks")
-        async with bench(subject) as each:
-            async with each.ingesting():
-                await each.polled()
-            each.later(PAUSE)
-            queued = change(played(each.mock))
-            async with each.ingesting():
-                if late:
-                    await each.polled()
-                each.mock.send(queued)
-                await each.settled()
-                await each.polled()
-                await each.settled()
-            same(undisturbed.end, each.objects(), what)
+        same(undisturbed.told, (await told(subject, change)).objects, what)
 
     return examine
+
+
+async def late(subject: Subject) -> None:
+    """Deliveries come a day late, after the next fetch has found what they tell."""
+    undisturbed = await story(subject)
+    if subject.connector.webhook is None:
+        raise ExemptError("the connector has no webhooks")
+    async with bench(subject) as each:
+        async with each.ingesting():
+            await each.polled()
+        queued = played(each)
+        each.later(PAUSE)
+        async with each.ingesting():
+            await each.polled()
+            await each.send(queued)
+            await each.settled()
+        same(undisturbed.end, each.objects(), "deliveries came a day late")
 
 
 def doubled(queued: Sequence[Queued]) -> list[Queued]:
     return [one for one in queued for _ in range(2)]
 
 
-def shuffled(queued: Sequence[Queued]) -> list[Queued]:
-    mixed = list(queued)
-    Random(1).shuffle(mixed)  # noqa: S311
-    return mixed
+def turned(queued: Sequence[Queued]) -> list[Queued]:
+    return list(reversed(queued))
 
 
 # -- faults of the source's answers
@@ -123,29 +121,28 @@ def _asks(subject: Subject) -> None:
         raise ExemptError("the connector asks its source nothing")
 
 
-def fault(*faults: Fault, exempt: str = "") -> Examine:
-    """Each list and each object's address fails so, once on its first and once on a later page; then all is well.
-    `exempt` says why there may be nothing to disturb."""
+def fault(*faults: Fault, each: bool = True, exempt: str = "") -> Examine:
+    """Each list and each object's address fails so (without `each` only the first); then all is well. `exempt` says
+    why there may be nothing to disturb."""
+
+    def fresh() -> list[Fault]:
+        return [replace(one, each=each) for one in faults]
 
     async def examine(subject: Subject) -> None:
         _asks(subject)
         undisturbed = await story(subject)
-        async with bench(subject) as each:
-            each.mock.faulty.faults += [replace(one, each=True) for one in faults]
-            async with each.ingesting():
-                await each.polled()
-            same(undisturbed.backfill, each.objects(), "the first fetch")
-            each.later(PAUSE)
-            pushes = played(each.mock)
-            each.mock.faulty.faults = [replace(one, each=True) for one in faults]
-            async with each.ingesting():
-                each.mock.send(pushes)
-                await each.settled()
-                await each.polled()
-                await each.settled()
-            if not each.mock.faulty.struck:
-                raise ExemptError(exempt) if exempt else NotRunError("no request of the connector was disturbed")
-            same(undisturbed.end, each.objects(), "webhooks and the next fetch", letters=each.letters())
+        async with bench(replace(subject, connector=replace(subject.connector, webhook=None), seen={})) as on:
+            on.mock.faulty.faults += fresh()
+            async with on.ingesting():
+                await on.polled()
+            same(undisturbed.backfill, on.objects(), "the first fetch")
+            struck = on.mock.faulty.struck
+        if subject.connector.hydrate is not None:
+            found = await told(subject, list, fresh())
+            same(undisturbed.told, found.objects, "fetching what webhooks named", letters=found.letters)
+            struck += found.struck
+        if not struck:
+            raise ExemptError(exempt) if exempt else NotRunError("no request of the connector was disturbed")
 
     return examine
 
@@ -173,8 +170,7 @@ def skewed(seconds: float) -> Examine:
         async with bench(subject, skew=seconds) as each:
             async with each.ingesting():
                 await each.polled()
-            each.later(_SOON)
-            played(each.mock)
+            played(each)
             for _ in range(2):
                 each.later(PAUSE)
                 async with each.ingesting():
@@ -249,7 +245,7 @@ async def cursors(subject: Subject) -> None:
 async def _pages(each: Bench, stream: Stream[Any], cursor: Any, most: int) -> list[Page]:
     connection = each.connection
     async with sessions() as session:
-        http = Client(connection, session, each.now, patience=Patience(longest=30.0))
+        http = Client(connection, session, each.now, patience=PATIENCE)
         account = connection.settings.account or await connection.connector.account(http, connection.settings)
         found: list[Page] = []
         pages = stream.poll(http, connection.settings, account, cursor)

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from core.bus import Batch, Message, Record, Start, Subscription
 from core.bus.groups import Group, Place
-from core.bus.topics import TOPICS, partition_of, refuse_large
+from core.bus.topics import CURSORS, TOPICS, partition_of, refuse_large
 from core.errors import PermanentError
 from core.ingest.status import Clock, ms
 
@@ -18,6 +18,7 @@ class MemoryBus:
     def __init__(self, clock: Clock) -> None:
         self.crashes: list[str] = []
         self.crashed = asyncio.Event()
+        self.saved = 0  # how many cursors
         self._clock = clock
         self._log: dict[Place, list[Record]] = {
             (name, number): [] for name, topic in TOPICS.items() for number in range(topic.partitions)
@@ -32,6 +33,7 @@ class MemoryBus:
             self.crashes.remove(topic)
             self.crashed.set()
             await asyncio.Event().wait()  # who is dead does nothing more; the examiner cancels him
+        self.saved += sum(message.topic == CURSORS for message in messages)
         for message in messages:
             place = message.topic, partition_of(message, TOPICS[message.topic].partitions)
             log = self._log[place]

@@ -1,14 +1,15 @@
 """The connector under examination, with what belongs to it: samples, mock, settings of a demo."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import ValidationError
 
+from core.ingest.cuts import secrets_of
 from core.sdk import Connector, ConnectorConfig, Payload
 from core.sdk.simulator import Simulator
 
@@ -73,14 +74,16 @@ class Subject:
         return found
 
     @property
-    def secrets(self) -> dict[str, str]:
-        """Every SecretStr of the demo by its setting, those of settings below settings by their path."""
-        return dict(_secrets("", self.settings()))
+    def secrets(self) -> frozenset[str]:
+        """Every SecretStr of the demo, in the forms in which a body or an address may carry it."""
+        return frozenset(form.decode() for form in secrets_of(self.settings()))
 
     def simulator(self) -> Simulator:
         if self.mock is None:
             raise NotRunError("the connector brings no mock")
-        return self.mock.simulator(SEED, {**self.mock.DEMO, **{name: str(it) for name, it in self.given.items()}})
+        return self.mock.simulator(
+            SEED, {**self.mock.DEMO, **{name: it for name, it in self.given.items() if isinstance(it, str)}}
+        )
 
     @cached_property
     def samples(self) -> Sequence[Sample]:
@@ -101,15 +104,3 @@ def unless_told(subject: Subject) -> None:
     webhook = subject.connector.webhook
     if webhook is not None and webhook.tells:
         raise ExemptError("what is not understood is refused, and its sender, who has it, is told")
-
-
-def _secrets(place: str, value: Any) -> Iterator[tuple[str, str]]:
-    match value:
-        case SecretStr():
-            yield place, value.get_secret_value()
-        case BaseModel():
-            for name in type(value).model_fields:
-                yield from _secrets(f"{place}.{name}".strip("."), getattr(value, name))
-        case dict():
-            for name, inner in value.items():
-                yield from _secrets(f"{place}.{name}", inner)

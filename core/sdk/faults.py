@@ -26,7 +26,7 @@ FAULTS: Mapping[str, str] = {
     "oversized": "the answer, blown up with blanks to `bytes` (default 10,000,000)",
     "redirect": "302 to `url` (default: another host)",
     "again": "the answer before this one once more, with the cursor that this request has used",
-    "shift": "the answer, and then `beats` (default 20) of the story happen before the next one",
+    "shift": "the answer, and then `beats` (default 20) old objects change, and as many beats of the story happen",
     "refuse": "not an answer: the source sends forged webhooks",
     "none": "not a fault: forgets all that are waiting",
 }

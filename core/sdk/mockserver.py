@@ -50,7 +50,7 @@ class Mock:
         self.touched = asyncio.get_running_loop().time()
         self.today = time  # the machine's time of day, which rate limits tell
         self.rows = 0  # at most so many per page; 0: as many as the source gives
-        self.faulty = Faulty(simulator, self.stopped, lambda beats: self.send(player.step(beats)))
+        self.faulty = Faulty(simulator, self.stopped, self._shift)
         self._window = (0.0, 0)  # when the minute began, requests in it
 
     def application(self) -> web.Application:
@@ -78,6 +78,10 @@ class Mock:
             self.send(self.player.due())
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stopped.wait(), TICK)
+
+    def _shift(self, beats: int) -> None:
+        self.send(self.player.touch(beats))
+        self.send(self.player.step(beats))
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -140,6 +140,18 @@ class Player:
         self.save()
         return found
 
+    def touch(self, count: int) -> Sequence[Queued]:
+        """The oldest objects of the opening change once more, so many of them: they move to the end of many lists."""
+        now, found = self.clock.now(), list[Queued]()
+        old = [beat for beat in opening(self.world.seed) if beat.vendor == self.world.name]
+        for beat in [beat for beat in old if beat.kind.endswith((".upsert", ".open"))][:count]:
+            again = (beat.kind, dict(beat.data))
+            if beat.kind == "conversation.open":
+                again = ("conversation.reply", {"by": "customer", "text": "One more thing."})
+            found += self._extra(now, again[0], beat.ref, again[1])
+        self.save()
+        return found
+
     def ring(self, phone: str | None) -> tuple[dict[str, Any], Sequence[Queued]]:
         """A customer calls now: a staff member answers after 6 s, and after 25 s the call is over."""
         phone = phone or CAST[CALLERS[self.rings % len(CALLERS)]].phone
