@@ -1,8 +1,10 @@
-"""Aircall: calls and contacts; a webhook brings a snapshot, proved by the token in its body."""
+"""Aircall: calls, text messages and contacts; a webhook brings a snapshot, proved by the token in its body."""
 
 from datetime import timedelta
 
 from connectors.aircall.config import Config, account, auth
+from connectors.aircall.hydrate import hydrate
+from connectors.aircall.listings import LISTINGS
 from connectors.aircall.normalize import normalize
 from connectors.aircall.poll import STREAMS
 from connectors.aircall.webhook import INSTRUCTIONS, cut, split, verify
@@ -27,6 +29,9 @@ CONNECTOR = Connector(
         instructions=INSTRUCTIONS,
     ),
     streams=STREAMS,
+    hydrate=hydrate,
+    listings=LISTINGS,
+    batch=20,
     quota=lambda config: (Quota(60, timedelta(minutes=1)),),  # the least of all published figures
     rate_headers=RateHeaders("x-aircallapi-remaining", "x-aircallapi-reset", "x-aircallapi-limit"),
     mock="connectors.aircall.mock",

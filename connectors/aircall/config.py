@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field, SecretStr
 
@@ -18,6 +19,11 @@ class Config(ConnectorConfig):
     api_token: SecretStr = Field(description="The key's token, shown once when the key is made.")
     webhook_token: SecretStr | None = Field(
         None, description="The webhook's token, which each delivery carries in its body; left out: poll only."
+    )
+    insights: list[Literal["summary", "transcription"]] = Field(
+        [],
+        description="What Aircall's AI wrote about calls that the hub fetches: `summary`, `transcription`. Only where "
+        "callers agreed to both recording and analysis.",
     )
 
 

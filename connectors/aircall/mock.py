@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from connectors.aircall.world import Company, Object
+from connectors.aircall.world import API, BORN, Company, Object
 from core.sdk.mock import Push, Simulator, answer, page_size
-from core.sdk.story import Beat
+from core.sdk.story import Beat, uuid
 
 DEMO: Mapping[str, str] = {
     "account": "example",
@@ -83,7 +83,11 @@ class Aircall:
             web.get(r"/v1/calls/{id:\d+}", self._one_call),
             web.get("/v1/contacts", self._list_contacts),
             web.get(r"/v1/contacts/{id:\d+}", self._one_contact),
+            web.get(r"/v1/calls/{id:\d+}/{insight:summary|transcription}", self._insight),
             web.get("/v2/users", self._list_users),
+            web.get(r"/v2/users/{id:\d+}", self._one_user),
+            web.get(r"/v1/teams/{id:\d+}", self._one_team),
+            web.get("/v1/webhooks", self._webhooks),
             web.get("/v1/teams", self._list_teams),
             web.get("/v1/numbers", self._list_numbers),
         ]
@@ -115,6 +119,26 @@ class Aircall:
         contact = self.company.contacts.get(int(request.match_info["id"]))
         return answer({"contact": contact}) if contact else _absent()
 
+    async def _insight(self, request: web.Request) -> web.Response:
+        what = request.match_info["insight"]
+        found = self.company.insights.get((int(request.match_info["id"]), what))
+        return answer({what: found}) if found else _absent()
+
+    async def _one_user(self, request: web.Request) -> web.Response:
+        return _picked("user", self.company.users, request)
+
+    async def _one_team(self, request: web.Request) -> web.Response:
+        return _picked("team", self.company.teams, request)
+
+    async def _webhooks(self, request: web.Request) -> web.Response:
+        id = uuid(self.seed, "webhook")
+        hook = {
+            "webhook_id": id, "direct_link": f"{API}/webhooks/{id}", "created_at": BORN, "custom_name": "supporthub",
+            "url": "https://hooks.example.com/hooks/aircall", "active": self.company.webhook_active, "events": [],
+            "token": self._token,
+        }  # fmt: skip
+        return _listed(request, "webhooks", [hook], lambda item: item)
+
     async def _list_users(self, request: web.Request) -> web.Response:
         return _listed(request, "users", list(self.company.users.values()), lambda item: item)
 
@@ -123,6 +147,11 @@ class Aircall:
 
     async def _list_numbers(self, request: web.Request) -> web.Response:
         return _listed(request, "numbers", [self.company.line], lambda item: item)
+
+
+def _picked(kind: str, things: Mapping[str, Object], request: web.Request) -> web.Response:
+    found = next((each for each in things.values() if each["id"] == int(request.match_info["id"])), None)
+    return answer({kind: found}) if found else _absent()
 
 
 def _window(request: web.Request) -> tuple[int, int]:

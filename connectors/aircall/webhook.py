@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from connectors.aircall.config import Config
-from core.sdk import Delivery, NormalizeError, Payload, SignatureError, Split
+from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split
 
 INSTRUCTIONS = """\
 Make a webhook with this URL and read its token, which the dashboard does not show:
@@ -20,9 +20,15 @@ Make a webhook with this URL and read its token, which the dashboard does not sh
     -d '{"custom_name": "supporthub", "url": "<the URL above>"}'
 The answer's `token` is the setting `webhook_token`. Without `events` in the request it sends all of them."""
 
-RESOURCES = frozenset({"call", "contact", "user"})
+RESOURCES = frozenset({"call", "contact", "user", "message"})
+# PRIVACY: what a call was about is not kept of a delivery; it is fetched where the settings allow it.
+INSIGHTS = frozenset(
+    {"transcription", "summary", "topics", "sentiment", "action_item", "playbook_result", "realtime_transcription",
+     "custom_summary", "call_evaluation"}
+)  # fmt: skip
 # PRIVACY: these links open a recording without a login. They expire; what counts is that there is one.
 LINKS = ("recording", "voicemail", "recording_short_url", "voicemail_short_url")
+_NAMES = ("id", "call_id", "call_uuid", "number_id", "type", "created_at", "call_created_at")
 LINK_CUT = "(link removed)"
 
 
@@ -47,6 +53,8 @@ def cut(body: Any) -> Any:
     kept = {name: value for name, value in body.items() if name != "token"}
     if isinstance(kept.get("data"), dict):
         kept["data"] = without_links(kept["data"])
+        if str(body.get("event")).partition(".")[0] in INSIGHTS:
+            kept["data"] = {name: kept["data"][name] for name in _NAMES if name in kept["data"]}
     return kept
 
 
@@ -60,9 +68,14 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
         raise NormalizeError("not an Aircall delivery: no event")
     event, data, timestamp = body["event"], body.get("data"), body.get("timestamp")
     # Aircall says: route on `event`, not on `resource`.
-    if event.partition(".")[0] not in RESOURCES:
+    family = event.partition(".")[0]
+    if family not in RESOURCES and family not in config.insights:
         return Split(ignored=(event,))
     if not isinstance(data, dict):
         raise NormalizeError(f"{event}: no data")
     at = int(timestamp * 1000) if isinstance(timestamp, int | float) and not isinstance(timestamp, bool) else None
+    if family in config.insights:
+        if not data.get("call_id"):
+            raise NormalizeError(f"{event}: names no call")
+        return Split(hints=(Hint("call", str(data["call_id"]), received if at is None else at, family),))
     return Split(payloads=(Payload(kind=event, data=data, account=account, pushed=True, received=received, at=at),))

@@ -32,6 +32,8 @@ class Company:
         self.users = {slug: self._user(slug) for slug in STAFF}
         self.teams = {slug: self._team(slug) for slug in TEAMS}
         self.line = self._line()
+        self.insights: dict[tuple[int, str], Object] = {}  # what the AI wrote about a call
+        self.webhook_active = True
 
     def apply(self, beat: Beat, second: int) -> Sequence[Push]:
         match beat.kind:
@@ -44,6 +46,16 @@ class Company:
                 return self._forget(beat, second)
             case "call.ring":
                 return self._ring(beat, second)
+            case "user.leave":
+                return [_say("user.deleted.v2", second, self.users.pop(beat.ref))]
+            case "user.away":
+                self.users[beat.ref] |= {"available": False, "availability_status": "unavailable"}
+                return [_say("user.closed.v2", second, self.users[beat.ref])]
+            case "message.write":
+                return self._write(beat, second)
+            case "webhook.off":
+                self.webhook_active = False
+                return []
         call = self.calls.get(self._call_id(beat.ref))
         return [] if call is None else self._go_on(beat, call, second)
 
@@ -112,7 +124,7 @@ class Company:
         bisect.insort(self._began, (second, id))
         said = [self._tell("call.created", second, call)]
         if inbound:
-            call["user"] = self.users[list(STAFF)[id % len(STAFF)]]
+            call["user"] = list(self.users.values())[id % len(self.users)]
             said.append(self._tell("call.ringing_on_agent", second, call))
         return said
 
@@ -146,6 +158,17 @@ class Company:
                 tag = {"id": self._item(call, "tags"), "name": beat.data["tag"], "created_at": second, "tagged_by": by}
                 call["tags"] = [*call["tags"], tag]
                 return [self._tell("call.tagged", second, call)]
+            case "untag":
+                call["tags"] = [tag for tag in call["tags"] if tag["name"] != beat.data["tag"]]
+                return [self._tell("call.untagged", second, call)]
+            case "archive":
+                call["archived"] = True
+                return [self._tell("call.archived", second, call)]
+            case "assign":
+                call["assigned_to"] = self.users[beat.data["to"]]
+                return [self._tell("call.assigned", second, call)]
+            case "insight":
+                return [self._understood(beat.data["what"], beat.data["text"], call, second)]
         return []
 
     def _item(self, call: Mapping[str, Any], kind: str) -> int:
@@ -169,6 +192,34 @@ class Company:
         said = self._tell("call.transferred", second, {**call, "transferred_by": call["user"], "transferred_to": to})
         call |= {"transferred_to": to, "user": to}
         return [said]
+
+    def _understood(self, what: str, text: str, call: Object, second: int) -> Push:
+        """A summary is a text, a transcript is made of utterances; a call's id is text here."""
+        at = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        said = {"start_time": 0.4, "end_time": 3.1, "text": text, "participant_type": "external",
+                "phone_number": call["phone"]}  # fmt: skip
+        insight = {
+            "id": number(self.seed, f"{what}:{call['id']}", 6), "call_id": str(call["id"]), "call_uuid": call["sid"],
+            "number_id": self.line["id"], "type": "call", "ai_generated": True, "call_created_at": at, "created_at": at,
+            "created_by": None, "updated_at": None, "updated_by": None, "participants": [],
+            "content": text if what == "summary" else {"language": "en-US", "utterances": [said]},
+        }  # fmt: skip
+        self.insights[call["id"], what] = insight
+        return Push(str(call["id"]), {**envelope(f"{what}.created", second, insight),
+                                      "resource": "conversation_intelligence"}, f"{what}.created")  # fmt: skip
+
+    def _write(self, beat: Beat, second: int) -> Sequence[Push]:
+        inbound, at = beat.data.get("direction") != "outbound", datetime.fromtimestamp(second, UTC)
+        owner, shown = self._owner(beat.data["phone"]), f"{at:%Y-%m-%dT%H:%M:%SZ}"
+        id = uuid(self.seed, f"message:{beat.ref}")
+        message = {
+            "id": id, "direct_link": f"{API}/messages/{id}", "direction": "inbound" if inbound else "outbound",
+            "external_number": beat.data["phone"], "raw_digits": display(beat.data["phone"]),
+            "body": beat.data["text"], "status": "received" if inbound else "sent", "channel": beat.data.get("channel"),
+            "media_details": [], "media_url": [], "created_at": shown, "updated_at": shown, "sent_at": shown,
+            "number": self.line, "contact": _webhook_contact(self.contacts[owner]) if owner else None,
+        }  # fmt: skip
+        return [_say("message.received" if inbound else "message.sent", second, message)]
 
     def _tell(self, event: str, second: int, call: Object) -> Push:
         """A snapshot of the call as a webhook shows it."""

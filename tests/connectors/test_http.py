@@ -22,7 +22,15 @@ EXAMPLES = sorted((ROOT / "deploy/examples").glob("*.yaml"))
 NAMES = [path.stem for path in EXAMPLES]
 NOW = datetime(2026, 1, 12, 6, 47, tzinfo=UTC)
 BEGIN = int(NOW.timestamp() * 1000)
-SAMPLES = [path for name in NAMES for path in sorted((ROOT / "connectors" / name / "samples").glob("*.payload.json"))]
+# What the examples say that they leave out.
+LEFT_OUT = {"aircall": ("message.", "summary.", "transcription.", "call.missing.", "contact.missing.", "user.missing.",
+                        "team.missing.")}  # fmt: skip
+SAMPLES = [
+    path
+    for name in NAMES
+    for path in sorted((ROOT / "connectors" / name / "samples").glob("*.payload.json"))
+    if not path.name.startswith(LEFT_OUT.get(name, ()))
+]
 
 
 def example(name: str) -> Any:
@@ -84,10 +92,9 @@ async def test_polls_bring_the_events_of_the_coded_connector(name: str) -> None:
     async with source(name) as (mock, _, http):
         mock.player.step(600)
         got, wanted = await polled(one.connector, one.settings, http), await polled(other, settings, http)
-    assert got.keys() == wanted.keys()
+    assert set(got) == {stream for stream, payloads in wanted.items() if payloads}
     for stream, payloads in wanted.items():
-        assert payloads, stream
-        assert in_order(events(one.connector, got[stream])) == in_order(events(other, payloads)), stream
+        assert in_order(events(one.connector, got.get(stream, []))) == in_order(events(other, payloads)), stream
 
 
 @pytest.mark.parametrize("name", NAMES)
