@@ -28,6 +28,7 @@ class Workspace:
         self.desk = desk.Desk(seed)
         self.staff = {slug: {"away": False} for slug in STAFF}
         self._told = 0
+        self._last = 0
 
     def contact_id(self, ref: str) -> str:
         return uuid(self.seed, f"contact:{ref}").replace("-", "")[:24]
@@ -42,7 +43,11 @@ class Workspace:
         return number(self.seed, f"team:{slug}", 7)
 
     def apply(self, beat: Beat, now: int) -> Sequence[Push]:
-        """One beat of the story at `now` (epoch ms). What is unknown or gone changes nothing."""
+        """One beat of the story at `now` (epoch ms). What is unknown or gone changes nothing.
+
+        No two things happen in the same millisecond: that is what orders the webhooks of one second.
+        """
+        self._last = now = max(now, self._last + 1)
         if not self.desk.articles and beat.n < 0:
             self.desk.stock(now)
         act = ACTS.get(beat.kind)
