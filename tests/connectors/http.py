@@ -13,7 +13,7 @@ from core.sdk import Response
 
 
 class PlainHttp:
-    """`now_ms` gives the time of day; `asked` are the paths and parameters asked for, in order."""
+    """`clock` gives the time of day; `asked` are the paths and parameters asked for, in order."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class PlainHttp:
         now_ms: Callable[[], int],
         timeout: float,
     ) -> None:
-        self._session, self._base, self._headers, self._now = session, base_url.rstrip("/"), headers, now_ms
+        self._session, self._base, self._headers, self.clock = session, base_url.rstrip("/"), headers, now_ms
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self.asked: list[tuple[str, dict[str, str | int]]] = []
 
@@ -39,7 +39,7 @@ class PlainHttp:
         url = path if path.startswith("http") else f"{self._base}/{path.lstrip('/')}"
         if not url.startswith(self._base.split("/", 3)[0] + "//" + self._base.split("/")[2]):
             raise PermanentError(f"another host: {url}")
-        started = self._now()
+        started = self.clock()
         sent = {**self._headers, **(headers or {})}
         self.asked.append((url.removeprefix(self._base), dict(params or {})))
         with translated({aiohttp.ClientError: TransientError, TimeoutError: TransientError, OSError: TransientError}):
@@ -60,7 +60,7 @@ class PlainHttp:
         return await self.request("GET", path, params=params)
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(self._now() / 1000, UTC)
+        return datetime.fromtimestamp(self.clock() / 1000, UTC)
 
 
 def _raise_for(status: int, method: str, path: str, headers: Mapping[str, str]) -> None:

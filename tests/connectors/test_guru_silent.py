@@ -77,7 +77,7 @@ async def test_what_a_listing_lacks_is_asked_for_by_itself(change: str | None, s
         assert one([*known, *found], id).state == state
 
 
-@pytest.mark.parametrize("notice", ["webhook", "list"])
+@pytest.mark.parametrize("notice", ["webhook", "list", "listing"])
 async def test_a_restored_card_whose_webhook_was_lost_lives_again_with_the_next_walk(notice: str) -> None:
     async with receiver() as (url, kept), source(url) as guru:
         known = events(await guru.pages("all cards"))
@@ -85,10 +85,13 @@ async def test_a_restored_card_whose_webhook_was_lost_lives_again_with_the_next_
         id = guru.happens("card.delete", "k:3")
         await guru.mock.courier.settled()
         guru.later(60)
-        if notice == "webhook":
-            known += await guru.hydrated(*taken(json.loads(kept[-1].body)).hints)
-        else:
-            known += events(await guru.pages("archived cards"))
+        match notice:
+            case "webhook":
+                known += await guru.hydrated(*taken(json.loads(kept[-1].body)).hints)
+            case "list":
+                known += events(await guru.pages("archived cards"))
+            case _:  # which notices it an hour later
+                known += await guru.hydrated(Hint("card", id, guru.clock.now() + 3_600_000, "missing"))
         assert one(known, id).state == "deleted"
         guru.later(DAY)
         guru.happens("card.restore", "k:3")  # and nobody heard it; the card's clock stands where it stood

@@ -119,6 +119,22 @@ async def test_a_restore_whose_webhook_was_lost_is_found_by_walking_over_all_obj
         assert back[0].order > gone.order
 
 
+@pytest.mark.parametrize("stream", ["contacts", "conversations", "archived"])
+async def test_what_changes_while_our_clock_is_ahead_is_not_passed_over(stream: str) -> None:
+    async with bench() as hub:
+        clock = hub.http.clock
+        hub.http.clock = lambda: clock() + 3_600_000
+        (*_, last) = await hub.poll(stream)
+        hub.later(minutes=10)
+        hub.tell("person.upsert", "dana", family="Reyes-Berg")
+        hub.tell("thread.open", "a", person="ines", text="Hello")
+        hub.tell("deal.delete", "d:1")
+        hub.later(minutes=1)
+        wanted = {"contacts": hub.portal.world.id("contacts", "dana"), "conversations": hub.portal.inbox.id("a"),
+                  "archived": hub.portal.world.id("deals", "d:1")}  # fmt: skip
+        assert wanted[stream] in ids(await hub.poll(stream, last.cursor))
+
+
 async def test_a_stage_that_was_renamed_shows_its_new_name_after_a_day() -> None:
     async with bench() as hub:
         found = [event for page in await hub.poll("deals") for p in page.payloads for event in normalized(p)]
