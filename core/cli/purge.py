@@ -23,8 +23,12 @@ def purge(
     """
     from core.cli.terminal import emit, finish, number, say
     from core.config import load
+    from core.errors import ConfigError
 
-    answer = finish(_purged(load(config), connection, source, yes))
+    loaded = load(config)
+    if connection in loaded.connections:
+        raise ConfigError(f"{config} still has the connection {connection!r}: take it out there first")
+    answer = finish(_purged(loaded, connection, source, yes))
     if answer is None:
         say("nothing was changed")
         raise typer.Exit(1)

@@ -48,7 +48,7 @@ async def purge(config: HubConfig, bus: Bus, store: Store, name: str, order: Pur
 async def _source(config: HubConfig, bus: Bus, store: Store, name: str, given: str | None) -> str:
     """`vendor/account` of the connection, from what it said of itself while it ran."""
     if name in config.connections:
-        raise PermanentError(f"{config.path.name} still has the connection {name!r}: take it out there first")
+        raise PermanentError(f"the hub still has the connection {name!r}: take it out of hub.yaml and restart the hub")
     accounts = await ingest.Cursors(bus).accounts()
     said = [(orjson.loads(document), at) for connection, _, document, at in await store.states() if connection == name]
     if config.bus.type == "kafka" and any(time.time() - at / 1000 < _ALIVE for _, at in said):

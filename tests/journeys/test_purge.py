@@ -80,7 +80,10 @@ async def is_only_the_erps(it: Hub) -> None:
 
 async def test_a_connection_is_purged_while_the_hub_runs_and_may_come_again(shops: Hub) -> None:
     refused = await command(shops, "purge", "shop", "--yes")
-    assert refused.code == 1 and "still has the connection 'shop'" in refused.err
+    assert refused.code == 2 and "hub.yaml still has the connection 'shop'" in refused.err
+    connections(shops, erp=entry("erp"))
+    refused = await command(shops, "purge", "shop", "--yes")
+    assert refused.code == 1 and "restart the hub" in refused.err
     assert await orders(shops) == {"E-1", "S-1"}
     await shops.stop()
 
