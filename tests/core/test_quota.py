@@ -140,13 +140,13 @@ async def test_other_tools_have_their_reserve_first_and_what_they_take_beyond_it
     async with desk(limit=20, tells=True, speed=10.0) as it:
         [client] = it.clients(it.source.connection())
         it.source.others(3)
-        async with flood(client, "lookup", 2):
+        async with flood(client, "lookup", 1):
             await until(lambda: it.source.least <= 1, "we have our share")
             await it.time.sleep(3)
         assert (it.source.refused, it.source.least) == (0, 1), "they had taken 3 of their 4: the other one stays"
         await it.time.sleep(11)
         it.source.others(12)
-        async with flood(client, "lookup", 2):
+        async with flood(client, "lookup", 1):
             await until(lambda: it.source.least == 0, "they took more than theirs: what is left is anybody's")
         assert it.source.refused == 0
 
