@@ -1,0 +1,90 @@
+"""`hub status` of sources that are not well, short of requests, or not as they were; `hub acknowledge`."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from core.bus import Message
+from core.bus.topics import SHAPES
+from core.config import load
+from core.hub.compose import open_bus, open_store
+from tests.core.commands import demo_file, hub
+from tests.hubs import free_ports
+
+NOW = int(time.time() * 1000)
+LIMIT = {"limit": 120, "per": 60.0, "reserve": 24}
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    """A hub.yaml of mocks with a store, on ports where nobody listens."""
+    made = demo_file(tmp_path, *free_ports(2))
+    assert hub("token", "add", "first", "--scope", "read", "-c", str(made)).code == 0
+    return made
+
+
+def report(config: Path, connection: str, process: str, **document: Any) -> None:
+    """What a process of ingest would write down."""
+
+    async def put() -> None:
+        async with open_store(load(config)) as store:
+            await store.put_state(connection, process, orjson.dumps(document), NOW)
+
+    asyncio.run(put())
+
+
+def test_a_source_that_is_not_well_is_told_by_its_kind_with_the_remedy(demo: Path) -> None:
+    trouble = {"state": "unauthorized", "error": "GET example.com/me: 401", "remedy": "correct the token"}
+    report(demo, "aircall", "a", connector="aircall", last_poll=NOW, **trouble)
+    report(demo, "guru", "a", connector="guru", last_poll=NOW)
+    said = hub("status", "-c", str(demo))
+    assert said.code == 1
+    assert "aircall: GET example.com/me: 401" in said.out and "aircall: correct the token" in said.out
+    states = {each["connection"]: each["state"] for each in hub("status", "-c", str(demo), "--json").json["sources"]}
+    assert states == {"aircall": "unauthorized", "guru": "ok"}, "and touches no other"
+
+
+def test_who_waits_for_a_limit_is_told_over_all_processes(demo: Path) -> None:
+    report(demo, "aircall", "a", connector="aircall", budget={**LIMIT, "left": 3, "waiting": {"backfill": 2}})
+    report(
+        demo, "aircall", "b", connector="aircall", budget={**LIMIT, "left": 0, "waiting": {"backfill": 1, "sweep": 1}}
+    )
+    report(demo, "guru", "a", connector="guru", budget={"waiting": {}, "paused_until": NOW + 60_000})
+    said = hub("status", "-c", str(demo))
+    assert (
+        "aircall: requests wait for their turn (backfill: 3, sweep: 1): the source allows 120 requests in 60 s, "
+        "24 of them left to your other tools"
+    ) in " ".join(said.out.split())
+    assert "guru: the source asked for silence until" in said.out
+    assert said.code == 0
+    [aircall, _] = hub("status", "-c", str(demo), "--json").json["sources"]
+    assert aircall["budget"]["left"] == 0
+
+
+def test_changed_payloads_are_shown_until_they_are_acknowledged(demo: Path) -> None:
+    news = [{"kind": "call", "what": "mood is new", "at": NOW}]
+    report(demo, "aircall", "a", connector="aircall", drift=news)
+    report(demo, "aircall", "b", connector="aircall", drift=news)
+    assert "aircall: payloads have changed: call: mood is new" in hub("status", "-c", str(demo)).out
+    [source] = hub("status", "-c", str(demo), "--json").json["sources"]
+    assert [each["what"] for each in source["drift"]] == ["mood is new"], "once, though two processes have seen it"
+    assert hub("acknowledge", "aircall", "-c", str(demo)).out == "aircall: what has changed until now is known\n"
+    [message] = asyncio.run(_shapes(demo))
+    assert message.key == "aircall/acknowledged" and orjson.loads(message.value or b"")["at"] >= NOW
+    unknown = hub("acknowledge", "nobody", "-c", str(demo))
+    assert (unknown.code, "`hub status` names them" in unknown.err) == (1, True)
+
+
+async def _shapes(config: Path) -> list[Message]:
+    async with open_bus(load(config)) as bus:
+        found = []
+        for partition, (begin, _) in (await bus.range(SHAPES)).items():
+            found += [
+                Message(SHAPES, record.key, record.value)
+                for record in (await bus.read(SHAPES, partition, begin, 100)).records
+            ]
+        return found
