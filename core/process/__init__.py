@@ -2,6 +2,8 @@
 
 from core.process.rebuild import rebuild
 from core.process.run import BATCH, GROUP, behind, calm_collector, lag, run
-from core.process.step import Settings, apply, decoded
+from core.process.step import Settings, apply, decoded, prepare
 
-__all__ = ["BATCH", "GROUP", "Settings", "apply", "behind", "calm_collector", "decoded", "lag", "rebuild", "run"]
+__all__ = [
+    "BATCH", "GROUP", "Settings", "apply", "behind", "calm_collector", "decoded", "lag", "prepare", "rebuild", "run",
+]  # fmt: skip

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -14,12 +15,13 @@ from core.bus.topics import DEAD, EVENTS
 from core.errors import OffsetsMoved, PermanentError, TransientError
 from core.metrics import Metrics
 from core.process.forget import forget
-from core.process.step import Decoded, Outcome, Settings, apply, decoded
+from core.process.step import Decoded, Outcome, Settings, apply, decoded, prepare
 from core.store import DeadRow, Store
 
 GROUP = "process"
 BATCH = 2_000
 _IDLE = 0.5  # seconds
+_WORTH_PREPARING = 200  # events; fewer are committed sooner than prepared
 _LONGEST_PAUSE = 10.0
 _GARBAGE_AFTER = 100_000  # objects more than at the last look; a batch makes some hundred thousand, and none in circles
 
@@ -49,6 +51,7 @@ class _Worker:
     def __init__(self, bus: Bus, store: Store, settings: Settings, metrics: Metrics) -> None:
         self._bus, self._store, self._settings, self._metrics = bus, store, settings, metrics
         self._pause = 0.0
+        self._under_way: set[str] = set()  # subjects of the batch that is being committed
 
     async def start(self, partitions: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Where the store says that these partitions go on. An offset that the topic does not have (a bus that was lost
@@ -78,21 +81,31 @@ class _Worker:
         )
 
     async def work(self, subscription: Subscription, limit: int) -> None:
-        ahead = asyncio.ensure_future(_next(subscription, limit))
+        ahead = asyncio.ensure_future(self._next(subscription, limit))
         try:
             while True:
                 batches, work = await ahead
-                # Fetched and taken apart while the database works.
-                ahead = asyncio.ensure_future(_next(subscription, limit))
+                # Fetched, taken apart and prepared while the database works.
+                self._under_way = {event.subject for event in work.events}
+                ahead = asyncio.ensure_future(self._next(subscription, limit))
                 if not batches:
                     continue
                 moved = await self._commit(work, batches)
+                self._under_way = set()
                 if moved is not None:
                     await _ended(ahead)
                     await subscription.seek(moved)
-                    ahead = asyncio.ensure_future(_next(subscription, limit))
+                    ahead = asyncio.ensure_future(self._next(subscription, limit))
         finally:
             await _ended(ahead)
+
+    async def _next(self, subscription: Subscription, limit: int) -> tuple[Sequence[Batch], Decoded]:
+        batches = await subscription.next(limit, _IDLE)
+        work = decoded(batches)
+        if self._store.beside and self._under_way and len(work.events) >= _WORTH_PREPARING:
+            with suppress(TransientError):  # the transaction will tell
+                await prepare(self._store, work, self._under_way, self._settings)
+        return batches, work
 
     async def _commit(self, work: Decoded, batches: Sequence[Batch]) -> Mapping[tuple[str, int], int] | None:
         """Until it is committed, or somebody else was first: then where to go on."""
@@ -228,11 +241,6 @@ def _at_marks(batch: Batch) -> list[Batch]:
 
 def _is_mark(batch: Batch) -> bool:
     return len(batch.records) == 1 and purge.is_mark(batch.records[0])
-
-
-async def _next(subscription: Subscription, limit: int) -> tuple[Sequence[Batch], Decoded]:
-    batches = await subscription.next(limit, _IDLE)
-    return batches, decoded(batches)
 
 
 async def _ended(task: "asyncio.Future[tuple[Sequence[Batch], Decoded]]") -> None:

@@ -1,6 +1,7 @@
 """One batch of the bus in one transaction of the store: apply, resolve, fold, and the offsets with them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -16,6 +17,8 @@ from core.process.people import put_people, resolve
 from core.projection import FOLD_REVISION, Choice
 from core.store import DeadRow, LedgerRow, Store, Writing
 
+_TURN = 50  # subjects that are computed ahead before whoever waits gets the interpreter
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -23,6 +26,22 @@ class Settings:
 
     rules: Rules = field(default_factory=Rules)
     show: Choice = field(default_factory=Choice)
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What events make of registers, computed before their turn from what was held then. Events by subject."""
+
+    events: Mapping[str, list[Incoming]]
+    held: Mapping[str, bytes]
+    changed: Changed
+
+    def holds(self, events: Mapping[str, list[Incoming]], held: Mapping[str, bytes]) -> bool:
+        """Whether the transaction found the same events and registers."""
+        return all(
+            events.get(subject) == group and held.get(subject) == self.held.get(subject)
+            for subject, group in self.events.items()
+        )
 
 
 @dataclass(slots=True)
@@ -35,6 +54,7 @@ class Decoded:
     records: dict[str, Record] = field(default_factory=dict)
     at: int = 0  # epoch ms of the newest record
     marks: int = 0  # of purges: such a batch must be parted before it is applied
+    ahead: Ahead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +104,8 @@ async def apply(store: Store, batch: Decoded, settings: Settings) -> Outcome:
         subjects = sorted({event.subject for event in batch.events})
         events = await _erasing(writing, batch.events) if subjects else []
         held = await writing.objects(sorted({event.subject for event in events}))
-        changed = await _changed(writing, events, held, settings.rules)
+        ahead, batch.ahead = batch.ahead, None  # it is used up, also where this fails
+        changed = await _changed(writing, by_subject(events), held, ahead, settings.rules)
         failed = [
             deadletter.of_record(batch.records[event.id], deadletter.reason_of(error, event.data), batch.at)
             for event, error in changed.failed
@@ -102,14 +123,45 @@ async def apply(store: Store, batch: Decoded, settings: Settings) -> Outcome:
     return Outcome(len(batch.events), customers, dead, connections, hours)
 
 
-async def _changed(writing: Writing, events: Sequence[Incoming], held: Mapping[str, bytes], rules: Rules) -> Changed:
-    """Objects are written as they change."""
+async def prepare(store: Store, batch: Decoded, besides: Collection[str], settings: Settings) -> None:
+    """Do of a batch what needs no transaction, while the one before it is under way; `besides` are the subjects of that
+    one. `apply` looks whether what was read here still holds, and else does it again."""
+    events = {subject: group for subject, group in by_subject(batch.events).items() if subject not in besides}
+    held = await store.registers(sorted(events))
     changed = Changed()
+    for lot in _lots(events, _TURN):
+        change(changed, lot, held, settings.rules)
+        await asyncio.sleep(0)  # the batch before goes first
+    batch.ahead = Ahead(events, held, changed)
+
+
+def by_subject(events: Iterable[Incoming]) -> dict[str, list[Incoming]]:
     groups: dict[str, list[Incoming]] = {}
     for event in events:
         groups.setdefault(event.subject, []).append(event)
+    return groups
+
+
+def _lots(groups: Mapping[str, list[Incoming]], size: int) -> Iterator[dict[str, list[Incoming]]]:
     waiting = iter(groups.items())
-    while lot := dict(islice(waiting, writing.lot)):
+    while lot := dict(islice(waiting, size)):
+        yield lot
+
+
+async def _changed(
+    writing: Writing,
+    events: Mapping[str, list[Incoming]],
+    held: Mapping[str, bytes],
+    ahead: Ahead | None,
+    rules: Rules,
+) -> Changed:
+    """Objects are written as they change."""
+    changed = Changed()
+    if ahead and ahead.holds(events, held):
+        changed = ahead.changed
+        await writing.put_objects(changed.rows)
+        events = {subject: group for subject, group in events.items() if subject not in ahead.events}
+    for lot in _lots(events, writing.lot):
         done = len(changed.rows)
         change(changed, lot, held, rules)
         await writing.put_objects(changed.rows[done:])

@@ -246,7 +246,10 @@ class Writing(Protocol):
 
 
 class Store(Protocol):
-    """Raises TransientError where the database is down, busy or out of disk."""
+    """Raises TransientError where the database is down, busy or out of disk. `beside`: it works in processes of its
+    own, so that what is computed meanwhile costs nothing."""
+
+    beside: bool
 
     def writing(self) -> AbstractAsyncContextManager[Writing]:
         """Begin, lock the hub row first and alone (one writer at a time), read it."""
@@ -254,6 +257,10 @@ class Store(Protocol):
 
     async def hub(self) -> HubRow: ...
     async def offsets(self, topic: str) -> dict[int, int]: ...
+    async def registers(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """As Writing.objects, outside of a transaction: what it says may be old by the time that it is used."""
+        ...
+
     # -- feed and publish
     async def changes(self, after: int, limit: int, *, at_most: int | None = None) -> tuple[HubRow, list[CustomerRow]]:
         """Customers with `seq` above `after` in order, and the hub row of the same snapshot."""

@@ -59,6 +59,7 @@ class Database(Protocol):
     `writing` is the one writer's transaction, its hub row locked."""
 
     statements: "Statements"
+    beside: bool  # see Store
     bell: Bell
 
     def reading(self) -> AbstractAsyncContextManager[Session]: ...

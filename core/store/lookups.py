@@ -35,6 +35,7 @@ class DatabaseStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.beside = database.beside
         self._sql = database.statements
 
     @asynccontextmanager
@@ -64,6 +65,9 @@ class DatabaseStore:
     async def offsets(self, topic: str) -> dict[int, int]:
         rows = await self._rows("SELECT partition, next FROM bus_offset WHERE topic = ?", topic)
         return dict(rows)
+
+    async def registers(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: registers for key, registers, _ in await self._among(self._sql.objects, keys)}
 
     # -- feed and publish
     async def changes(self, after: int, limit: int, *, at_most: int | None = None) -> tuple[HubRow, list[CustomerRow]]:

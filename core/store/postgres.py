@@ -98,6 +98,8 @@ class _Session:
 class PostgresDatabase:
     """A `Database`. One connection writes, a few read, one listens."""
 
+    beside = True
+
     def __init__(self, url: str, schema: str | None, patience: float) -> None:
         self.bell = Bell()
         self._options = _options(url, schema, {**SETTINGS, "lock_timeout": f"{round(patience * 1000)}ms"})

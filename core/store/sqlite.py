@@ -109,6 +109,7 @@ class SqliteDatabase:
     """A `Database` over one file."""
 
     statements = STATEMENTS
+    beside = False
 
     def __init__(self, path: Path, *, read_only: bool, patience: float) -> None:
         self.bell = Bell()

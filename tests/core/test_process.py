@@ -66,6 +66,24 @@ async def test_any_order_and_any_number_of_times_give_the_same_records(tmp_path:
     assert await folded(tmp_path / "shuffled", shuffled, limit=chance.choice((1, 3, 17))) == straight
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["told what is under way", "told nothing"])
+async def test_what_was_prepared_before_its_turn_counts_only_while_it_holds(tmp_path: Path, told: bool) -> None:
+    events = worlds.world(7)
+    async with hub(tmp_path / "ahead") as (bus, store):
+        await worlds.publish(bus, events)
+        work = []
+        for partition, (begin, end) in (await bus.range(EVENTS)).items():
+            middle = (begin + end) // 2  # the same objects in one batch and the next
+            first = await bus.read(EVENTS, partition, begin, middle - begin)
+            work += [decoded([first]), decoded([await bus.read(EVENTS, partition, middle, end - middle)])]
+        for now, then in zip(work, [*work[1:], None], strict=True):
+            if then:
+                under_way = {event.subject for event in now.events} if told else set()
+                await process.prepare(store, then, under_way, Settings())
+            await process.apply(store, now, Settings())
+        assert await worlds.records(store) == await folded(tmp_path / "straight", events)
+
+
 async def test_a_rebuild_keeps_ids_and_records_and_raises_every_version(tmp_path: Path) -> None:
     async with hub(tmp_path) as (bus, store):
         await worlds.publish(bus, worlds.world(5))
