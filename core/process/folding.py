@@ -1,7 +1,8 @@
 """The end of a batch: the records of everybody whom it touched, each with a new version where something changed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,10 +51,11 @@ async def fold_touched(
     told = {customers[person] for person in changed.state}
     work.bases = await _bases(writing, ids, work, moved, told, show)
     seq = writing.hub.seq
-    async for shown in _folded(writing, work, dead, at):
-        rows = _numbered(_live(work, shown, moved), seq)
-        await writing.put_customers(rows, _parts(work, rows))
-        seq += len(rows)
+    async with aclosing(_folded(writing, work, dead, at)) as lots:
+        async for shown in lots:
+            rows = _numbered(_live(work, shown, moved), seq)
+            await writing.put_customers(rows, _parts(work, rows))
+            seq += len(rows)
     # Survivors before merged ones: who follows a merge finds the survivor there already.
     rows = _numbered(_gone(work, ids, moved), seq)
     await writing.put_customers(rows, _parts(work, rows))
@@ -88,7 +90,7 @@ async def _bases(
 
 async def _folded(
     writing: Writing, work: _Work, dead: list[DeadRow], at: int
-) -> AsyncIterator[list[tuple[str, Shown]]]:
+) -> AsyncGenerator[list[tuple[str, Shown]], None]:
     """Records by their customers' ids, some at a time: while one lot is folded, the database writes the last and reads
     the next."""
     ids = sorted(work.bases)
