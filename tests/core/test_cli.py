@@ -1,8 +1,12 @@
 """The command line where no hub runs: what it says, how it ends, and what it does with the store itself."""
 
+import json
 import re
+import signal
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -310,3 +314,23 @@ def test_a_name_cannot_drive_the_terminal() -> None:
 def test_a_mocks_setting_is_written_with_an_equals_sign() -> None:
     said = hub("mock", "aircall", "--set", "token")
     assert (said.code, said.err) == (2, "--set token: write SETTING=VALUE\n")
+
+
+def test_a_declaration_is_tried_and_tried_again_whenever_it_changes(tmp_path: Path) -> None:
+    declaration = ROOT / "deploy" / "examples" / "guru.yaml"
+    file = tmp_path / "guru.yaml"
+    file.write_text(declaration.read_text())
+    payload = tmp_path / "delivery.json"
+    payload.write_text(json.dumps({"eventType": "card-updated", "properties": {"cardId": "c1"}}))
+    command = [sys.executable, "-m", "core.cli", "try", str(file), str(payload), "--watch"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as watching:
+        assert watching.stdout is not None
+        try:
+            assert watching.stdout.readline() == "fetched later: card c1 (card-updated)\n"
+            assert watching.stdout.readline().startswith("-- ok; waiting for a change")
+            file.write_text(declaration.read_text().replace("kind: eventType", "kind: eventType["))
+            told = [watching.stdout.readline() for _ in range(3)][1]
+            assert f"{file}:" in told
+            assert "webhook.kind: JMESPath ends too early" in told
+        finally:
+            watching.send_signal(signal.SIGINT)
