@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 HUB = "hub"  # the schema of hub.yaml
+DECLARATION = "declaration"  # of a file that declares a source
 
 
 def schema(
@@ -25,7 +26,7 @@ def schema(
             path.write_text(text)
             say(short(path))
         return
-    names = [HUB, *MODELS]
+    names = [HUB, DECLARATION, *MODELS]
     if name is None:
         for each in names:
             say(each)
@@ -44,7 +45,8 @@ def files() -> dict[Path, str]:
     from schemas.export import MODELS
 
     folder = Path(schemas.__file__ or "").parent
-    paths = {HUB: folder / "hub.schema.json"} | {name: folder / SCHEMA_VERSION / f"{name}.json" for name in MODELS}
+    whole = {name: folder / f"{name}.schema.json" for name in (HUB, DECLARATION)}
+    paths = whole | {name: folder / SCHEMA_VERSION / f"{name}.json" for name in MODELS}
     return {
         path: orjson.dumps(_document(name), option=orjson.OPT_INDENT_2).decode() + "\n" for name, path in paths.items()
     }
@@ -54,4 +56,9 @@ def _document(name: str) -> dict[str, Any]:
     from core.config import schema as of_hub
     from schemas import export
 
-    return of_hub.document() if name == HUB else export.document(name)
+    match name:
+        case "hub":
+            return of_hub.document()
+        case "declaration":
+            return of_hub.declaration()
+    return export.document(name)

@@ -45,6 +45,16 @@ def document() -> dict[str, Any]:
     }
 
 
+def declaration() -> dict[str, Any]:
+    """The schema of a file that declares a source, as `file:` of a connection names it: the same settings, one level
+    up, and `type: http` goes without saying."""
+    settings = _object(registry.load("http").config)
+    needed = [name for name in settings["required"] if name != "type"]
+    title = {"$schema": _DIALECT, "$id": "supporthub/declaration.schema.json", "title": "A source without code"}
+    properties = {name: its for name, its in settings["properties"].items() if name not in ("file", "mock")}
+    return {**title, **settings, "properties": properties, "required": needed}
+
+
 def duration_text(duration: timedelta) -> str:
     """As one writes it in hub.yaml: `30d`, `5m`."""
     seconds = int(duration.total_seconds())

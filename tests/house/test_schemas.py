@@ -22,7 +22,11 @@ def test_the_committed_schema_is_what_the_models_say(path: Path, text: str) -> N
 
 
 def test_no_schema_of_old_is_left_behind() -> None:
-    committed = {*ROOT.glob("schemas/v0/*.json"), ROOT / "schemas/hub.schema.json"}
+    committed = {
+        *ROOT.glob("schemas/v0/*.json"),
+        ROOT / "schemas/hub.schema.json",
+        ROOT / "schemas/declaration.schema.json",
+    }
     assert committed == set(files())
 
 
@@ -86,3 +90,25 @@ def test_editors_accept_what_the_hub_accepts(editor: Draft7Validator) -> None:
     real = {"type": "hubspot", "token": "${TOKEN}", "since": "30d", "poll_every": "90s", "max_body": "${MOST}"}
     sections = {"identity": None, "bus": {"type": "kafka", "servers": "kafka:9092"}, "store": {"url": "${DATABASE}"}}
     editor.validate({**demo(), **sections, "connections": {"crm": real}})
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("deploy/examples/*.yaml")), ids=lambda path: path.stem)
+def test_editors_accept_the_declared_sources_and_underline_a_typo_in_their_depth(path: Path) -> None:
+    schema = json.loads((ROOT / "schemas/declaration.schema.json").read_text())
+    Draft7Validator.check_schema(schema)
+    editor, declared = Draft7Validator(schema), yaml.safe_load(path.read_text())
+    named = path.read_text().splitlines()[0].partition("$schema=")[2].strip()
+    assert (path.parent / named).samefile(ROOT / "schemas/declaration.schema.json")
+    assert list(editor.iter_errors(declared)) == []
+    declared["streams"][0]["rowz"] = "rows"
+    assert [error.json_path for error in editor.iter_errors(declared)] == ["$.streams[0]"]
+    del declared["streams"][0]["rowz"], declared["api"]
+    assert [error.json_path for error in editor.iter_errors(declared)] == ["$"]
+
+
+def test_editors_know_a_source_that_is_declared_in_hub_yaml_or_beside_it(editor: Draft7Validator) -> None:
+    beside = {"type": "http", "file": "deploy/examples/guru.yaml", "account": "example"}
+    editor.validate({**demo(), "connectors": ["./mine"], "connections": {"guru": beside}})
+    inside = yaml.safe_load((ROOT / "deploy/examples/guru.yaml").read_text())
+    editor.validate({**demo(), "connections": {"guru": {"type": "http", "account": "example", **inside}}})
+    assert list(editor.iter_errors({**demo(), "connections": {"guru": {"type": "http", "account": "example"}}}))
