@@ -1,6 +1,7 @@
 """Sees what a function does that a pure one does not: I/O, the clock, the environment."""
 
 import datetime
+import gc
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -16,19 +17,22 @@ _HARMLESS = frozenset({"fspath"})
 
 def watched(work: Callable[[], T]) -> tuple[T, list[str]]:
     """The result, and what was not pure, in words. Sees calls from Python code, not those inside of C libraries; a
-    module that is imported meanwhile does not count."""
+    module that is imported meanwhile does not count, nor what others do while garbage is collected."""
     said: dict[str, None] = {}
 
     def look(frame: FrameType, event: str, called: Any) -> None:
         if event == "c_call" and not _importing(frame) and (word := _impure(called)):
             said[f"{word} in {frame.f_code.co_name}"] = None
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()
     sys.setprofile(look)
     try:
         result = work()
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
     return result, list(said)
 
 
