@@ -32,6 +32,7 @@ class Aircall:
     name = "aircall"
     timeout = 5.0
     retries = 50
+    schedule = (864.0,)  # 50 within 12 hours; how they are spread is not published
     limit = 120
     cannot_show = ("tampered", "stale")
 

@@ -30,6 +30,7 @@ class Intercom:
     name = "intercom"
     timeout = 5.0
     retries = 1  # once more, after a minute
+    schedule = (60.0,)
     limit = 10_000
     cannot_show = ("stale",)  # it signs no time
     scroll_size = 100

@@ -26,7 +26,11 @@ def mock(
 ) -> None:
     """Run the contract mock of one source: its API, its limits, its signed webhooks, over a world that plays a story.
 
-    What can be driven from outside (clock, faults, rings) stands under /_mock/.
+    What can be driven from outside stands under /_mock/: GET state, deliveries; POST ring, step, pace, clock, target,
+    limit, rows, retries, push, stop.
+
+    POST fault {kind} makes the next answers go wrong: 429, 500, 503, timeout, unauthorized, cut, html, garbled, empty,
+    error, oversized, redirect, again, shift, refuse; none forgets them. docs/conformance.md tells what each does.
     """
     import asyncio
 

@@ -27,7 +27,8 @@ _LONGEST = 900.0  # simulated seconds until something must have come to its end
 PATIENCE = Patience(tries=TRIES, first=0.1, longest=5.0, timeout=4.0)
 _PACE = Pace(first=0.1, longest=1.0, rest=0.5, longest_rest=1.0, report=0.5)
 
-Objects = dict[str, tuple[str, dict[str, Any], str | None]]  # by key: state, facts, merged into
+Object = tuple[str, dict[str, Any], str | None]  # state, facts, merged into
+Objects = dict[str, Object]  # by key
 
 
 @dataclass

@@ -36,7 +36,7 @@ CHECKS = {
         Check("resume", "a poll that is stopped after any page goes on there", journey.resume),
         Check("backfill", "the first fetch finds every object of the source", journey.backfill),
         Check("incremental", "a later poll finds what has changed since", journey.incremental),
-        Check("webhooks", "webhooks and polls tell the same", journey.webhooks),
+        Check("webhooks", "webhooks tell what polls tell, or more", journey.webhooks),
         Check(
             "reordered",
             "deliveries may come in any order",

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,7 +31,10 @@ class _Attempt:
 
 class Courier:
     """`log` keeps what was answered: {"n", "subject", "kind", "status", "forged", "attempt"}; a forged push is tried
-    once. No answer at all (the hub is down) does not count as a refusal: attempts go on for ever, with pauses."""
+    once. No answer at all (the hub is down) does not count as a refusal: attempts go on for ever, with pauses.
+
+    `keep` makes the pauses between attempts the source's own, by the mock's clock; until then they are hurried.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,15 @@ class Courier:
         self._heap: list[_Attempt] = []
         self._silences, self._quiet = 0, 0.0  # attempts without an answer in a row; until when nothing is tried
         self._wake = asyncio.Event()
+        self._schedule: tuple[float, ...] = ()
+
+    def keep(self, schedule: Sequence[float]) -> None:
+        """Seconds of the mock's clock between two attempts, the last one repeats; none: hurried. What waits is tried
+        at once."""
+        self._schedule = tuple(schedule)
+        self._heap = [replace(attempt, due=self._time()) for attempt in self._heap]
+        heapq.heapify(self._heap)
+        self._wake.set()
 
     def __len__(self) -> int:
         return len(self._heap) + self.in_flight
@@ -66,7 +78,7 @@ class Courier:
                 self.spilled += 1
                 self._done(number)
             else:
-                heapq.heappush(self._heap, _Attempt(_time(), number, push))
+                heapq.heappush(self._heap, _Attempt(self._time(), number, push))
         self._wake.set()
 
     async def run(self) -> None:
@@ -101,12 +113,13 @@ class Courier:
     async def _take(self) -> _Attempt:
         while True:
             self._wake.clear()
-            due = max(self._heap[0].due, self._quiet) if self._heap else _time() + _LOOK
-            if due <= _time():
+            due = self._heap[0].due - self._time() if self._heap else _LOOK
+            wait = max(due, self._quiet - _loop_time())
+            if wait <= 0:
                 return heapq.heappop(self._heap)
             try:
                 # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with the wake-up.
-                async with asyncio.timeout(min(due - _time(), _LOOK)):
+                async with asyncio.timeout(min(wait, _LOOK)):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -121,12 +134,12 @@ class Courier:
                          "forged": push.forged, "attempt": attempt.refusals})  # fmt: skip
         if not status:
             self._silences += 1
-            self._quiet = _time() + WAITS[min(self._silences, len(WAITS)) - 1]
+            self._quiet = _loop_time() + WAITS[min(self._silences, len(WAITS)) - 1]
             heapq.heappush(self._heap, attempt)
             return
         self._silences, self._quiet = 0, 0.0
         if 200 <= status < 300:
-            self.heard = _time()
+            self.heard = _loop_time()
         if 200 <= status < 300 or push.forged:
             self._done(attempt.number)
             return
@@ -135,11 +148,16 @@ class Courier:
             self._done(attempt.number)
             return
         attempt.refusals += 1
-        attempt.due = _time() + WAITS[min(attempt.refusals, len(WAITS)) - 1]
+        waits = self._schedule or WAITS
+        attempt.due = self._time() + waits[min(attempt.refusals, len(waits)) - 1]
         heapq.heappush(self._heap, attempt)
         self._wake.set()
 
+    def _time(self) -> float:
+        """Seconds, of the clock that the pauses go by."""
+        return self._now() / 1000 if self._schedule else _loop_time()
 
-def _time() -> float:
+
+def _loop_time() -> float:
     """Of the event loop, so that waits and the clock that measures them are the same."""
     return asyncio.get_running_loop().time()

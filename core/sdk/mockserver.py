@@ -13,6 +13,7 @@ Under `/_mock/` (no authentication; loopback only):
 | POST fault {kind, times?, after?, path?, each?, …} | the next answers go wrong: `core.sdk.faults` tells how |
 | POST target {url} | where webhooks go; empty: nowhere |
 | POST limit {requests} | requests per minute before 429 |
+| POST retries {source} | true: refused webhooks come again when the source would, by the clock; false: hurried |
 | POST rows {rows} | at most so many per page, whatever is asked for; 0: as the source has it |
 | POST push {body, subject?, kind?, forged?} | signs and sends this body once, now: {status} |
 | POST stop | ends the mock |
@@ -61,7 +62,7 @@ class Mock:
             "GET state": self._state, "GET deliveries": self._deliveries, "POST ring": self._ring,
             "POST step": self._step, "POST pace": self._pace, "GET clock": self._clock, "POST clock": self._clock,
             "POST fault": self._fault, "POST target": self._target, "POST limit": self._limit,
-            "POST rows": self._rows, "POST push": self._push, "POST stop": self._stop,
+            "POST rows": self._rows, "POST retries": self._retries, "POST push": self._push, "POST stop": self._stop,
         }  # fmt: skip
         for words, handler in control.items():
             method, name = words.split()
@@ -167,6 +168,11 @@ class Mock:
     async def _limit(self, request: web.Request) -> web.Response:
         self.limit, self._window = int((await _body(request))["requests"]), (0.0, 0)
         return answer({"limit": self.limit})
+
+    async def _retries(self, request: web.Request) -> web.Response:
+        schedule = getattr(self.simulator, "schedule", ()) if (await _body(request)).get("source") else ()
+        self.courier.keep(schedule)
+        return answer({"schedule": list(schedule)})
 
     async def _rows(self, request: web.Request) -> web.Response:
         self.rows = int((await _body(request))["rows"])

@@ -26,7 +26,8 @@ class Simulator(Protocol):
     """One source's world with its API. `timeout` and `retries` are those of its webhooks, `limit` requests a minute.
 
     It may say in `cannot_show`, a tuple, what its source's way of signing cannot tell: that a delivery was "tampered"
-    with, or is "stale". Then nobody asks a connector to refuse such ones.
+    with, or is "stale". Then nobody asks a connector to refuse such ones. In `schedule` it may say the source's own
+    pauses (s) between two attempts at a webhook, which the mock keeps once it is told to.
     """
 
     @property

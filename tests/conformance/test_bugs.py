@@ -453,10 +453,12 @@ def later_polls_find_nothing() -> Connector[Any]:
 
 
 @bug("webhooks")
-def a_webhook_writes_another_field() -> Connector[Any]:
+def a_webhook_writes_another_name() -> Connector[Any]:
     def pushed(payload: Payload, event: Event) -> Event:
+        if not payload.pushed:
+            return event
         newer = event.order._replace(clock=event.order.clock + 1)
-        return noted(event, "pushed").model_copy(update={"order": newer}) if payload.pushed else event
+        return event.model_copy(update={"order": newer, "data": {**event.data, "display_name": "Somebody"}})
 
     return changed(pushed)
 

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from core.sdk.mock import Clock, Mock, Push, answer, next_cycle, now, running, serve
+from core.sdk.mock import Clock, Mock, Push, answer, next_cycle, now, page_size, running, serve
 from core.sdk.story import STRIDE, Beat
 
 KEY = "key-of-the-mock"
@@ -370,6 +370,83 @@ async def test_a_429_may_come_with_or_without_retry_after(wait: int | None, clie
         await post(client, mock, "fault", kind="429", retry_after=wait)
         async with client.get(mock.url + "/entries", headers={"key": KEY}) as response:
             assert response.headers.get("Retry-After") == (None if wait is None else "7")
+
+
+async def raw(client: aiohttp.ClientSession, mock: Mock) -> tuple[int, bytes, Mapping[str, str]]:
+    async with client.get(mock.url + "/entries", headers={"key": KEY}, allow_redirects=False) as response:
+        return response.status, await response.read(), response.headers
+
+
+async def test_an_answer_may_be_anything_but_what_one_expects(client: aiohttp.ClientSession) -> None:
+    async with running(Diary(), pace=0) as mock:
+        _, whole, _ = await raw(client, mock)
+        expected: Mapping[str, Callable[[int, bytes, Mapping[str, str]], bool]] = {
+            "503": lambda status, body, headers: (status, headers.get("Retry-After")) == (503, None),
+            "html": lambda status, body, headers: status == 200 and body.startswith(b"<html>"),
+            "empty": lambda status, body, headers: (status, body) == (200, b""),
+            "error": lambda status, body, headers: (status, body) == (200, b'{"failure":500}'),
+            "garbled": lambda status, body, headers: status == 200 and "\ufffd" in body.decode(errors="replace"),
+            "oversized": lambda status, body, headers: len(body) == 10_000_000 and body.startswith(whole[:50]),
+            "redirect": lambda status, body, headers: (status, headers["Location"][:16]) == (302, "http://elsewhere"),
+        }
+        for kind, right in expected.items():
+            await post(client, mock, "fault", kind=kind)
+            assert right(*await raw(client, mock)), kind
+        assert (await raw(client, mock))[0] == 200
+
+
+async def test_a_fault_strikes_where_and_when_it_was_told_to(client: aiohttp.ClientSession) -> None:
+    async with running(Diary(), pace=0) as mock:
+        await post(client, mock, "fault", kind="500", path="^/other")
+        await post(client, mock, "fault", kind="429", path="^/entries", after=2)
+        assert [(await raw(client, mock))[0] for _ in range(4)] == [200, 200, 429, 200]
+        await post(client, mock, "fault", kind="500", each=True)
+        assert (await post(client, mock, "fault", kind="none")) == {"waiting": 0}
+        assert (await raw(client, mock))[0] == 200
+        assert "no fault 'storm'" in (await post(client, mock, "fault", kind="storm"))["error"]
+        assert "no 'where'" in (await post(client, mock, "fault", kind="500", where="/"))["error"]
+
+
+async def test_the_world_may_change_after_an_answer(client: aiohttp.ClientSession) -> None:
+    diary = Diary()
+    async with running(diary, pace=0) as mock:
+        await post(client, mock, "fault", kind="shift", beats=4)
+        before = len((await get(client, mock))[1]["entries"])
+        assert len((await get(client, mock))[1]["entries"]) > before
+
+
+async def test_a_cursor_may_be_given_twice(client: aiohttp.ClientSession) -> None:
+    class Paged(Diary):
+        async def _list(self, request: web.Request) -> web.Response:
+            begin = int(request.query.get("after", "100000")) - 100_000
+            size = page_size(request, 50)
+            return answer({"entries": self.entries[begin : begin + size], "next": str(100_000 + begin + size)})
+
+    async with running(Paged(), pace=0) as mock:
+        await post(client, mock, "rows", rows=3)
+        _, first = await get(client, mock)
+        assert len(first["entries"]) == 3
+        await post(client, mock, "fault", kind="again")
+        assert (await get(client, mock, f"/entries?after={first['next']}"))[1] == first
+        assert (await get(client, mock, f"/entries?after={first['next']}"))[1] != first
+
+
+async def test_refused_webhooks_come_again_when_the_source_would_by_the_clock_that_is_driven(
+    hub: Hub, client: aiohttp.ClientSession
+) -> None:
+    class Patient(Diary):
+        schedule = (3_600.0,)
+
+    hub.status = 503
+    async with running(Patient(), target=hub.url, pace=0, clock=Clock(MS, rate=0)) as mock:
+        assert (await post(client, mock, "retries", source=True)) == {"schedule": [3_600.0]}
+        mock.send(mock.player.ring(None)[1])
+        await until(lambda: len(mock.courier.log) == 1)
+        await asyncio.sleep(0.7)  # hurried, it would have come again
+        assert len(mock.courier.log) == 1
+        hub.status = 202
+        await post(client, mock, "clock", now=MS + 3_601_000)
+        await until(lambda: len(hub.taken) >= 1)
 
 
 async def test_an_answer_may_be_cut_or_be_no_json_or_never_come(client: aiohttp.ClientSession) -> None:

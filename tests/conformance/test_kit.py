@@ -1,0 +1,114 @@
+"""The kit as its users call it: the command, the list, the line for pytest; and what it says of purity and sameness."""
+
+import datetime
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import conformance, registry
+from core.cli.app import app
+from core.conformance import CHECKS, kept
+from core.conformance.bench import differences
+from core.conformance.watch import watched
+from core.errors import ConfigError
+from core.sdk.faults import FAULTS
+from core.sdk.text import plain
+from tests.conformance import desk
+from tests.core.commands import hub
+
+
+def test_a_connector_is_examined_by_name() -> None:
+    said = hub("test-connector", "guru", "--check", "settings", "--check", "stale")
+    assert said.code == 0
+    assert "every setting is described" in said.out
+    assert "the source's scheme cannot show that a delivery is stale" in said.out
+    assert "guru: passes 1 of 2 checks, 1 do not apply" in said.out
+    machine = hub("test-connector", "guru", "--check", "settings", "--json").json
+    assert [each["outcome"] for each in machine["checks"]] == ["passed"]
+
+
+def test_what_does_not_exist_is_not_examined() -> None:
+    assert hub("test-connector", "guro").code == 2
+    assert hub("test-connector", "guru", "--check", "stael").code == 2
+    assert hub("test-connector", "guru", "--write").code == 2
+
+
+def test_the_list_shows_every_connector_with_what_stands_against_more() -> None:
+    rows = {row["name"]: row for row in hub("connectors", "--json").json}
+    assert rows.keys() == set(registry.names())
+    assert all(row["stability"] in ("alpha", "beta") and row["why"] for row in rows.values())
+    assert "stable" not in {row["stability"] for row in rows.values()}  # nobody ran against the real services yet
+    shown = hub("connectors").out
+    assert all(row["title"] in shown for row in rows.values())
+
+
+async def test_without_a_mock_it_is_said_what_could_not_be_run() -> None:
+    report = await conformance.run(desk.CONNECTOR)
+    outcomes = {each.check: each.outcome for each in report.results}
+    assert outcomes["contract"] == "passed"
+    assert {outcomes[name] for name in ("samples", "readme", "backfill", "genuine", "429")} == {"not run"}
+    assert report.passed
+    assert report.stability == "alpha"
+    with pytest.raises(ConfigError, match="no check 'samplse'"):
+        await conformance.run(desk.CONNECTOR, checks=["samplse"])
+
+
+def test_a_repository_of_ones_own_needs_one_line() -> None:
+    test = conformance.tests("guru")
+    assert list(test.pytestmark[0].args[1]) == list(CHECKS)
+    test(check="settings")  # examines once, all of it
+    with pytest.raises(pytest.skip.Exception, match="cannot show"):
+        test(check="stale")
+
+
+def test_what_stands_against_beta_is_kept_by_name() -> None:
+    made = [conformance.Result("stale", "old ones are refused", "failed", "it is answered 202"),
+            conformance.Result("samples", "samples match", "not run", "there are none")]  # fmt: skip
+    told = kept.told(conformance.Report("desk", made))
+    assert (told.stability, told.why) == ("alpha", ("stale", "samples (not run)"))
+
+
+@pytest.mark.parametrize(
+    ("impure", "said"),
+    [
+        (lambda: time.time(), "the clock"), (lambda: datetime.datetime.now(datetime.UTC), "the clock"),
+        (lambda: Path(__file__).read_text(), "opens a file"),
+        (lambda: os.urandom(1), "operating system"), (lambda: uuid.uuid4(), "operating system"),
+        (lambda: __import__("socket").create_connection(("127.0.0.1", 9), 1), "I/O"),
+    ],
+)  # fmt: skip
+def test_what_is_not_pure_is_seen(impure: Callable[[], Any], said: str) -> None:
+    caught: list[str] = []
+
+    def work() -> None:
+        try:
+            impure()
+        except OSError:
+            caught.append("refused")
+
+    assert any(said in each for each in watched(work)[1])
+
+
+def test_what_is_pure_is_left_in_peace() -> None:
+    text, said = watched(lambda: plain("<p>Hello</p>") + datetime.datetime.fromisoformat("2026-01-12").isoformat())
+    assert text.startswith("Hello")
+    assert said == []
+
+
+def test_differences_name_the_object_and_the_field_and_no_value() -> None:
+    before = {"desk/acme/person/1": ("live", {"name": "Dana"}, None), "desk/acme/person/2": ("live", {}, None)}
+    after = {"desk/acme/person/1": ("live", {"name": "Dan"}, None)}
+    assert list(differences(before, after)) == [
+        "1 of 2 objects are missing, such as person 2",
+        "person 1 says something else of name",
+    ]
+
+
+def test_every_fault_is_told_in_the_help() -> None:
+    told = next(each.callback.__doc__ for each in app.registered_commands if each.callback.__name__ == "mock")  # type: ignore[union-attr]
+    assert [kind for kind in FAULTS if kind not in (told or "")] == []
