@@ -2,7 +2,8 @@
 
 Rule 1: a list is what its items are together. Rule 2: an object whose keys are data (custom fields, ids) is a map: its
 values are one shape, and its keys are never told. Rule 3: null fits anywhere, so what has been null or empty so far is
-learnt without a word. Rule 4: a name that is not plainly one makes its object a map, because it may be somebody's.
+learnt without a word; a new field is told once it holds something. Rule 4: a name that is not plainly one makes its
+object a map, because it may be somebody's.
 """
 
 import re
@@ -156,6 +157,8 @@ class Learner:
             fields = shape.fields
             for name, each in value.items():
                 known = fields.get(name)
+                if known is None and each is None and not unheard and _named(name):
+                    continue  # it is told once it holds something
                 if known is None:
                     if not _named(name) or len(fields) >= MOST_KEYS or path.rpartition(".")[2] in MAPS:
                         shape._become_map()
