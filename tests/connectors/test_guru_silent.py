@@ -212,3 +212,11 @@ def test_there_is_a_sample_of_every_kind_and_state() -> None:
     data = [event.data for payload in found for event in normalize(payload) if event.action == "upserted"]
     assert {each.get("verified") for each in data} >= {True, False, None}
     assert {each.get("visibility") for each in data} >= {"public", "internal", "private"}
+
+
+async def test_the_next_pages_address_is_complete_and_nothing_is_added_to_it() -> None:
+    async with source() as guru:
+        guru.guru.page_size = 5
+        await guru.pages("all cards")
+        followed = [(path, params) for path, params in guru.http.asked if "token=" in path]
+        assert len(followed) == 4 and not any(params for _, params in followed)
