@@ -5,8 +5,7 @@ in `cannot_show` what its source's scheme cannot tell ("tampered", "stale").
 """
 
 import io
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ import orjson
 
 from core.bus.topics import DEAD, EVENTS, HINTS, RAW
 from core.conformance.bench import Bench, bench
+from core.conformance.forgery import PLAIN, Signed, alone, bare, changed, cut, renamed
 from core.conformance.story import pushes
 from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject, unless_told
 from core.conformance.watch import watched
@@ -26,17 +26,6 @@ from core.sdk.simulator import Push
 
 _MOST = 12  # deliveries that are tried, of different kinds
 _STALE = timedelta(hours=1)
-_ODD = "unheard_of.event"
-_PLAIN = frozenset({"content-type", "user-agent"})
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """A delivery as the source sends it."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass
@@ -95,10 +84,10 @@ async def unsigned(subject: Subject) -> None:
     async with door(subject) as (listener, pushes):
         for push in pushes:
             given = listener.signed(push)
-            bare = _bare(given, listener.target, subject.secrets)
-            if bare == given:
+            nameless = bare(given, listener.target, subject.secrets)
+            if nameless == given:
                 raise BrokenError("nothing in a delivery proves where it comes from")
-            await _refused(listener, bare, f"{push.kind} without its proof")
+            await _refused(listener, nameless, f"{push.kind} without its proof")
 
 
 async def wrong_key(subject: Subject) -> None:
@@ -112,7 +101,7 @@ async def tampered(subject: Subject) -> None:
         _may_show(listener, "tampered")
         for push in pushes:
             given = listener.signed(push)
-            await _refused(listener, replace(given, body=_changed(given.body)), f"{push.kind} with a changed body")
+            await _refused(listener, replace(given, body=changed(given.body)), f"{push.kind} with a changed body")
 
 
 async def stale(subject: Subject) -> None:
@@ -129,8 +118,8 @@ async def garbled(subject: Subject) -> None:
     webhook, settings = subject.connector.webhook, subject.settings()
     assert webhook is not None
     path_secret = given.url.removeprefix(listener.target).strip("/")
-    in_body = _cut(orjson.loads(given.body), subject.secrets) != orjson.loads(given.body)
-    names = [name for name in given.headers if name.lower() not in _PLAIN]
+    in_body = cut(orjson.loads(given.body), subject.secrets) != orjson.loads(given.body)
+    names = [name for name in given.headers if name.lower() not in PLAIN]
     for body in (given.body, b"", b"\xff\xfe", b"[]", b"null", b'{"token": 7}'):
         for odd in ("", "é", "-1", "sha1=", "9" * 400, "nan"):
             headers = {name.lower(): odd if name in names else value for name, value in given.headers.items()}
@@ -164,12 +153,12 @@ async def pure(subject: Subject) -> None:
 async def unknown_event(subject: Subject) -> None:
     unless_told(subject)
     async with door(subject) as (listener, pushes):
-        alone = [replace(push, body=_alone(push.body)) for push in pushes]
-        known = [push for push in alone if push.kind and _renamed(push.body, push.kind) != push.body]
+        single = [replace(push, body=alone(push.body)) for push in pushes]
+        known = [push for push in single if push.kind and renamed(push.body, push.kind) != push.body]
         if not known:
             raise NotRunError("the mock's pushes do not name their event")
         for push in known:
-            odd = replace(push, body=_renamed(push.body, push.kind))
+            odd = replace(push, body=renamed(push.body, push.kind))
             status = await listener.post(listener.signed(odd))
             published, dead = listener.published()
             if status != 202 or dead:
@@ -181,11 +170,11 @@ async def unknown_event(subject: Subject) -> None:
 async def other_account(subject: Subject) -> None:
     async with door(subject) as (listener, pushes):
         account = listener.bench.document["account"]
-        named = [push for push in pushes if _renamed(push.body, account, "another-account") != push.body]
+        named = [push for push in pushes if renamed(push.body, account, "another-account") != push.body]
         if not named:
             raise ExemptError("deliveries do not name their account")
         for push in named:
-            odd = replace(push, body=_renamed(push.body, account, "another-account"))
+            odd = replace(push, body=renamed(push.body, account, "another-account"))
             await _refused(listener, listener.signed(odd), f"{push.kind} of another account")
 
 
@@ -239,70 +228,6 @@ async def _refused(listener: Door, given: Signed, what: str) -> None:
 def _may_show(listener: Door, what: str) -> None:
     if what in getattr(listener.bench.simulator, "cannot_show", ()):
         raise ExemptError(f"the source's scheme cannot show that a delivery is {what}")
-
-
-def _bare(given: Signed, target: str, secrets: frozenset[str]) -> Signed:
-    """Without every header of its own, without what follows the address, without secrets in the body."""
-    headers = {name: value for name, value in given.headers.items() if name.lower() in _PLAIN}
-    return Signed(target, headers, orjson.dumps(_cut(orjson.loads(given.body), secrets)))
-
-
-def _cut(data: Any, values: frozenset[str]) -> Any:
-    match data:
-        case dict():
-            return {name: _cut(its, values) for name, its in data.items() if not _among(its, values)}
-        case list():
-            return [_cut(its, values) for its in data if not _among(its, values)]
-        case _:
-            return data
-
-
-def _among(value: Any, values: frozenset[str]) -> bool:
-    return isinstance(value, str) and value in values
-
-
-def _changed(body: bytes) -> bytes:
-    """Still JSON, and another: one digit in a place that is not a time."""
-    data = json.loads(body)
-    match data:
-        case dict():
-            return orjson.dumps({**data, "tampered": True})
-        case list():
-            return orjson.dumps([*data, *data[-1:]])
-        case _:
-            return body + b" "
-
-
-def _renamed(data: Any, old: str, new: str = _ODD) -> Any:
-    match data:
-        case dict():
-            return {name: _renamed(its, old, new) for name, its in data.items()}
-        case list():
-            return [_renamed(its, old, new) for its in data]
-        case str() if data.lstrip().startswith(("{", "[")):
-            try:
-                inner = json.loads(data)
-            except ValueError:
-                return data
-            changed = _renamed(inner, old, new)
-            return data if changed == inner else json.dumps(changed)
-        case bool():
-            return data
-        case str() | int() if str(data) == old:
-            return new
-        case _:
-            return data
-
-
-def _alone(data: Any) -> Any:
-    """Of every list the first item only, so that one event is left of a batch."""
-    match data:
-        case dict():
-            return {name: _alone(its) for name, its in data.items()}
-        case list():
-            return [_alone(its) for its in data[:1]]
-        case _:
-            return data
 
 
 def _delivery(listener: Door, given: Signed) -> tuple[Delivery, Any]:
