@@ -236,10 +236,19 @@ async def test_what_a_webhook_named_is_fetched_before_a_sweep_could_count_it_as_
         one |= {"name": "New", "updated": one["updated"] + 1}
         assert await hub.post(named(1)) == 202
         await until(lambda: hub.documents["desk"]["error"])
-    source.broken, before = None, len(source.paths)
+
+    def half(request: web.Request) -> web.Response:
+        down = request.path == "/batch"
+        return web.json_response({}, status=503) if down else source.regular(request, source.bodies[-1])
+
+    source.broken = half
     async with running(bus, desk(source)) as hub:
+        await until(lambda: hub.documents.get("desk", {}).get("polls_here"))
+        await asyncio.sleep(1.0)
+        assert len(polls(source)) == 1, "the sweep waits until the object was fetched"
+        source.broken = None
         await until(lambda: len(polls(source)) == 2)
-    assert source.paths[before] == "/batch"
+        assert (await hub.origins())["1"][1] == ("hydrate", "", True)
 
 
 async def test_while_one_stream_fetches_the_past_what_the_others_find_was_not_missed(bus: Bus, source: Source) -> None:
