@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import secrets
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,6 @@ import orjson
 
 from core.bus import Bus, Message, Record
 from core.bus.topics import QUOTA, partition_of
-from core.errors import TransientError
 from core.ingest.pace import patiently
 from core.ingest.quota import PURPOSES, SLICES, Purpose, Window, room
 from core.ingest.status import Clock
@@ -23,7 +23,7 @@ from core.ingest.status import Clock
 _LONGEST_HOLD = 1.0  # seconds for which a claim holds, at most
 _HOLD = 0.2  # of the window
 _SKEW = 5.0  # seconds by which our clock may differ from the bus's, where we begin to read
-_WITHIN = 5.0  # seconds until we must have read what we have claimed
+_WITHIN = 5.0  # seconds until we should have read what we have claimed
 _PAGE = 1000
 
 
@@ -75,11 +75,13 @@ class Claims:
         async with self._reading:
             await self._begin(partition, per)
         self._mine[mark] = None
-        await patiently(lambda: self._bus.publish([message]))
-        async with self._reading:
-            await self._read(partition, mark)
-        granted = self._mine.pop(mark)
-        return granted or 0
+        try:
+            await patiently(lambda: self._bus.publish([message]))
+            async with self._reading:
+                await self._read(partition, mark)
+            return self._mine[mark] or 0
+        finally:
+            del self._mine[mark]
 
     async def _begin(self, partition: int, per: float) -> None:
         """What was granted before we came counts, too."""
@@ -92,16 +94,15 @@ class Claims:
             }
 
     async def _read(self, partition: int, mark: str) -> None:
-        try:
+        """Until our own claim comes by. One that does not, because a broker has lost it, grants nothing."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(_WITHIN):
                 while self._mine[mark] is None:
                     begin = self._positions[partition]
-                    batch = await self._bus.read(QUOTA, partition, begin, _PAGE)
+                    batch = await patiently(lambda begin=begin: self._bus.read(QUOTA, partition, begin, _PAGE))  # type: ignore[misc]
                     for record in batch.records:
                         self._apply(record)
                     self._positions[partition] = batch.end
-        except TimeoutError:
-            raise TransientError("the bus does not give back what was claimed of the source's limit") from None
 
     def _apply(self, record: Record) -> None:
         said: Any = orjson.loads(record.value or b"{}")
