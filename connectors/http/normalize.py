@@ -56,7 +56,7 @@ class _Mapped:
     def _event(self, payload: Payload, item: Any) -> Event | None:
         rule, maker = self._rule, self._maker
         id, clock = self._find("id", rule.id, item), self._time("clock", rule.clock, item)
-        kind = rule.key or payload.kind.partition(".")[0]
+        kind = rule.kind or payload.kind.partition(".")[0]
         if rule.deleted:
             model = ENTITIES[rule.entity]
             return maker.deleted(payload, kind, id, model, clock=clock, final=rule.final, erased=rule.erased)

@@ -224,7 +224,9 @@ class Rule(Section):
     let: dict[str, Expression] = Field(
         {}, description="Values of the whole payload's data, in order, that other expressions read as let('name')."
     )
-    key: str = Field("", description="The third part of the object's key; left out: the kind's first word.")
+    kind: str = Field(
+        "", description="The third part of the object's key; left out: the payload's kind, its first word."
+    )
     id: Expression = Field(Expression("id"), description="The object's id.")
     clock: Expression | None = Field(None, description="When this state came about by the source's clock, in any form.")
     version: Expression | None = Field(None, description="Without a clock: the time that tells two states apart.")

@@ -8,7 +8,7 @@ simulated, so that an hour's pause costs nothing. Nothing is read from or sent t
 """
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from core.conformance.report import Check, Report, Result
 from core.conformance.simulated import simulated
 from core.conformance.subject import BrokenError, ExemptError, MockModule, NotRunError, Subject
 from core.errors import ConfigError, HubError
-from core.sdk import Connector
+from core.sdk import Connector, Payload
 
 __all__ = ["CHECKS", "Check", "Report", "Result", "examine", "run", "tests"]
 
@@ -47,7 +47,16 @@ async def _declared(path: Path, **options: Any) -> Report:
     beside = path.with_suffix("")
     folder = registry.folder(connector.name) if known else beside if beside.is_dir() else None
     said = {name: getattr(settings, name) for name in settings.model_fields_set - {"mock", "base_url"}}
-    return await run(connector, folder=folder, mock=mock, settings=said, **options)
+    return await run(connector, folder=folder, mock=mock, settings=said, comes=_comes(settings), **options)
+
+
+def _comes(settings: Any) -> Callable[[Payload], bool]:
+    """A declaration may leave out what the coded connector has: samples count whose payloads can come."""
+    read = {stream.kind for stream in settings.streams}
+    for kind, fetch in settings.hydrate.items():
+        read |= {kind, fetch.missing, *fetch.kinds.values()}
+    heard = {kind.partition(".")[0] for kind in settings.mapping}
+    return lambda payload: payload.kind.partition(".")[0] in heard if payload.pushed else payload.kind in read
 
 
 def tests(name: str, folders: Sequence[Path | str] = ()) -> Any:
@@ -74,18 +83,20 @@ async def run(
     folder: Path | None = None,
     mock: MockModule | None = None,
     settings: Mapping[str, Any] | None = None,
+    comes: Callable[[Payload], bool] = lambda payload: True,
     checks: Collection[str] = (),
     until_failure: bool = False,
 ) -> Report:
     """Examine a connector. `folder` holds its samples and README; `mock` is its mock module (anything with `simulator`
-    and `DEMO`); `settings` come on top of the DEMO's. Without one of them what needs it is `not run`.
+    and `DEMO`); `settings` come on top of the DEMO's; `comes` says which samples count. Without one of the first two
+    what needs it is `not run`.
 
     `checks` names the ones to run (none: all); `until_failure` stops after the first that fails. Raises ConfigError for
     a name that is not a check.
     """
     if unknown := sorted(set(checks) - CHECKS.keys()):
         raise ConfigError(f"no check {unknown[0]!r}; there are: {', '.join(CHECKS)}")
-    subject = Subject(connector, folder, mock, settings or {})
+    subject = Subject(connector, folder, mock, settings or {}, comes)
     wanted = [check for name, check in CHECKS.items() if not checks or name in checks]
     results = await asyncio.to_thread(lambda: list(_results(subject, wanted, until_failure)))
     return Report(connector.name, tuple(results))

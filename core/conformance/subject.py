@@ -1,7 +1,7 @@
 """The connector under examination, with what belongs to it: samples, mock, settings of a demo."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +54,7 @@ class Subject:
     folder: Path | None
     mock: MockModule | None
     given: Mapping[str, Any]
+    comes: Callable[[Payload], bool] = lambda payload: True  # which of the samples count
     seen: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -95,6 +96,8 @@ class Subject:
             if not events.exists():
                 raise BrokenError(f"{path.name} has no {events.name} beside it")
             payload = Payload(**json.loads(path.read_text()))
+            if not self.comes(payload):
+                continue
             found.append(Sample(path.name.removesuffix(".payload.json"), payload, json.loads(events.read_text())))
         return found
 
