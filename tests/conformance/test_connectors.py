@@ -5,6 +5,7 @@ import pytest
 from core import conformance, registry
 from core.conformance import kept
 
+pytestmark = pytest.mark.slow
 NAMES = [name for name in (*registry.names(), *registry.templates()) if not registry.is_family(name)]
 
 
