@@ -2,9 +2,9 @@
 
 A mark stands in every partition of the events and of the dead letters. Process applies it in its place: what came
 before is forgotten, what comes after (the connection was added again) counts. So a purge outlives a crash, a replay of
-the bus and a store that is made anew. What earlier messages held is made void: events and raw payloads by tombstones of
-their keys, which compaction turns into nothing; dead letters expire. Hints that wait only name objects: whoever reads
-them finds no such connection, or one that was added again and fetches its own object.
+the bus and a store that is made anew. What earlier messages held is made void: events, raw payloads and learnt shapes
+by tombstones of their keys, which compaction turns into nothing; dead letters expire. Hints that wait only name what to
+fetch: whoever reads them finds no such connection, or one that was added again and fetches its own.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import orjson
 
 from core.bus import Bus, Message, Record
-from core.bus.topics import DEAD, EVENTS, RAW, partition_of
+from core.bus.topics import DEAD, EVENTS, RAW, SHAPES, partition_of
 
 _KEY = "purge/"  # no event and no letter has a key like this: theirs are digests
 _PAGE = 1_000
@@ -57,7 +57,8 @@ async def begin(bus: Bus, connection: str, source: str, now: int) -> tuple[Place
         messages += [Message(topic, f"{_KEY}{source}/{now}/{n}", value, _into(n, count)) for n in range(count)]
     await bus.publish(messages)
     ends = {f"{topic}/{n}": end for topic in (EVENTS, DEAD) for n, (_, end) in (await bus.range(topic)).items()}
-    void = {f"{topic}/{n}": low for topic in (EVENTS, RAW) for n, (low, _) in (await bus.range(topic)).items()}
+    kept = (EVENTS, RAW, SHAPES)
+    void = {f"{topic}/{n}": low for topic in kept for n, (low, _) in (await bus.range(topic)).items()}
     return ends, void
 
 
@@ -89,6 +90,8 @@ async def void(bus: Bus, connection: str, source: str, places: Mapping[str, int]
 
 def _theirs(record: Record, connection: str, source: str) -> bool:
     headers = dict(record.headers)
+    if record.topic == SHAPES:
+        return record.key.startswith(f"{connection}/")
     if "ce_source" in headers:
         return headers["ce_source"].decode() == source
     subjects = headers.get("subjects", b"").decode().split("\n")

@@ -40,12 +40,12 @@ def attempt(
         again(_watched(connector, file, config))
     made, settings = _resolved(connector, config, account, _settings(set_ or []))
     answer = _tried(made, settings, _read(file))
-    if record:
-        _recorded(made, file)
     if json:
         emit(answer)
     else:
         _show(answer)
+    if record:
+        _recorded(made, file, said=not json)
 
 
 def _read(file: Path) -> Any:
@@ -74,14 +74,16 @@ def _settings(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _recorded(connector: Any, file: Path) -> None:
+def _recorded(connector: Any, file: Path, *, said: bool) -> None:
     from core.cli.terminal import say, short
     from core.conformance.samples import record
     from core.errors import ConfigError
 
     if not file.name.endswith(".payload.json"):
         raise ConfigError(f"--record: {file.name} is not named X.payload.json, as samples are")
-    say(f"recorded in {short(record(connector, file))}")
+    path = record(connector, file)
+    if said:
+        say(f"recorded in {short(path)}")
 
 
 def _resolved(name: str, config: Path, account: str, given: dict[str, str]) -> tuple[Any, Any]:

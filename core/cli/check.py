@@ -130,7 +130,9 @@ async def _prove(config: Any, connections: dict[str, Answer]) -> None:
             await asyncio.gather(*(ask(connection) for connection in real))
     for connection in config.connections.values():
         answer = connections[connection.name]
-        if answer["webhook"] and not answer["mock"] and not config.server.public_url:
+        # Who sends from inside needs no public address.
+        outside = answer["webhook"] and not connection.connector.webhook.tells
+        if outside and not answer["mock"] and not config.server.public_url:
             answer["problems"].append(
                 "the webhook's address is a private one: set `server.public_url` to where the source reaches it"
             )

@@ -79,6 +79,14 @@ async def test_json_lines_are_taken_line_by_line(door: Door) -> None:
     assert len(await door.events()) == 2
 
 
+async def test_items_raise_no_alarm_of_changed_shapes_whatever_they_hold(door: Door) -> None:
+    looked: list[str] = []
+    door.intake.look = lambda name, payload: looked.append(name)
+    lines = b"\n".join([orjson.dumps(PERSON), b"{broken", orjson.dumps(ORDER)])
+    assert (await push(door, lines, kind="application/x-ndjson")).status == 207
+    assert looked == []
+
+
 async def test_the_same_batch_twice_is_the_same_events(door: Door) -> None:
     first, second = [await (await push(door, [PERSON, ORDER])).json() for _ in range(2)]
     assert first == second

@@ -198,6 +198,12 @@ def test_mistakes_in_the_mapping_are_told_with_their_line(folder: Folder, change
     assert f"{folder.path / 'map.yaml'}:" in line
 
 
+def test_who_sends_from_inside_needs_no_public_address(folder: Folder) -> None:
+    said = hub("check", "--live", "-c", str(folder.path / "hub.yaml"))
+    assert (said.code, "private" in said.out) == (0, False)
+    assert "erp: push, ok, account erp" in said.out and "/hooks/erp" in said.out
+
+
 def test_wrong_use_is_told(folder: Folder) -> None:
     folder.csv(ROWS)
     given = ["--map", str(folder.path / "map.yaml"), "-c", str(folder.path / "hub.yaml")]

@@ -12,7 +12,7 @@ from core import deadletter, process, publish, purge
 from core.bus import Bus, Message, Record
 from core.bus.embedded import open_embedded
 from core.bus.kafka import open_kafka
-from core.bus.topics import DEAD, EVENTS, RAW
+from core.bus.topics import DEAD, EVENTS, RAW, SHAPES
 from core.deadletter import Letter
 from core.metrics import Metrics
 from core.process import Settings
@@ -183,6 +183,20 @@ async def test_a_purge_that_is_killed_goes_on_where_it_was(tmp_path: Path, open_
         assert await live(store) == wanted
 
 
+async def test_a_store_that_is_made_anew_from_the_bus_has_not_heard_of_it_either(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
+    events = worlds.world(6, people=5, steps=80)
+    wanted = await never_had(tmp_path, events)
+    async with hub(tmp_path, open_store) as (bus, store):
+        await worlds.publish(bus, events)
+        await drain(bus, store)
+        await purged(bus, store)
+        async with open_sqlite(tmp_path / "anew.db", kind="real", secret=SECRET) as anew:
+            await drain(bus, anew, 13)
+            assert await live(anew) == wanted == await live(store)
+
+
 async def test_subscribers_are_told_of_what_is_gone_and_of_what_parted(tmp_path: Path, open_store: OpenStore) -> None:
     async with hub(tmp_path, open_store) as (bus, store):
         await worlds.publish(bus, worlds.world(5, people=5, steps=80))
@@ -259,6 +273,7 @@ async def test_its_letters_counts_and_messages_are_gone_and_those_of_others_are_
     async with hub(tmp_path, open_store) as (bus, store):
         await worlds.publish(bus, events)
         await bus.publish([letter("desk"), letter("calls"), raw("desk"), raw("calls")])
+        await bus.publish([Message(SHAPES, f"{name}/person", b"{}", name) for name in ("desk", "calls")])
         await drain(bus, store)
         await store.put_state("desk", "here", b"{}", 1)
         await purged(bus, store)
@@ -271,6 +286,8 @@ async def test_its_letters_counts_and_messages_are_gone_and_those_of_others_are_
         assert values == {event.id for event in others(events)}
         kept = _last(await messages(bus, RAW))
         assert {key for key, record in kept.items() if record.value is not None} == {"raw-calls"}
+        kept = _last(await messages(bus, SHAPES))
+        assert {key for key, record in kept.items() if record.value is not None} == {"calls/person"}
         assert len(await messages(bus, DEAD)) == 2 + len(await bus.range(DEAD))
 
 
