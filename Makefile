@@ -39,7 +39,7 @@ quick: .venv/dev
 	$(BIN)/pytest -m 'not slow and not kafka and not browser' $(ARGS)
 
 test: lint
-	$(BIN)/pytest --durations=15 $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal --durations=15 $(ARGS)
 
 bench: .venv/dev
 	$(BIN)/python -m tests.bench $(ARGS)

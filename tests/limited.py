@@ -32,6 +32,18 @@ class Fast:
         await asyncio.sleep(seconds / self.speed)
 
 
+class Still(Fast):
+    """A time of day that stands until it is told to pass."""
+
+    _at = START
+
+    def now(self) -> datetime:
+        return self._at
+
+    def pass_by(self, seconds: float) -> None:
+        self._at += timedelta(seconds=seconds)
+
+
 class Limited(Source):
     """`limit` requests within any `per` seconds of its clock; `least` is the smallest number that ever remained, and
     `refused` how many were told 429. `tells`: it counts down in its headers. `others`: requests of other tools."""

@@ -17,7 +17,7 @@ import orjson
 from core.bus import Bus, Message, Record
 from core.bus.topics import QUOTA, partition_of
 from core.ingest.pace import patiently
-from core.ingest.quota import PURPOSES, SLICES, Purpose, Window, room
+from core.ingest.quota import LOOK, PURPOSES, SLICES, Purpose, Window, room
 from core.ingest.status import Clock
 
 _LONGEST_HOLD = 1.0  # seconds for which a claim holds, at most
@@ -32,6 +32,11 @@ def hold(per: float) -> float:
     return min(_LONGEST_HOLD, per * _HOLD)
 
 
+def patience(per: float) -> float:
+    """Seconds after which one who was refused asks again."""
+    return max(LOOK, per / SLICES)
+
+
 @dataclass(slots=True)
 class _Granted:
     """What was granted of one limit; the same in all processes, because they read the same log."""
@@ -42,12 +47,11 @@ class _Granted:
     def apply(self, purpose: Purpose, count: int, most: int, per: float, at: float) -> int:
         self.window.per = per + hold(per)
         spent = self.window.spent(at)
-        waiting = {each for each, since in self.refused.items() if at - since < per} | {purpose}
+        waiting = {each for each, since in self.refused.items() if at - since < patience(per) * 3} | {purpose}
         granted = min(count, room(most, spent, spent.total(), waiting, purpose))
         if granted:
             self.window.add(purpose, granted, at)
-            self.refused.pop(purpose, None)
-        else:
+        if granted < count:
             self.refused[purpose] = at
         return granted
 

@@ -3,7 +3,8 @@
 Rule 1: `reserve` of a limit is not ours: it stays for the company's other tools, as far as they do not use it already.
 Rule 2: the rest may be filled by each purpose up to its share only, so that a backfill always leaves room for what is
 live, and what is live for a person who asks. Above its share a purpose waits until older requests leave the window.
-Rule 3: a purpose that waits gets its floor all the same, and the higher ones leave it free: nobody starves for ever.
+Rule 3: while a higher purpose waits, the lower ones get no more than their floor, or the faster asker would win.
+Rule 4: a purpose that waits gets its floor all the same, and the higher ones leave it free: nobody starves for ever.
 """
 
 from collections import Counter, deque
@@ -28,9 +29,9 @@ def room(most: int, spent: Mapping[Purpose, int], total: int, waiting: Collectio
     """How many more requests `purpose` may send, where `most` are usable, `total` count as spent and `spent` of them by
     purpose."""
     floor = max(1, int(most * FLOOR))
-    lower = PURPOSES[PURPOSES.index(purpose) + 1 :]
+    higher, lower = PURPOSES[: PURPOSES.index(purpose)], PURPOSES[PURPOSES.index(purpose) + 1 :]
     owed = sum(max(0, floor - spent.get(each, 0)) for each in lower if each in waiting)
-    shared = int(most * SHARE[purpose]) - total - owed
+    shared = 0 if any(each in waiting for each in higher) else int(most * SHARE[purpose]) - total - owed
     own = min(floor - spent.get(purpose, 0), most - total)
     return max(0, shared, own)
 
@@ -71,14 +72,15 @@ class Meter:
     _landed: int = 0  # since it was told
 
     def told(self, remaining: int, at: float, *, limit: int | None, until: float | None) -> None:
-        """The source's own count, which includes what other tools and other processes spend."""
+        """The source's own count, which includes what other tools and other processes spend, and the request that is
+        told so, which flies until it lands."""
         if limit is not None:
             self.limit = limit
         elif self.limit is None or remaining > self.limit:
             self.limit = remaining
         assert self.limit is not None
-        self._remaining, self._landed = remaining, 0
-        self._others = max(0, self.limit - remaining - self.window.spent(at).total())
+        self._remaining, self._landed = remaining, -1
+        self._others = max(0, self.limit - remaining - (self.window.spent(at) + self.flying).total())
         self._until = at + self.window.per if until is None else until
 
     def start(self, purpose: Purpose) -> None:

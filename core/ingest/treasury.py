@@ -11,8 +11,8 @@ from typing import Any
 
 from core.config.model import Connection
 from core.errors import RateLimitedError
-from core.ingest.claims import Claims, Purse
-from core.ingest.quota import LOOK, PURPOSES, SLICES, Meter, Purpose, Window, usable
+from core.ingest.claims import Claims, Purse, patience
+from core.ingest.quota import LOOK, PURPOSES, Meter, Purpose, Window, usable
 from core.ingest.rates import Told
 from core.ingest.status import Clock
 from core.metrics import Metrics
@@ -84,7 +84,7 @@ class Budget:
             if purse is None or meter.limit is None:
                 continue
             if not await purse.take(purpose, usable(meter.limit, self.reserve), per, self._clock):
-                return LOOK if purpose in ("lookup", "live") else max(LOOK, per / SLICES)
+                return LOOK if purpose in ("lookup", "live") else patience(per)
         return 0.0
 
     def told(self, told: Told) -> None:

@@ -109,6 +109,7 @@ def test_a_backfill_is_ordered_for_the_next_start(told: Path) -> None:
         "teams",
         "contacts",
         "calls",
+        "webhook",
     ]
     for wrong in (
         ("nobody",),

@@ -10,6 +10,7 @@ import pytest
 from core.identity import Component, Evidence, Partition, Rules, SourcePerson, canonical, partition
 from core.identity.blocks import connected
 from core.sdk.cast import CAST, OFFICE_PHONE
+from tests.fixtures_figures import Tell
 
 GIVEN = """
 Dana Daniel Ben Bea Ann Anna Tom Maya Omar Inés Łukasz Zoë Wei Ravi Noa Ada Aiko Amara Bruno Carla Chen Elif Emil Farid
@@ -104,7 +105,7 @@ class Town:
 
 
 @pytest.mark.parametrize("shared", [0.05, 0.2, 0.5])
-def test_nearly_all_that_is_joined_belongs_together(shared: float, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nearly_all_that_is_joined_belongs_together(shared: float, tell: Tell) -> None:
     town = Town(Random(20), shared)
     town.settle()
     counts = Counter(each.identifier for each in town.evidence)
@@ -113,8 +114,7 @@ def test_nearly_all_that_is_joined_belongs_together(shared: float, capsys: pytes
     for persons, evidence in pieces(town, crowded):
         customers.update(partition(Component(persons, evidence=evidence, shared=crowded), Rules()).customers)
     precision, recall = town.judge(Partition(customers))
-    with capsys.disabled():
-        print(f"\nidentity, {shared:.0%} share: precision {precision:.4f}, recall of the reachable {recall:.3f}")
+    tell(f"[identity] {shared:.0%} share: precision {precision:.4f}, recall of the reachable {recall:.3f}")
     assert precision >= 0.99
     assert recall >= 0.9
 

@@ -12,7 +12,7 @@ from core.config.model import Connection
 from core.ingest import Client, Treasury, sessions
 from core.ingest.quota import Purpose, Window, room, usable
 from tests.hubs import until
-from tests.limited import Fast, Limited
+from tests.limited import Fast, Limited, Still
 from tests.source import serving
 
 
@@ -34,8 +34,10 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(*, limit: int = 100, tells: bool = False, speed: float = 50.0) -> AsyncIterator[Desk]:
-    time = Fast(speed)
+async def desk(
+    *, limit: int = 100, tells: bool = False, speed: float = 50.0, time: Fast | None = None
+) -> AsyncIterator[Desk]:
+    time = time or Fast(speed)
     async with serving(Limited(time.now, limit=limit, tells=tells)) as source, sessions() as session:
         yield Desk(source, time, session)
 
@@ -137,14 +139,15 @@ async def test_the_sources_own_count_is_the_truth() -> None:
 
 
 async def test_other_tools_have_their_reserve_first_and_what_they_take_beyond_it_is_gone_for_us() -> None:
-    async with desk(limit=20, tells=True, speed=10.0) as it:
+    time = Still()
+    async with desk(limit=20, tells=True, time=time) as it:
         [client] = it.clients(it.source.connection())
         it.source.others(3)
         async with flood(client, "lookup", 1):
             await until(lambda: it.source.least <= 1, "we have our share")
-            await it.time.sleep(3)
+            await time.sleep(3)
         assert (it.source.refused, it.source.least) == (0, 1), "they had taken 3 of their 4: the other one stays"
-        await it.time.sleep(11)
+        time.pass_by(11)
         it.source.others(12)
         async with flood(client, "lookup", 1):
             await until(lambda: it.source.least == 0, "they took more than theirs: what is left is anybody's")
@@ -160,6 +163,8 @@ def test_rooms_by_purpose() -> None:
     assert room(80, {"live": 70}, 70, {"backfill", "live"}, "live") == 4
     assert room(80, {"lookup": 80}, 80, {"backfill"}, "backfill") == 0
     assert room(1, {}, 0, {"backfill"}, "backfill") == 1
+    assert room(80, {}, 0, {"live", "backfill"}, "backfill") == 2
+    assert room(80, {"backfill": 2}, 2, {"live", "backfill"}, "backfill") == 0
 
 
 def test_a_window_forgets_late_rather_than_early() -> None:

@@ -18,6 +18,7 @@ import pytest
 from aiohttp import web
 
 from tests import hubs
+from tests.fixtures_figures import Tell
 from tests.hubs import Hub, Tools
 from tests.journeys.sameness import comparable, differences, haunting, missing
 
@@ -142,7 +143,7 @@ class Story:
 
 
 async def killed_and_compared(
-    folder: Path, kills: int, sections: dict[str, Any], roles: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    folder: Path, kills: int, sections: dict[str, Any], roles: tuple[str, ...], tell: Tell
 ) -> None:
     began = time.monotonic()
     async with hubs.tools(folder / "mocks") as tools:
@@ -154,22 +155,19 @@ async def killed_and_compared(
             story = Story(tools, first, second, kills, random.Random(kills))
             await story.play(*roles)
             await verify(tools, first, second)
-    with capsys.disabled():
-        where = "Kafka and PostgreSQL" if roles else "embedded"
-        print(f"\n[kill] {where}: {kills} kills, {story.deliveries} deliveries, {time.monotonic() - began:.0f} s")
+    where = "Kafka and PostgreSQL" if roles else "embedded"
+    tell(f"[kill] {where}: {kills} kills, {story.deliveries} deliveries, {time.monotonic() - began:.0f} s")
 
 
 @pytest.mark.slow
-async def test_a_killed_hub_loses_nothing_that_it_acknowledged(
-    tmp_path: Path, kills: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    await killed_and_compared(tmp_path, kills, {}, (), capsys)
+async def test_a_killed_hub_loses_nothing_that_it_acknowledged(tmp_path: Path, kills: int, tell: Tell) -> None:
+    await killed_and_compared(tmp_path, kills, {}, (), tell)
 
 
 @pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.postgres
 async def test_killed_roles_lose_nothing_that_the_hub_acknowledged(
-    tmp_path: Path, kills: int, machines: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, kills: int, machines: dict[str, Any], tell: Tell
 ) -> None:
-    await killed_and_compared(tmp_path, kills, machines, hubs.ROLES, capsys)
+    await killed_and_compared(tmp_path, kills, machines, hubs.ROLES, tell)

@@ -15,6 +15,7 @@ from core.cli.record import lines
 from core.sdk import from_ms
 from schemas.entities import Custom, Line, Order, Party
 from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk, full, ref
+from tests.fixtures_figures import Tell
 
 CHROMIUM = Path("/usr/bin/chromium")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -192,13 +193,12 @@ async def test_nothing_is_shown_for_machines_and_no_heading_stands_over_nothing(
     )
 
 
-async def test_the_phone_rings_and_the_right_customer_pops_up(sight: Sight, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_phone_rings_and_the_right_customer_pops_up(sight: Sight, tell: Tell) -> None:
     page = sight.page
     written = await sight.rings("1", DANA)
     await sight.heading("Dana Reyes").to_be_visible()
     seen = (time.perf_counter() - written) * 1000
-    with capsys.disabled():
-        print(f"\n[page] from the store's write to the eye: {seen:.0f} ms")
+    tell(f"[page] from the store's write to the eye: {seen:.0f} ms")
     await expect(page.locator(".ring")).to_contain_text("Support line · for Maya Lind")
     await expect(page.locator(".ring")).to_contain_text("· Dana Reyes ·")
     await expect(page.get_by_role("alert")).to_have_text("Ringing: Dana Reyes")
