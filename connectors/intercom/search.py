@@ -88,7 +88,7 @@ def page(objects: Sequence[Object], sort: Any, per_page: int, after: str | None)
     def place(item: Object) -> list[Any]:
         return [item.get(field) or 0, item["id"]]
 
-    behind, number = _read(after) if after else (None, 1)
+    behind, number = place_of(after) if after else (None, 1)
     rest = [
         item
         for item in sorted(objects, key=place, reverse=down)
@@ -102,7 +102,8 @@ def page(objects: Sequence[Object], sort: Any, per_page: int, after: str | None)
     return rows, pages
 
 
-def _read(token: str) -> tuple[list[Any], int]:
+def place_of(token: str) -> tuple[list[Any], int]:
+    """What stands in `starting_after`: the last row's place in the order, and the number of the page after it."""
     try:
         place, number = json.loads(base64.urlsafe_b64decode(token))
         return list(place), int(number)

@@ -1,7 +1,8 @@
-"""`python -m tests.bench [short|full]`: JSON in build/bench.json and a table.
+"""`python -m tests.bench [short|full|backfill] [embedded|kafka]`: JSON in build/bench.json and a table.
 
 short: 10,000 existing customers, few events: a first look in some minutes. full: also 300,000, as the README quotes it:
-about a quarter of an hour. What is found stands in the file at once, also where a run is cut short.
+about a quarter of an hour. backfill: only that, of 1,000,000 objects beside live deliveries; the others have a small
+one. What is found stands in the file at once, also where a run is cut short.
 Baselines run in between on the same broker with the same payloads: the raw aiokafka hop, and Quix Streams in an
 environment of its own (build/quix; left out with a line where it cannot be installed).
 """
@@ -24,7 +25,7 @@ from core.projection import FOLD_REVISION
 from core.store import Store
 from core.store.postgres import open_postgres
 from core.store.sqlite import open_sqlite
-from tests.bench import hubs, pipeline, quix, streams
+from tests.bench import backfill, hubs, pipeline, quix, streams
 from tests.bench.rows import Report, Row, out, percentile
 from tests.kafka.broker import Broker
 from tests.postgres import server
@@ -40,9 +41,14 @@ class Size:
     existing: tuple[int, ...]
     events: int
     seconds: float
+    backfill: int  # objects
 
 
-SIZES = {"short": Size((10_000,), 20_000, 5.0), "full": Size((10_000, 300_000), 40_000, 8.0)}
+SIZES = {
+    "short": Size((10_000,), 20_000, 5.0, 20_000),
+    "full": Size((10_000, 300_000), 40_000, 8.0, 50_000),
+    "backfill": Size((10_000,), 0, 20.0, 1_000_000),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +97,12 @@ async def measure(pair: Pair, existing: int, size: Size, report: Report, *, base
         async with bus.sender(publish.SENDER) as sender:
             await publish.drain(sender, store)
         report.add("loaded", where, existing / seconds, "customers/s")
-        for skewed in (False, True):
+        for skewed in (False, True) if size.events else ():
             await _stream(pair, bus, store, where, existing, size, report, skewed=skewed, baselines=baselines)
-    await _outside(pair, where, existing, size, report)
+    if size.events:
+        await _outside(pair, where, existing, size, report)
+    if existing == size.existing[0]:
+        await backfill.measure(pair.folder, pair.backends, where, existing, size.backfill, size.seconds * 3, report)
 
 
 async def _stream(

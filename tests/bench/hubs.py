@@ -26,8 +26,19 @@ connections:
     token: bench
     webhook_secret: {secret}
     poll_every: 30d
-server: {{api: "127.0.0.1:{api}", webhooks: "127.0.0.1:{hooks}"}}
+{more}server: {{api: "127.0.0.1:{api}", webhooks: "127.0.0.1:{hooks}"}}
 {backends}
+"""
+
+
+_CROWD = """\
+  crowd:
+    type: intercom
+    mock: true
+    account: crowd
+    base_url: {url}
+    token: demo-token-of-intercom
+    poll_every: 30d
 """
 
 
@@ -46,16 +57,25 @@ class Hub:
 
     def peak_mb(self) -> float:
         """The most memory that the process ever had, as Linux counts it."""
+        return self._memory("VmHWM:")
+
+    def memory_mb(self) -> float:
+        """What it has now."""
+        return self._memory("VmRSS:")
+
+    def _memory(self, name: str) -> float:
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+        return int(status.partition(name)[2].split()[0]) / 1024
 
 
 @asynccontextmanager
-async def running(data: Path, backends: str) -> AsyncIterator[Hub]:
-    """`backends`: the `bus:` and `store:` sections as YAML; empty: embedded and SQLite in `data`."""
+async def running(data: Path, backends: str, crowd: str = "") -> AsyncIterator[Hub]:
+    """`backends`: the `bus:` and `store:` sections as YAML; empty: embedded and SQLite in `data`. `crowd`: the address
+    of a source whose past is to be fetched."""
     api, hooks = _free_port(), _free_port()
+    more = _CROWD.format(url=crowd) if crowd else ""
     file = data / "bench.yaml"
-    file.write_text(_FILE.format(data=data, secret=SECRET, api=api, hooks=hooks, backends=backends))
+    file.write_text(_FILE.format(data=data, secret=SECRET, api=api, hooks=hooks, backends=backends, more=more))
     with (data / "hub.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "core.cli", "run", "--config", str(file), stdout=log, stderr=log

@@ -1,0 +1,104 @@
+"""A backfill while live deliveries arrive: what it costs those, how fast it is, and what memory it takes."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from tests.bench import hubs
+from tests.bench.rows import Report, out, percentile
+
+RATE = 50  # events per second that come live
+_WINDOW = 10.0  # seconds of one look at the latency
+_LOOK = 2.0  # seconds between two looks at the progress
+_MARKS = (0.1, 0.5, 1.0)
+_STREAM = "contacts"
+
+
+@dataclass(slots=True)
+class _Course:
+    """What was seen of a backfill; times are seconds since it began."""
+
+    count: int
+    seconds: float = 0.0
+    memory: dict[float, float] = field(default_factory=dict)  # MB by the share that was fetched
+    left: tuple[float, float] | None = None  # when a tenth was fetched, and what the hub said was left
+
+
+async def measure(
+    data: Path, backends: str, where: str, existing: int, count: int, quiet: float, report: Report
+) -> None:
+    """`quiet`: seconds of live deliveries alone, before; `existing` customers are who writes."""
+    async with hubs.running(data, backends) as hub:
+        await _latency(hub, existing, 5.0)
+        alone = await _latency(hub, existing, quiet)
+        before = hub.memory_mb()
+    async with _crowd(count) as url, hubs.running(data, backends, url) as hub:
+        course = _Course(count)
+        watching = asyncio.create_task(_watch(hub, course))
+        beside: list[float] = []
+        while not watching.done():
+            beside += await _latency(hub, existing, _WINDOW)
+        await watching
+    _tell(report, where, course, alone, beside, before)
+
+
+def _tell(report: Report, where: str, course: _Course, alone: list[float], beside: list[float], before: float) -> None:
+    what = f"webhook to feed, {RATE} events/s"
+    for share in (0.5, 0.95):
+        name = f"p{share * 100:.0f}"
+        quiet = report.add(f"{what}, {name}", where, percentile(alone, share) * 1000, "ms")
+        report.add(f"{what}, during a backfill, {name}", where, percentile(beside, share) * 1000, "ms", against=quiet)
+    report.add(f"backfill of {course.count:,}", where, course.count / course.seconds, "objects/s")
+    if course.left:
+        at, told = course.left
+        report.add("ETA at 10 %, against the truth", where, told / (course.seconds - at), "times")
+    report.add("memory before a backfill", where, before, "MB")
+    for share, memory in course.memory.items():
+        report.add(f"memory at {share * 100:.0f} % of a backfill", where, memory, "MB")
+
+
+async def _latency(hub: hubs.Hub, existing: int, seconds: float) -> list[float]:
+    found = await hubs.client("latency", hub.webhook, hubs.SECRET, seconds, existing, RATE, hub.api, hub.token)
+    if found["lost"]:
+        raise RuntimeError(f"{found['lost']} deliveries were not seen on the feed")
+    return list(found["seconds"])
+
+
+async def _watch(hub: hubs.Hub, course: _Course) -> None:
+    """Until all objects are in the store."""
+    begin = time.perf_counter()
+    headers = {"Authorization": f"Bearer {hub.token}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        while 1.0 not in course.memory:
+            await asyncio.sleep(_LOOK)
+            async with session.get(f"{hub.api}/v1/sources") as answer:
+                sources = await answer.json()
+            crowd = next(source for source in sources["sources"] if source["connection"] == "crowd")
+            now, progress = time.perf_counter() - begin, crowd["streams"].get(_STREAM, {}).get("progress") or {}
+            share = crowd["objects"].get("person", 0) / course.count
+            for mark in (mark for mark in _MARKS if mark <= share and mark not in course.memory):
+                course.memory[mark] = hub.memory_mb()
+                out.print(f"  {now:6.0f} s: {share * 100:3.0f} %, {course.memory[mark]:.0f} MB, {progress}")
+            if share >= 0.1 and course.left is None and progress.get("seconds_left") is not None:
+                course.left = now, progress["seconds_left"]
+    course.seconds = time.perf_counter() - begin
+
+
+@asynccontextmanager
+async def _crowd(count: int) -> AsyncIterator[str]:
+    """The address of a source with so many contacts."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.crowd", str(count), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        yield (await process.stdout.readline()).decode().strip()
+    finally:
+        process.terminate()
+        await process.wait()
