@@ -73,13 +73,13 @@ class Meter:
 
     def told(self, remaining: int, at: float, *, limit: int | None, until: float | None) -> None:
         """The source's own count, which includes what other tools and other processes spend, and the request that is
-        told so, which flies until it lands."""
+        told so, which flies until it lands (but did not start here where this meter is made for what it was told)."""
         if limit is not None:
             self.limit = limit
         elif self.limit is None or remaining > self.limit:
             self.limit = remaining
         assert self.limit is not None
-        self._remaining, self._landed = remaining, -1
+        self._remaining, self._landed = remaining, -min(1, self.flying.total())
         self._others = max(0, self.limit - remaining - (self.window.spent(at) + self.flying).total())
         self._until = at + self.window.per if until is None else until
 
