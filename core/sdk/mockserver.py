@@ -4,7 +4,7 @@ Under `/_mock/` (no authentication; loopback only):
 
 | request | what it does |
 | --- | --- |
-| GET state[?truth=0] | name, n, cycle, pace, clock, queue, spilled, acknowledged, counts, truth (all live objects) |
+| GET state[?truth=0] | name, n, cycle, pace, clock, queue, spilled, acknowledged, struck, counts, truth (what lives) |
 | GET deliveries | the log of webhook attempts: n, subject, kind, status (0: no answer), forged, attempt |
 | POST ring {phone?} | a customer calls now (Aircall): {phone, name, call} |
 | POST step {beats} | plays so many beats of the story now |
@@ -116,7 +116,8 @@ class Mock:
         shown: dict[str, Any] = {
             "name": self.simulator.name, "n": self.player.n, "cycle": self.player.n // STRIDE, "pace": self.player.pace,
             "clock": self.player.clock.now(), "queue": len(self.courier), "spilled": self.courier.spilled,
-            "acknowledged": sum(200 <= entry["status"] < 300 for entry in log), "counts": self.simulator.counts(),
+            "acknowledged": sum(200 <= entry["status"] < 300 for entry in log), "struck": self.faulty.struck,
+            "counts": self.simulator.counts(),
         }  # fmt: skip
         if request.query.get("truth") != "0":
             shown["truth"] = self.simulator.truth()

@@ -126,40 +126,6 @@ async def test_live_deliveries_are_taken_while_the_past_is_fetched(bus: Bus, sou
         }
 
 
-@pytest.mark.parametrize("when", ["publish", "cursor"])
-async def test_a_crash_before_or_after_any_publish_leaves_no_gap_and_refetches_one_page(
-    bus: Bus, source: Source, when: str
-) -> None:
-    class Dying:
-        """The bus of a process that dies at its second page."""
-
-        pages = 0
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(bus, name)
-
-        async def publish(self, sent: Any) -> None:
-            topics = {message.topic for message in sent}
-            self.pages += EVENTS in topics
-            if self.pages == 2 and (EVENTS if when == "publish" else CURSORS) in topics:
-                await asyncio.sleep(3600)
-            await bus.publish(sent)
-
-    for number in range(10):
-        source.person(number)
-    dying: Any = Dying()
-    async with running(dying, desk(source)):
-        await until(lambda: dying.pages == 2)
-        await asyncio.sleep(0.1)
-    async with running(bus, desk(source)) as hub:
-        await until(lambda: _all(hub, 10))
-        await until(lambda: _complete(hub))
-        ways = await hub.origins()
-    again = {number for number, found in ways.items() if len(found) > 1}
-    assert again == ({"2", "3"} if when == "cursor" else set())
-    assert polls(source).count("/people?after=2") == 2 and polls(source).count("/people?after=0") == 1
-
-
 # -- sweeps after a downtime
 
 
