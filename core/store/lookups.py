@@ -20,6 +20,7 @@ from core.store import (
     search,
 )
 from core.store.database import Database
+from core.store.packing import to_customer
 from core.store.search import COLUMNS, MOST_WORDS, NO_SEQ
 from core.store.words import distinct
 from core.store.writing import KEYS_BELOW, Transaction, below, to_activities, to_persons
@@ -79,7 +80,7 @@ class DatabaseStore:
                 ) c ON true ORDER BY c.seq""",
             after, NO_SEQ if at_most is None else at_most, limit,
         )  # fmt: skip
-        return HubRow._make(rows[0][:5]), [CustomerRow._make(row[5:]) for row in rows if row[5] is not None]
+        return HubRow._make(rows[0][:5]), [to_customer(row[5:]) for row in rows if row[5] is not None]
 
     async def published(self) -> int:
         return int((await self._rows("SELECT seq FROM published"))[0][0])
@@ -107,10 +108,10 @@ class DatabaseStore:
                 UNION ALL SELECT {COLUMNS}, 1 AS rank FROM customer c WHERE c.id = ? ORDER BY rank LIMIT 1""",
             id, id,
         )  # fmt: skip
-        return CustomerRow._make(rows[0][:-1]) if rows else None
+        return to_customer(rows[0][:-1]) if rows else None
 
     async def customers_by_id(self, ids: Sequence[str]) -> list[CustomerRow]:
-        return [CustomerRow._make(row) for row in await self._among(self._sql.customers, ids)]
+        return [to_customer(row) for row in await self._among(self._sql.customers, ids)]
 
     async def by_identifier(self, identifier: str) -> list[PersonRow]:
         async with self._database.reading() as session:

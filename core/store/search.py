@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from core.store import CustomerRow
 from core.store.database import Database, Session
+from core.store.packing import to_customer
 from core.store.words import distinct, words
 
 COLUMNS = 'c.id, c.seq, c.status, c."into", c.hash, c.record, c.search, c.cause, c.identity'
@@ -29,7 +30,7 @@ async def search(session: Session, database: Database, text: str, limit: int, af
         found, below = await _walk(session, database, wanted, limit, below)
     if len(found) < limit and below > 0:
         rest = await session.rows(database.statements.search, query, below, limit - len(found))
-        found += map(CustomerRow._make, rest)
+        found += map(to_customer, rest)
     return found
 
 
@@ -41,7 +42,7 @@ async def _seq(session: Session, id: str) -> int:
 
 async def _newest(session: Session, limit: int, below: int) -> list[CustomerRow]:
     sql = f"SELECT {COLUMNS} FROM customer c WHERE c.status = 'live' AND c.seq < ? ORDER BY c.seq DESC LIMIT ?"  # noqa: S608
-    return [CustomerRow._make(row) for row in await session.rows(sql, below, limit)]
+    return [to_customer(row) for row in await session.rows(sql, below, limit)]
 
 
 async def _walk(
@@ -64,7 +65,7 @@ async def _walk(
         if len(found) == limit or len(page) < _PAGE:
             below = below if len(found) == limit else 0
             break
-    rows = map(CustomerRow._make, await session.among(database.statements.customers, found))
+    rows = map(to_customer, await session.among(database.statements.customers, found))
     return sorted((row for row in rows if row.status == "live"), key=lambda row: -row.seq), below
 
 

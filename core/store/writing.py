@@ -22,6 +22,7 @@ from core.store import (
     RepairRow,
 )
 from core.store.database import Database, Writer
+from core.store.packing import packed, unpacked
 
 # Of several roles in one activity the first of these counts; the activity is one line in the timeline.
 ROLES = ("requester", "caller", "callee", "author", "recipient", "collaborator", "cc", "follower")
@@ -219,14 +220,17 @@ class Transaction:
     async def heads(self, ids: Sequence[str]) -> dict[str, CustomerHead]:
         self._searched.update(dict.fromkeys(ids, ("", False)))
         found = {}
-        for *row, search in await self._session.among(self._sql.heads, ids):
-            found[row[0]] = head = CustomerHead._make(row)
+        for *row, identity, search in await self._session.among(self._sql.heads, ids):
+            found[row[0]] = head = CustomerHead._make([*row, unpacked(identity)])
             self._searched[head.id] = search, head.status == "live"
         return found
 
     async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str]] = ()) -> None:
         await self.heads([row.id for row in rows if row.id not in self._searched])
-        await self._session.put(self._sql.put_customer, rows)
+        await self._session.put(
+            self._sql.put_customer,
+            [row._replace(record=packed(row.record), identity=packed(row.identity)) for row in rows],
+        )
         changed = [row for row in rows if self._searched[row.id] != (row.search, row.status == "live")]
         self._searched.update({row.id: (row.search, row.status == "live") for row in changed})
         live = [row for row in changed if row.status == "live"]

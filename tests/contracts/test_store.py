@@ -39,6 +39,19 @@ async def test_what_was_committed_is_there_after_a_restart(open_store: OpenStore
         assert await store.customer("a") == customer("a", 1)
 
 
+async def test_a_long_record_comes_back_as_it_was(store: Store) -> None:
+    long = {"record": b'{"a":"%s"}' % (b"Where is it? \xc3\xa9" * 700), "identity": b'{"b":%d}' % 10**900}
+    async with store.writing() as tx:
+        await tx.put_customers([customer("a", 1, **long)])
+        await tx.set_seq(1)
+    async with store.writing() as tx:
+        assert (await tx.heads(["a"]))["a"].identity == long["identity"]
+    expected = customer("a", 1, **long)
+    assert await store.customer("a") == expected
+    assert await store.customers_by_id(["a"]) == [expected] == (await store.changes(0, 5))[1]
+    assert await store.search("dana", 5) == [expected] == await store.search("", 5)
+
+
 async def test_an_exception_rolls_everything_back(store: Store) -> None:
     with pytest.raises(RuntimeError, match="in the middle"):
         async with store.writing() as tx:
