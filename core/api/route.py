@@ -79,7 +79,7 @@ def _query(model: type[Shape], request: web.Request) -> Shape:
     try:
         query = model.model_validate_strings({name: given[name] for name in given if name in names})
     except ValidationError as error:
-        raise _bad(errors | _by_name(error), names) from None
+        raise _bad(errors | _by_name(model, error), names) from None
     if errors:
         raise _bad(errors, names)
     return query
@@ -91,12 +91,18 @@ async def _body(model: type[Shape], request: web.Request) -> Shape:
         return model.model_validate_json(raw or b"{}")
     except ValidationError as error:
         fields = ", ".join(model.model_fields)
-        raise Problem(400, "the body is wrong", f"send JSON with: {fields}", errors=_by_name(error)) from None
+        raise Problem(400, "the body is wrong", f"send JSON with: {fields}", errors=_by_name(model, error)) from None
 
 
-def _by_name(error: ValidationError) -> dict[str, str]:
+def _by_name(model: type[Shape], error: ValidationError) -> dict[str, str]:
     # PRIVACY: what is wrong, never the value that was sent.
-    return {".".join(map(str, each["loc"])) or "body": each["msg"] for each in error.errors(include_input=False)}
+    found = {}
+    for each in error.errors(include_input=False):
+        field = model.model_fields.get(str(each["loc"][0])) if each["loc"] else None
+        looks = each["type"] == "string_pattern_mismatch" and field is not None and field.examples
+        said = f"write it as in {looks[0]}" if looks else each["msg"]
+        found[".".join(map(str, each["loc"])) or "body"] = said
+    return found
 
 
 def _bad(errors: Mapping[str, str], names: list[str]) -> Problem:

@@ -29,7 +29,7 @@ from core.cli.schema import schema
 from core.cli.status import status
 from core.cli.tail import tail
 from core.cli.token import token
-from core.errors import ConfigError, HubError
+from core.errors import ConfigError, HubError, PermanentError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -98,11 +98,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments, prog_name="hub")
     except HubError as error:
         _end([error])
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _end([_of_file(error)])
     except BaseExceptionGroup as group:
         errors = _ours(group)
         if not errors:
             raise
         _end(errors)
+
+
+def _of_file(error: OSError) -> HubError:
+    """A folder that is none, a disk that is full or read-only, a file of somebody else's."""
+    remedy = "this user must be able to read and write there, and the disk must have room"
+    return PermanentError(f"{error.filename}: {error.strerror}: {remedy}")
 
 
 def _ours(group: BaseExceptionGroup[BaseException]) -> list[HubError]:
@@ -117,6 +127,8 @@ def _ours(group: BaseExceptionGroup[BaseException]) -> list[HubError]:
                 found += inner
             case HubError():
                 found.append(error)
+            case OSError() if error.filename is not None:
+                found.append(_of_file(error))
             case _:
                 return []
     return found

@@ -60,7 +60,8 @@ async def _bus(config: Any, running: bool) -> Answer:
     kind = config.bus.type
     answer: Answer = {"type": kind, "at": config.bus.servers or str(config.data / "bus.db"), "problems": []}
     if kind == "embedded" and (running or not (config.data / "bus.db").exists()):
-        return {**answer, "note": "in use by the hub that runs" if running else "not there yet: `hub run` makes it"}
+        there = (config.data / "bus.db").exists()
+        return {**answer, "note": "in use by the hub that runs" if there else "not there yet: `hub run` makes it"}
     try:
         async with hub.open_bus(config) as bus:
             answer["problems"] = list(await bus.check())

@@ -102,7 +102,11 @@ async def connect(config: HubConfig, *, write: bool = False, running: bool = Fal
             try:
                 at, store = await stack.enter_async_context(hub.offline(config, write=write))
             except TransientError as error:
-                remedy = "start the database, or correct `store:` in hub.yaml (`hub check` tells more)"
+                remedy = (
+                    f"may this user read and write {config.data}?"
+                    if config.store.type == "sqlite"
+                    else "start the database, or correct `store:` in hub.yaml (`hub check` tells more)"
+                )
                 raise TransientError(f"{error}: {remedy}") from error
             secret = await valid(store, config)
             if secret is None:

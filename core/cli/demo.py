@@ -8,18 +8,22 @@ from core.cli.options import CONFIG, JSON, YAML
 
 
 def ring(
-    phone: Annotated[str | None, typer.Argument(help="Who calls; left out: somebody out of the story.")] = None,
+    phone: Annotated[
+        str | None, typer.Argument(help="Who calls: +12025550143, or anonymous. Left out: somebody out of the story.")
+    ] = None,
     config: CONFIG = YAML,
     json: JSON = False,
 ) -> None:
     """Let a mocked customer call: the page pops up, `hub tail` shows it."""
+    import re
+
     from core.cli.client import connect
     from core.cli.terminal import emit, finish, say
     from core.config import load
 
     async def asked() -> dict[str, str]:
         async with connect(load(config), running=True) as client:
-            return await client.post("/v1/ring", {"phone": phone} if phone else {})
+            return await client.post("/v1/ring", {"phone": re.sub(r"[ ().-]", "", phone)} if phone else {})
 
     rung = finish(asked())
     if json:

@@ -109,13 +109,22 @@ def _budget(budget: dict[str, Any]) -> str:
 
 
 def _streams(source: dict[str, Any]) -> list[tuple[Any, ...]]:
-    from core.cli.terminal import ago
+    """A row for each that brought something or has something to say; one for all the others."""
+    from core.cli.terminal import ago, number
 
     pushed = sum(source.get("counts", {}).get(way, {}).get("received", 0) for way in ("webhook", "hydrate", "push"))
     rows: list[tuple[Any, ...]] = [(source["connection"], "webhooks", "", pushed, "", "", "")] if pushed else []
+    quiet: list[str] = []
     for stream, its in source.get("streams", {}).items():
+        complete, said = its.get("complete_up_to"), _progress(its)
         counts = [its.get(name) or "" for name in ("received", "missing", "repaired")]
-        rows.append((source["connection"], stream, ago(its.get("complete_up_to")), *counts, _progress(its)))
+        if complete and not said and not any(counts):
+            quiet.append(complete)
+        else:
+            rows.append((source["connection"], stream, ago(complete), *counts, said))
+    if quiet:
+        named = f"{len(quiet)} more" if rows else number(len(quiet), "stream")
+        rows.append((source["connection"], f"{named}, nothing new", ago(min(quiet)), "", "", "", ""))
     return rows
 
 

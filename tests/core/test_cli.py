@@ -63,6 +63,15 @@ def test_help_needs_nothing_of_the_engine(tmp_path: Path) -> None:
     assert not {"core.hub", "core.config", "sqlalchemy", "aiohttp", "pydantic"} & loaded
 
 
+def test_a_data_folder_that_cannot_be_used_is_told_in_one_line(demo: Path) -> None:
+    (demo.parent / "var").write_text("a file")
+    for command in (["run"], ["status"], ["find", "dana"], ["token", "list"]):
+        said = hub(*command, "-c", str(demo))
+        assert said.code == 1
+        assert "must be able to read and write there" in said.err and "Traceback" not in said.err
+        assert said.err.count("\n") == 1
+
+
 def test_a_command_that_is_none_is_wrong_use() -> None:
     said = hub("stauts")
     assert said.code == 2

@@ -192,6 +192,12 @@ def test_ring_without_a_number_says_who_calls(demo: Demo) -> None:
     assert demo.json("ring").keys() == {"phone", "connection"}
 
 
+def test_nobody_rings_from_what_is_no_number(demo: Demo) -> None:
+    said = demo.hub("ring", "nonsense")
+    assert said.code == 2 and "phone: write it as in +12025550143" in said.err
+    assert demo.hub("ring", "+1 (202) 555-0143").out == "+12025550143 is calling (aircall)\n"
+
+
 def test_tail_gives_machines_the_changes_and_ends_when_told(demo: Demo) -> None:
     said = demo.hub("tail", "--all", "--json", "-n", "5")
     changes = [orjson.loads(line) for line in said.out.splitlines()]

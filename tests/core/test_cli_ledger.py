@@ -30,7 +30,12 @@ def told(tmp_path: Path) -> Path:
     """A hub.yaml with a store in which one connection has said something."""
     path = demo_file(tmp_path, *free_ports(2))
     assert hub("token", "add", "first", "--scope", "read", "-c", str(path)).code == 0
-    streams = {"calls": {"complete_up_to": NOW - HOUR}, "contacts": {"complete_up_to": None, "progress": RUNNING}}
+    quiet = {name: {"complete_up_to": NOW - HOUR} for name in ("teams", "users")}
+    streams = {
+        "calls": {"complete_up_to": NOW - HOUR},
+        **quiet,
+        "contacts": {"complete_up_to": None, "progress": RUNNING},
+    }
     document = {"connector": "aircall", "account": "example", "polls_here": True, "webhook": True, "streams": streams}
 
     async def write(store: Store) -> None:
@@ -61,6 +66,7 @@ def test_status_tells_per_stream_what_came_and_how_far_a_backfill_is(told: Path)
     assert rows["calls"].split() == ["1", "h", "ago", "12", "3", "3", "–"]
     assert rows["contacts"].endswith("42% backfill 4,200 of 10,000 · 350/s · 17 s left")
     assert "hub ledger CONNECTION" in said
+    assert rows["2"].split() == ["more,", "nothing", "new", "1", "h", "ago", *"––––"]
 
 
 def test_status_gives_machines_the_same(told: Path) -> None:
@@ -97,6 +103,11 @@ def test_the_ledger_names_hours_and_what_was_repaired(told: Path) -> None:
     answer = hub("ledger", "aircall", "--json", "-c", str(told)).json
     assert [each["key"] for each in answer["repaired"]] == ["aircall/example/call/7"] and len(answer["hours"]) == 2
     assert "hub status" in hub("ledger", "nobody", "-c", str(told)).err
+
+
+def test_a_wrong_time_is_answered_with_one_that_is_right(told: Path) -> None:
+    said = hub("backfill", "aircall", "calls", "--since", "soon", "-c", str(told))
+    assert said.code == 2 and "since: write it as in 90d" in said.err
 
 
 def test_a_backfill_is_ordered_for_the_next_start(told: Path) -> None:

@@ -65,7 +65,8 @@ function item(card) {
   const late = card.due_at && Date.parse(card.due_at) < Date.now();
   const due = card.due_at && el("span", { class: late ? "late" : "" }, `${late ? "was due" : "due"} ${day(card.due_at)}`);
   const age = card.at && span(Math.max(0, Date.now() - Date.parse(card.at)));
-  const title = card.subject ?? card.title ?? card.preview ?? KINDS[card.entity] ?? "Item";
+  const kind = [KINDS[card.entity] ?? "Item", card.entity === "call" && card.status?.replaceAll("_", " ")].filter(Boolean).join(", ");
+  const title = card.subject ?? card.title ?? card.preview ?? kind;
   return row(card.key, out(card.url, said(title)), dotted(who, due || age, sourceName(card.source)));
 }
 
