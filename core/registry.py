@@ -33,6 +33,12 @@ def templates() -> tuple[str, ...]:
     return tuple(sorted(name for name in _folders(()) if name.startswith("_") and name.isidentifier()))
 
 
+def places(folders: Sequence[Path] = ()) -> list[Path]:
+    """Every folder in which connectors are looked for, these among them: for a process that is to know the same."""
+    _folders(folders)
+    return [Path(path) for path in connectors.__path__]
+
+
 def is_family(name: str) -> bool:
     """Whether it is one connector for many sources, each declared by the settings of its connection."""
     return load(name).of is not None

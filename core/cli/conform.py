@@ -34,7 +34,7 @@ def test_connector(
     Needs no hub and no network; time is simulated. Ends with 1 where a check fails.
     """
     from core import registry
-    from core.cli.terminal import emit, finish, say, short
+    from core.cli.terminal import emit, say, short
     from core.config import look_in_folders_of
     from core.conformance import kept
     from core.errors import ConfigError
@@ -44,7 +44,7 @@ def test_connector(
     look_in_folders_of(config)
     every = (*registry.names(folder or ()), *registry.templates())
     names = [name] if name else [each for each in every if not registry.is_family(each)]
-    reports = finish(_examined(names, folder or [], check or [], shown=not json))
+    reports = _examined(names, folder or [], check or [], shown=not json)
     if json:
         emit([report.document() for report in reports] if name is None else reports[0].document())
     if write:
@@ -54,15 +54,22 @@ def test_connector(
         raise typer.Exit(1)
 
 
-async def _examined(names: Sequence[str], folders: list[Path], checks: list[str], *, shown: bool) -> list["Report"]:
+def _examined(names: Sequence[str], folders: list[Path], checks: list[str], *, shown: bool) -> list["Report"]:
     from core import conformance
+    from core.cli.terminal import finish
+    from core.conformance.many import examining
 
-    found = []
-    for name in names:
-        report = await conformance.examine(name, folders, checks=checks)
-        found.append(report)
+    if len(names) == 1:
+        found = [finish(conformance.examine(names[0], folders, checks=checks))]
         if shown:
-            _show(report, whole=bool(checks) or len(names) == 1)
+            _show(found[0], whole=True)
+        return found
+    found = []
+    with examining(names, folders, checks=checks) as reports:
+        for name in names:
+            found.append(reports[name].result())
+            if shown:
+                _show(found[-1], whole=bool(checks))
     return found
 
 
@@ -92,25 +99,35 @@ def connectors(folder: FOLDER = None, config: CONFIG = YAML, json: JSON = False)
         emit(rows)
         return
     head = ("NAME", "TITLE", "CATEGORY", "STABILITY", "STREAMS", "WEBHOOKS", "WHY NOT HIGHER")
-    table(head, ([*list(row.values())[:4], len(row["streams"]), "yes" if row["webhooks"] else "no",
-                  "; ".join(row["why"])] for row in rows), empty="there are no connectors")  # fmt: skip
+    table(head, ([*cells(row), "; ".join(row["why"])] for row in rows), empty="there are no connectors")
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """Name, title, category, stability, number of streams, webhooks, as people read them."""
+    declared = "as declared"
+    told = [row[name] or declared for name in ("name", "title", "category", "stability")]
+    if row["stability"] is None:
+        return [*told, declared, declared]
+    return [*told, str(len(row["streams"])), "yes" if row["webhooks"] else "no"]
 
 
 def listed(folders: Sequence[Path] = ()) -> list[dict[str, Any]]:
-    """Every connector as `hub connectors --json` tells it."""
+    """Every connector as `hub connectors --json` tells it; of one for many sources, each declared by its connection,
+    category and stability are null."""
     from core import registry
     from core.conformance import kept
 
     known = kept.load()
-    found = []
+    found: list[dict[str, Any]] = []
     for name in registry.names(folders):
         connector, its = registry.load(name, folders), known.get(name)
-        if connector.of is not None:
-            its = kept.Kept("alpha", ("each declaration is examined alone: hub test-connector FILE",))
+        declared = connector.of is not None
+        not_yet = f"not examined yet: hub test-connector {name}"
+        each = "each declaration is examined alone: hub test-connector FILE"
         found.append({
-            "name": name, "title": connector.title, "category": connector.category,
-            "stability": its.stability if its else "alpha",
+            "name": name, "title": connector.title, "category": None if declared else connector.category,
+            "stability": None if declared else its.stability if its else "alpha",
             "streams": [stream.name for stream in connector.streams], "webhooks": connector.webhook is not None,
-            "why": list(its.why) if its else [f"not examined yet: hub test-connector {name}"],
+            "why": [each] if declared else list(its.why) if its else [not_yet],
         })  # fmt: skip
     return found

@@ -69,14 +69,13 @@ def _pages(root: Path) -> dict[Path, str]:
 
 
 def _connectors() -> Iterator[str]:
-    from core.cli.conform import listed
+    from core.cli.conform import cells, listed
 
     yield "| connector | | stability | streams | webhooks |"
     yield "| --- | --- | --- | ---: | --- |"
     for row in listed():
-        title = f"[{row['title']}](connectors/{row['name']}/README.md)"
-        webhooks = "yes" if row["webhooks"] else "no"
-        yield f"| {title} | {row['category']} | {row['stability']} | {len(row['streams'])} | {webhooks} |"
+        name, title, *rest = cells(row)
+        yield f"| [{title}](connectors/{name}/README.md) | {' | '.join(rest)} |"
 
 
 def _checks() -> Iterator[str]:

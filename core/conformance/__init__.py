@@ -1,7 +1,7 @@
 """Does a connector keep the contract? Every check is a promise with a name; a connector's author writes nothing for it.
 
     report = await conformance.run(connector, folder=folder, mock=mock)
-    test_freshdesk = conformance.tests("freshdesk")     # in a repository of one's own: one pytest case per check
+    test_freshdesk = supporthub.keeps_every_check("freshdesk", folders=["mine"])     # in a repository of one's own
 
 The connector's real mock stands behind real HTTP on loopback, the hub's own client, intake and polls before it; time is
 simulated, so that an hour's pause costs nothing. Nothing is read from or sent to the network.
@@ -22,7 +22,7 @@ from core.conformance.subject import BrokenError, ExemptError, MockModule, NotRu
 from core.errors import ConfigError, HubError
 from core.sdk import Connector, Payload
 
-__all__ = ["CHECKS", "Check", "Report", "Result", "examine", "run", "tests"]
+__all__ = ["CHECKS", "Check", "Report", "Result", "examine", "run"]
 
 
 async def examine(name: str, folders: Sequence[Path] = (), **options: Any) -> Report:
@@ -57,24 +57,6 @@ def _comes(settings: Any) -> Callable[[Payload], bool]:
         read |= {kind, fetch.missing, *fetch.kinds.values()}
     heard = {kind.partition(".")[0] for kind in settings.mapping}
     return lambda payload: payload.kind.partition(".")[0] in heard if payload.pushed else payload.kind in read
-
-
-def tests(name: str, folders: Sequence[Path | str] = ()) -> Any:
-    """A pytest test with one case per check, for a repository of one's own; see the module."""
-    import pytest
-
-    reports: list[Report] = []
-
-    @pytest.mark.parametrize("check", CHECKS)
-    def test(check: str) -> None:
-        if not reports:
-            reports.append(asyncio.run(examine(name, [Path(each) for each in folders])))
-        result = next(each for each in reports[0].results if each.check == check)
-        if result.outcome in ("exempt", "not run"):
-            pytest.skip(result.reason)
-        assert result.outcome == "passed", f"{result.sentence}: {result.reason}"
-
-    return test
 
 
 async def run(

@@ -1,5 +1,6 @@
 """The whole way, undisturbed and disturbed: whatever goes wrong, the objects are those of an undisturbed run."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from core.sdk.faults import Fault
 from core.sdk.player import Queued
 
 _MOST_PAGES = 200  # of one stream: a poll that brings more goes in circles
+_REST = 15.0  # simulated seconds between two polls: nothing here counts requests, and the source's limits hold
 Examine = Callable[[Subject], Awaitable[None]]
 
 
@@ -212,44 +214,51 @@ async def crash(subject: Subject) -> None:
 
 async def resume(subject: Subject) -> None:
     """A poll that is stopped after any of its pages goes on there: together they bring what one poll brings."""
-    for stream in subject.connector.streams:
-        async with bench(subject) as each:
-            whole = await _pages(each, stream, None, _MOST_PAGES)
-        async with bench(subject) as each:
+    wholes = await _wholes(subject)
+    async with bench(subject) as each:
+        for stream in subject.connector.streams:
             parts: list[Page] = []
             cursor = None
-            for _ in whole:
+            for _ in wholes[stream.name]:
                 page = (await _pages(each, stream, cursor, 1))[-1:]
                 parts += page
                 cursor = json.loads(json.dumps(page[0].cursor)) if page else cursor
             parts += await _pages(each, stream, cursor, _MOST_PAGES)
-        missing = _contents(whole) - _contents(parts)
-        if missing:
-            raise BrokenError(
-                f"the stream {stream.name!r} stopped after each page brings {len(missing)} rows less than at one go"
-            )
+            if missing := _contents(wholes[stream.name]) - _contents(parts):
+                raise BrokenError(
+                    f"the stream {stream.name!r} stopped after each page brings {len(missing)} rows less than at one go"
+                )
 
 
 async def cursors(subject: Subject) -> None:
     """Every poll ends by itself, and gives no cursor twice."""
-    for stream in subject.connector.streams:
-        async with bench(subject) as each:
-            pages = await _pages(each, stream, None, _MOST_PAGES)
+    for name, pages in (await _wholes(subject)).items():
         if not pages:
-            raise BrokenError(f"the stream {stream.name!r} gives no page, and so no cursor to go on from")
+            raise BrokenError(f"the stream {name!r} gives no page, and so no cursor to go on from")
         if len(pages) >= _MOST_PAGES:
-            raise BrokenError(f"the stream {stream.name!r} does not end")
+            raise BrokenError(f"the stream {name!r} does not end")
         named = []
         for page in pages:
             try:
                 named.append(json.dumps(page.cursor, sort_keys=True))
             except TypeError:
-                raise BrokenError(f"the stream {stream.name!r} gives a cursor that is no JSON") from None
+                raise BrokenError(f"the stream {name!r} gives a cursor that is no JSON") from None
         if len(named) != len(set(named)):
-            raise BrokenError(f"the stream {stream.name!r} gives a cursor twice")
+            raise BrokenError(f"the stream {name!r} gives a cursor twice")
+
+
+async def _wholes(subject: Subject) -> dict[str, list[Page]]:
+    """What each stream brings at one go. Read once per examination."""
+    if "pages" not in subject.seen:
+        async with bench(subject) as each:
+            streams = subject.connector.streams
+            subject.seen["pages"] = {stream.name: await _pages(each, stream, None, _MOST_PAGES) for stream in streams}
+    found: dict[str, list[Page]] = subject.seen["pages"]
+    return found
 
 
 async def _pages(each: Bench, stream: Stream[Any], cursor: Any, most: int) -> list[Page]:
+    await asyncio.sleep(_REST)
     connection = each.connection
     async with sessions() as session:
         http = Client(connection, session, each.now, patience=PATIENCE)

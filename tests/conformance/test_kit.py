@@ -12,7 +12,7 @@ import pytest
 
 from core import conformance, registry
 from core.cli.app import app
-from core.conformance import CHECKS, kept
+from core.conformance import kept
 from core.conformance.bench import differences
 from core.conformance.watch import watched
 from core.errors import ConfigError
@@ -41,9 +41,11 @@ def test_what_does_not_exist_is_not_examined() -> None:
 def test_the_list_shows_every_connector_with_what_stands_against_more() -> None:
     rows = {row["name"]: row for row in hub("connectors", "--json").json}
     assert rows.keys() == set(registry.names())
+    assert rows.pop("http")["stability"] is None  # as many connectors as there are declarations
     assert all(row["stability"] in ("alpha", "beta") and row["why"] for row in rows.values())
     assert "stable" not in {row["stability"] for row in rows.values()}  # nobody ran against the real services yet
     shown = hub("connectors").out
+    assert "as declared" in next(line for line in shown.splitlines() if line.startswith("http "))
     assert all(row["title"] in shown for row in rows.values())
 
 
@@ -56,14 +58,6 @@ async def test_without_a_mock_it_is_said_what_could_not_be_run() -> None:
     assert report.stability == "alpha"
     with pytest.raises(ConfigError, match="no check 'samplse'"):
         await conformance.run(desk.CONNECTOR, checks=["samplse"])
-
-
-def test_a_repository_of_ones_own_needs_one_line() -> None:
-    test = conformance.tests("guru")
-    assert list(test.pytestmark[0].args[1]) == list(CHECKS)
-    test(check="settings")  # examines once, all of it
-    with pytest.raises(pytest.skip.Exception, match="cannot show"):
-        test(check="stale")
 
 
 def test_what_stands_against_beta_is_kept_by_name() -> None:

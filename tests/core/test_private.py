@@ -16,6 +16,16 @@ from supporthub import COMMAND
 from tests.core.commands import ROOT, Said
 
 THEIRS = 'raise RuntimeError("the project\'s own package was imported")\n'
+PYTEST = """
+import pytest, supporthub
+import core
+
+def test_this_is_the_projects_core():
+    assert core.OURS
+
+test_desk = supporthub.keeps_every_check("desk", folders=["../mine"])
+test_none = pytest.mark.xfail(raises=AssertionError, strict=True)(supporthub.keeps_every_check("nobodys"))
+"""
 HUB_YAML = "data: var\nconnectors: [./mine]\nconnections:\n  desk: {type: desk, mock: true}\n"
 
 
@@ -140,8 +150,21 @@ def test_a_connector_of_an_installed_distribution_is_found_by_its_entry_point(pr
     said = project.hub("check", "-c", "crm.yaml")
     assert (said.code, said.err) == (0, "")
     assert "desk: crm, a mock" in said.out
-    examined = project.hub("test-connector", "crm", "-c", "crm.yaml", "--check", "backfill", "--check", "genuine")
-    assert examined.code == 0, examined.out + examined.err
+    examined = project.hub("test-connector", "crm", "-c", "crm.yaml", "--json")
+    outcomes = {each["check"]: each["outcome"] for each in examined.json["checks"]}
+    assert {check for check, outcome in outcomes.items() if outcome == "failed"} == {"readme"}, examined.out
+    assert [check for check, outcome in outcomes.items() if outcome == "not run"] == ["samples"]  # it brings neither
+
+
+def test_the_line_for_pytest_examines_it_beside_a_core_of_the_project(project: Project) -> None:
+    for name in ("core", "schemas", "connectors"):
+        project.write(f"suite/{name}/__init__.py", "OURS = True\n")
+    project.write("suite/tests/test_connectors.py", PYTEST)
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "tests"]
+    ended = subprocess.run(command, cwd=project.folder / "suite", env=environ, capture_output=True, text=True,
+                           timeout=120)  # fmt: skip
+    assert re.search(r"^2 passed, 1 xfailed in ", ended.stdout, re.M), ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize(
