@@ -98,10 +98,10 @@ def _show(answer: Mapping[str, Any]) -> None:
 
 
 def _row(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    from core.cli.record import opened, value
+    from core.cli.record import LISTED, opened, value
     from core.cli.terminal import ago
 
     organization = (value(record, "organization") or {}).get("name")
     shown = [value(record, fact) for fact in ("email", "phone")]
     waiting = ago(record.get("waiting_since"))
-    return (record["id"], value(record, "name"), organization, *shown, len(opened(record)) or "", waiting)
+    return (record["id"], value(record, "name"), organization, *shown, len(opened(record, LISTED)) or "", waiting)

@@ -25,7 +25,7 @@ def purge(
     from core.config import load
     from core.errors import ConfigError
 
-    loaded = load(config)
+    loaded = load(config, bare=True)
     if connection in loaded.connections:
         raise ConfigError(f"{config} still has the connection {connection!r}: take it out there first")
     answer = finish(_purged(loaded, connection, source, yes))

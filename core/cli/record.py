@@ -1,12 +1,13 @@
 """A customer's record as lines of text. Pure but for ages, which count to now."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from core.cli.terminal import age, ago, local, span
 
+LISTED = ("conversations", "calls", "tasks", "deals")  # what the list of customers counts as open
 _CARDS = (
-    "ringing", "conversations", "calls", "tasks", "deals", "orders", "invoices", "payments", "subscriptions", "notes",
+    "ringing", *LISTED, "orders", "invoices", "payments", "subscriptions", "notes",
     "custom",
 )  # fmt: skip
 _FACTS = (
@@ -44,9 +45,9 @@ def value(record: Mapping[str, Any], fact: str) -> Any:
     return ((record.get("profile") or {}).get(fact) or {}).get("value")
 
 
-def opened(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def opened(record: Mapping[str, Any], of: Sequence[str] = _CARDS) -> list[Mapping[str, Any]]:
     """Cards that still need somebody, each once."""
-    cards = {card["key"]: card for name in _CARDS for card in record.get(name) or () if card.get("open")}
+    cards = {card["key"]: card for name in of for card in record.get(name) or () if card.get("open")}
     return list(cards.values())
 
 

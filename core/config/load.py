@@ -27,9 +27,12 @@ _TOP = ("data", "connectors", "connections", *SECTIONS)
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
-def load(path: Path, environ: Mapping[str, str] | None = None) -> HubConfig:
-    """The valid file. Raises ConfigError: a line per mistake, `file:line: field: what is wrong and what to do`."""
-    return _Loader(path, os.environ if environ is None else environ).load()
+def load(path: Path, environ: Mapping[str, str] | None = None, *, bare: bool = False) -> HubConfig:
+    """The valid file. Raises ConfigError: a line per mistake, `file:line: field: what is wrong and what to do`.
+
+    `bare`: it may name no connection any more.
+    """
+    return _Loader(path, os.environ if environ is None else environ, bare=bare).load()
 
 
 def look_in_folders_of(path: Path) -> None:
@@ -58,8 +61,8 @@ def declared_in(path: Path, name: str) -> Connection | None:
 
 
 class _Loader:
-    def __init__(self, path: Path, environ: Mapping[str, str], *, guess: bool = False) -> None:
-        self._environ, self._guess = environ, guess
+    def __init__(self, path: Path, environ: Mapping[str, str], *, guess: bool = False, bare: bool = False) -> None:
+        self._environ, self._guess, self._bare = environ, guess, bare
         self._document = Document(path, environ, guess=guess)
         self._documents: list[Document] = []
 
@@ -140,6 +143,8 @@ class _Loader:
             return model.model_construct()
 
     def _connections(self, raw: Any) -> dict[str, Connection]:
+        if not raw and self._bare:
+            return {}
         if not isinstance(raw, dict) or not raw:
             self._wrong(("connections",), "name at least one connection with its `type:`")
             return {}

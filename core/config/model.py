@@ -91,5 +91,10 @@ class HubConfig:
     store: StoreConfig
 
     @property
+    def kind(self) -> str | None:
+        """Of the people in it: demo or real; None where no connection says so."""
+        return ("demo" if self.demo else "real") if self.connections else None
+
+    @property
     def demo(self) -> bool:
         return any(connection.settings.mock for connection in self.connections.values())

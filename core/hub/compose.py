@@ -26,7 +26,7 @@ def open_bus(config: HubConfig) -> AbstractAsyncContextManager[Bus]:
 def open_store(config: HubConfig, *, read_only: bool = False) -> AbstractAsyncContextManager[Store]:
     """The store that `store:` names. Raises TransientError where it is down, ConfigError where it is of the other kind
     (demo or real)."""
-    kind = "demo" if config.demo else "real"
+    kind = config.kind
     match config.store.type:
         case "postgres":
             return open_postgres(config.store.url.get_secret_value(), kind=kind, fold_revision=FOLD_REVISION)

@@ -22,16 +22,16 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a new store is marked with. `secret` keys the birth ids; None: random."""
+    """What a new store is marked with. `kind` None: none may be born. `secret` keys the birth ids; None: random."""
 
-    kind: str
+    kind: str | None
     secret: bytes | None = None
     fold_revision: int = 0
 
 
-def check_kind(stored: str, wanted: str, place: str) -> None:
+def check_kind(stored: str, wanted: str | None, place: str) -> None:
     """Raise ConfigError where invented and real people would meet in one store."""
-    if stored == wanted:
+    if wanted is None or stored == wanted:
         return
     folder = "var/demo" if wanted == "demo" else "var/live"
     mocks = (
@@ -56,6 +56,8 @@ def upgrade(connection: sa.Connection, birth: Birth, *, to: str = "head") -> Non
         environment.run_migrations()
     if connection.execute(sa.select(sa.func.count()).select_from(tables.HUB)).scalar_one():
         return
+    if birth.kind is None:
+        raise ConfigError("there is no store yet: start `hub run` first, or correct `store:` in hub.yaml")
     connection.execute(
         tables.HUB.insert().values(
             one=1, generation=1, seq=0, fold_revision=birth.fold_revision, kind=birth.kind,
@@ -89,9 +91,9 @@ def check_revision(connection: sa.Connection, *, newest: bool = False) -> None:
 
 def upgrade_sqlite(path: Path, birth: Birth, *, read_only: bool = False, to: str = "head") -> None:
     """Make or migrate the file; one process at a time, all or nothing."""
+    if (read_only or birth.kind is None) and not path.exists():
+        raise ConfigError(f"there is no store at {path}: start `hub run` first, or correct `data:` in hub.yaml")
     if read_only:
-        if not path.exists():
-            raise ConfigError(f"there is no store at {path}: start `hub run` first, or correct `data:` in hub.yaml")
         _in_transaction(_sqlite_engine(path, "ro"), "BEGIN", lambda connection: check_revision(connection, newest=True))
         return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -222,7 +222,7 @@ def _options(url: str, schema: str | None, settings: Mapping[str, str]) -> dict[
 async def open_postgres(
     url: str,
     *,
-    kind: str,
+    kind: str | None,
     secret: bytes | None = None,
     schema: str | None = None,
     fold_revision: int = 0,

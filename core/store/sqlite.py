@@ -215,14 +215,14 @@ def _connect(path: Path, mode: str, *, cache: int, patience: float = PATIENCE) -
 async def open_sqlite(
     path: Path,
     *,
-    kind: str,
+    kind: str | None,
     secret: bytes | None = None,
     read_only: bool = False,
     fold_revision: int = 0,
     patience: float = PATIENCE,
 ) -> AsyncIterator[Store]:
-    """The store in the file `path`, made or migrated where it has to be. `kind` is demo or real. Another process's
-    writer is waited for `patience` seconds, then TransientError.
+    """The store in the file `path`, made or migrated where it has to be. `kind` is demo or real; None: whichever it
+    is, but it must be there. Another process's writer is waited for `patience` seconds, then TransientError.
 
     Raises ConfigError where the store is of the other kind or from a newer hub, or `read_only` finds none or an older
     one; TransientError where it is locked or the disk is full. Close it in the event loop that opened it.

@@ -133,6 +133,32 @@ async def test_a_connection_is_purged_while_no_hub_runs(shops: Hub) -> None:
     await shops.stop()
 
 
+async def test_the_last_connection_can_be_purged_too(tmp_path: Path) -> None:
+    async with hub(tmp_path, {"shop": entry("shop")}) as it:
+        connections(it)
+        none = await command(it, "purge", "shop", "--yes")
+        assert none.code == 2 and "there is no store" in none.err
+        connections(it, shop=entry("shop"))
+        it.start()
+        await it.ready()
+        await push(it, "shop", "S-1")
+        await until(lambda: _is(it, {"S-1"}), "the order is in the record")
+        await it.stop()
+        connections(it)
+        said = await command(it, "purge", "shop", "--yes")
+        assert said.code == 0, said.err
+        assert "shop (push/shop) is gone: 2 objects forgotten" in said.out
+        connections(it, erp=entry("erp"))
+        it.start()
+        await it.ready()
+        assert await orders(it) is None
+        await it.stop()
+
+
+async def _is(it: Hub, wanted: set[str]) -> bool:
+    return await orders(it) == wanted
+
+
 async def test_a_hub_that_is_killed_in_the_middle_of_a_purge_goes_on(shops: Hub) -> None:
     many = [
         {"entity": "person", "id": 100 + n, "version": 1, "data": {"display_name": f"Somebody {n}"}} for n in range(900)

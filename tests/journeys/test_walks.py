@@ -88,6 +88,8 @@ async def test_an_erps_files_are_in_the_record_by_following_the_page(shell: Shel
     assert "3 rows imported" in again and "wait on the bus" not in again
     said = shell.run("hub find dana@example.com --json")
     assert '"number": "SO-4711"' in said and '"number": "R-881"' in said
+    by_address, by_name = (shell.run(f"hub find {words}").splitlines()[-1] for words in ("dana@example.com", "reyes"))
+    assert by_address == by_name, "an open invoice is nothing to do, however she was found"
 
 
 def matches(line: str, said: str) -> bool:
