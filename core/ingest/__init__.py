@@ -71,7 +71,8 @@ async def run(
     `clock` gives the time of day in UTC; `lag` how many events process has still to take; `known` what the hub has
     (without it no listing is compared); `report` gets each connection's document (see Board.document) when it has
     changed, and may raise TransientError; `started` gets the listener's address; `alone`: no other process asks these
-    sources; `folder`: where tokens that sources replace are kept. Raises OSError where the address is taken.
+    sources; `folder`: where tokens that sources replace, and listings under way, are kept. Raises OSError where the
+    address is taken.
     """
     pace = pace or Pace()
     board = Board(connections.values(), metrics, clock, calm=pace.calm)
@@ -86,7 +87,7 @@ async def run(
             name: Client(it, session, clock, patience=patience, treasury=treasury, keyring=keyring)
             for name, it in connections.items()
         }
-        tools = Tools(bus, intake, connections, https, board, clock, lag, pace, known)
+        tools = Tools(bus, intake, connections, https, board, clock, lag, pace, known, folder)
         listener = Listener(intake, connections, board, clock, public_url=server.public_url)
         async with asyncio.TaskGroup() as rooms:
             rooms.create_task(drift.run(), name="drift")

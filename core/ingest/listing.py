@@ -1,16 +1,10 @@
 """Listings: what the hub knows and the source lists no more was deleted without a word; it is fetched, to be sure.
 
-What is known is asked *before* the listing begins, so that nothing created meanwhile is suspected; it waits on disk, so
-that a million ids cost no memory. What no page named becomes a hint: only when the source itself says that the object
-is gone (404 to `hydrate`) is it deleted here.
+What is known is asked *before* the listing begins, so that nothing created meanwhile is suspected. What no page named
+becomes a hint: only when the source itself says that the object is gone (404 to `hydrate`) is it deleted here.
 """
 
-import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from core.config.model import Connection
 from core.errors import ListingError, PermanentError
@@ -22,77 +16,18 @@ from core.ingest.rounds import Rounds
 from core.ingest.status import ms
 from core.ingest.stream import check_cursor
 from core.ingest.tools import Known, Tools
+from core.ingest.unlisted import Place, Unlisted, path_of
 from core.sdk import Hint, Listing
-from core.sdk.connector import Cursor
 from schemas.key import key, parse
 
 MOST_SHARE = 0.2  # of what is known may be missing at once; a source that answers nothing must not empty the hub
-FEW = 50  # so many may always be missing
-_PAGE = 1_000
-T = TypeVar("T")
-
-
-class Unlisted:
-    """Ids that are known and that no page has named yet, in a private file that vanishes with it."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="listing")
-        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        for statement in (
-            "PRAGMA journal_mode=OFF",
-            "PRAGMA synchronous=OFF",
-            "CREATE TABLE id (id TEXT PRIMARY KEY) WITHOUT ROWID",
-            "BEGIN",
-        ):
-            self._db.execute(statement)
-
-    async def add(self, ids: Sequence[str]) -> None:
-        await self._each("INSERT OR IGNORE INTO id VALUES (?)", ids)
-
-    async def strike(self, ids: Sequence[str]) -> None:
-        await self._each("DELETE FROM id WHERE id = ?", ids)
-
-    async def count(self) -> int:
-        return await self._do(lambda: int(self._db.execute("SELECT count(*) FROM id").fetchone()[0]))
-
-    async def pages(self) -> AsyncIterator[list[str]]:
-        """All that is left, in order."""
-        after = ""
-        while ids := await self._do(lambda after=after: self._after(after)):  # type: ignore[misc]
-            yield ids
-            after = ids[-1]
-
-    def _after(self, after: str) -> list[str]:
-        rows = self._db.execute("SELECT id FROM id WHERE id > ? ORDER BY id LIMIT ?", (after, _PAGE))
-        return [id for (id,) in rows]
-
-    def close(self) -> None:
-        """At once, or when what its thread does now is done."""
-        self._thread.submit(self._db.close)
-        self._thread.shutdown(wait=False)
-
-    async def _each(self, sql: str, ids: Sequence[str]) -> None:
-        await self._do(lambda: self._db.executemany(sql, [(id,) for id in ids]))
-
-    async def _do(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-
-@dataclass(slots=True)
-class _Work:
-    """A listing under way: from `cursor` it goes on after a failure of the source."""
-
-    began: int
-    unlisted: Unlisted
-    known: int = 0
-    listed: int = 0
-    cursor: Cursor | None = None
-    seen: set[bytes] = field(default_factory=set)
+FEW = 50  # so many may always be missing, but never all
 
 
 class ListingPoll:
-    """One listing of one connection, on its own schedule. `raw` is its saved cursor as it stands on the bus; of a
-    listing that was cut short by a crash nothing is saved: it begins anew."""
+    """One listing of one connection, on its own schedule. `raw` is what the bus has of it: when it was last compared,
+    and what a person asked. One that was cut short goes on from its file, where this process finds that: another
+    machine begins it anew."""
 
     def __init__(
         self,
@@ -111,7 +46,8 @@ class ListingPoll:
         self._name = listing_name(listing.kind)
         self._raw = raw
         self._saved = Saved()
-        self._work: _Work | None = None
+        self._work: Unlisted | None = None
+        self._seen: set[bytes] = set()  # cursors of the listing under way
         self._every = listing.every.total_seconds()
         shown = tools.board[connection.name].streams
         self._shown = shown.setdefault(self._name, status.Stream(listing=True))
@@ -122,82 +58,109 @@ class ListingPoll:
         try:
             await rounds.run(self._load, self._once, self._every)
         finally:
-            self._drop()
+            if self._work is not None:
+                self._work.close()
 
     async def _load(self) -> float:
         self._saved = decode(self._raw)
         self._shown.at, self._shown.complete_up_to = self._saved.at, self._saved.complete_up_to
-        if self._saved.complete_up_to is None:
+        self._work = await self._kept()
+        if self._saved.complete_up_to is None or self._work is not None:
             return 0.0
         due = self._saved.complete_up_to / 1000 + self._every - self._tools.clock().timestamp()
         return min(self._every, max(0.0, due))
+
+    async def _kept(self) -> Unlisted | None:
+        """The listing that was cut short, unless it was ended elsewhere since, or a person wants another."""
+        work = await self._opened()
+        place = work.place
+        if place and place.asked == self._saved.asked and place.began > (self._saved.complete_up_to or 0):
+            return work
+        await work.forget()
+        return None
+
+    async def _opened(self) -> Unlisted:
+        work = Unlisted(path_of(self._tools.folder, self._connection.name, self._listing.kind))
+        try:
+            await work.open()
+        except BaseException:
+            work.close()
+            raise
+        return work
 
     async def _once(self) -> None:
         tools = self._tools
         await live_first(tools.lag, tools.pace)
         try:
             work = self._work = self._work or await self._begin()
-            if work.known:
-                await self._list(work)
-                await self._compare(work)
+            assert work.place is not None
+            place = await self._list(work, work.place) if work.place.known else work.place
+            await self._compare(work, place)
         except PermanentError:
-            self._drop()  # its cursor may be what is wrong
+            await self._drop()  # its cursor may be what is wrong
             raise
-        await self._finish(work)
+        await self._finish(place)
 
-    async def _begin(self) -> _Work:
+    async def _begin(self) -> Unlisted:
         """Ask what is known. Raises TransientError where nobody can say now."""
         tools, connection = self._tools, self._connection
-        work = _Work(ms(tools.clock()), Unlisted())
+        began, known = ms(tools.clock()), 0
         account = tools.intake.account(connection.name)
         prefix = key(connection.connector.name, account, self._listing.kind, "-").removesuffix("-")
+        work = await self._opened()
         try:
             async with closing(self._known(prefix)) as pages:
                 async for keys in pages:
-                    await work.unlisted.add([parse(each)[3] for each in keys])
-                    work.known += len(keys)
+                    await work.add([parse(each)[3] for each in keys])
+                    known += len(keys)
+            await work.begin(Place(began, self._saved.asked, known))
         except BaseException:
-            work.unlisted.close()
+            work.close()
             raise
         return work
 
-    async def _list(self, work: _Work) -> None:
+    async def _list(self, work: Unlisted, place: Place) -> Place:
         tools, name = self._tools, self._connection.name
-        self._shown.begin(work.listed, ms(tools.clock()))
+        if place.ended:
+            return place
+        self._shown.begin(place.listed, ms(tools.clock()))
         http = tools.https[name].of("sweep")
-        pages = self._listing.ids(http, self._connection.settings, tools.intake.account(name), work.cursor)
+        pages = self._listing.ids(http, self._connection.settings, tools.intake.account(name), place.cursor)
         async with closing(pages):
             async for page in pages:
-                check_cursor(page.cursor, work.seen)
-                await work.unlisted.strike(page.ids)
-                work.cursor, work.listed = page.cursor, work.listed + len(page.ids)
-                self._shown.progress("listing", work.listed, work.known, ms(tools.clock()))
+                check_cursor(page.cursor, self._seen)
+                place = await work.strike(place, page.ids, page.cursor)
+                self._shown.progress("listing", place.listed, place.known, ms(tools.clock()))
                 await live_first(tools.lag, tools.pace)
+        return await work.end(place)
 
-    async def _compare(self, work: _Work) -> None:
+    async def _compare(self, work: Unlisted, place: Place) -> None:
         """Publish hints for what was not listed. Raises ListingError where that is more than one can believe."""
         tools, name = self._tools, self._connection.name
-        lacking = await work.unlisted.count()
-        if lacking > max(FEW, MOST_SHARE * work.known) and not self._saved.accept:
+        lacking = await work.count()
+        most = min(max(FEW, MOST_SHARE * place.known), max(0, place.known - 1))
+        if lacking > most and not self._saved.accept:
             raise ListingError(
-                f"the source lists {work.listed:,} of kind {self._listing.kind} and lacks {lacking:,} of the "
-                f"{work.known:,} that the hub knows: that is too much to be believed, and nothing was done",
+                f"the source lists {place.listed:,} of kind {self._listing.kind} and lacks {lacking:,} of the "
+                f"{place.known:,} that the hub knows: that is too much to be believed, and nothing was done",
                 self._name,
             )
-        async with closing(work.unlisted.pages()) as pages:
+        async with closing(work.pages()) as pages:
             async for ids in pages:
                 now = ms(tools.clock())
                 hints = [Hint(self._listing.kind, id, now, MISSING) for id in ids]
                 await patiently(lambda hints=hints: tools.intake.hints(name, hints))  # type: ignore[misc]
 
-    async def _finish(self, work: _Work) -> None:
-        self._drop()
+    async def _finish(self, place: Place) -> None:
         now = ms(self._tools.clock())
-        self._saved = Saved(at=now, complete_up_to=work.began, asked=self._saved.asked)
+        self._saved = Saved(at=now, complete_up_to=place.began, asked=self._saved.asked)
         await self._cursors.save(self._connection.name, self._name, self._saved)
-        self._shown.way, self._shown.at, self._shown.complete_up_to = "", now, work.began
+        await self._drop()
+        self._shown.way, self._shown.at, self._shown.complete_up_to = "", now, place.began
 
-    def _drop(self) -> None:
-        if self._work is not None:
-            self._work.unlisted.close()
-            self._work = None
+    async def _drop(self) -> None:
+        """Nobody goes on with the listing under way."""
+        self._seen.clear()
+        work, self._work = self._work, None
+        if work is not None:
+            await work.forget()

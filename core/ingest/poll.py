@@ -14,6 +14,7 @@ from core.ingest.listing import ListingPoll
 from core.ingest.status import BUS
 from core.ingest.stream import StreamPoll
 from core.ingest.tools import Tools
+from core.ingest.unlisted import forget_all_but, path_of
 
 GROUP = "poll"
 ASSIGNMENT = 0.5  # seconds between two looks at who polls what
@@ -30,6 +31,10 @@ class Poller:
         self._started = False  # what is assigned first is swept at once: nobody may have listened meanwhile
 
     async def run(self) -> None:
+        every = self._tools.connections.values()
+        folder = self._tools.folder
+        wanted = {path_of(folder, each.name, it.kind) for each in every for it in each.connector.listings}
+        await asyncio.to_thread(forget_all_but, folder, wanted)
         try:
             partitions = {name: await self._cursors.partition(name) for name in self._tools.connections}
             async with self._tools.bus.subscribe([CURSORS], GROUP) as subscription:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from core.bus import Bus
 from core.config.model import Connection
@@ -17,7 +18,7 @@ Known = Callable[[str], AsyncIterator[Sequence[str]]]
 @dataclass(frozen=True, slots=True)
 class Tools:
     """`lag` says how many events process has still to take; `known` which objects the hub has (it may raise
-    TransientError; None where nobody can say)."""
+    TransientError; None where nobody can say); `folder` where listings under way wait (None: nowhere)."""
 
     bus: Bus
     intake: Intake
@@ -28,3 +29,4 @@ class Tools:
     lag: Lag
     pace: Pace
     known: Known | None = None
+    folder: Path | None = None

@@ -97,7 +97,12 @@ def now() -> datetime:
 
 @asynccontextmanager
 async def running(
-    bus: Bus, *connections: Connection, lag: int = 0, pace: Pace = QUICK, known: Known | None = None
+    bus: Bus,
+    *connections: Connection,
+    lag: int = 0,
+    pace: Pace = QUICK,
+    known: Known | None = None,
+    folder: Path | None = None,
 ) -> AsyncIterator[Hub]:
     hub = Hub(bus, lag=lag)
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -121,6 +126,7 @@ async def running(
             pace=pace,
             patience=HASTY,
             known=known,
+            folder=folder,
         )
     )
     await asyncio.wait([ready, hub.task], return_when=asyncio.FIRST_COMPLETED)

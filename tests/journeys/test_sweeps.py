@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -289,17 +290,18 @@ async def _came(hub: Hub, number: str, origin: tuple[str, str, bool]) -> bool:
     return origin in (await hub.origins()).get(number, [])
 
 
-async def test_a_source_that_lists_nothing_does_not_empty_the_hub(bus: Bus, source: Source) -> None:
-    known = Knows(*range(FEW + 1))
+@pytest.mark.parametrize("many", [1, 3, FEW + 1])
+async def test_a_source_that_lists_nothing_does_not_empty_the_hub(bus: Bus, source: Source, many: int) -> None:
+    known = Knows(*range(many))
     only = desk(source)
     async with running(bus, only, lag=0, known=known) as hub:
         document = await until(lambda: _broken(hub))
-        assert "lacks 51 of the 51" in document["error"] and document["streams"]["all person"]["error"]
+        assert f"lacks {many} of the {many}" in document["error"] and document["streams"]["all person"]["error"]
         assert document["remedy"].endswith("hub backfill desk 'all person' --accept")
         assert not await messages(bus, "hints") and not _listed(hub)
         assert await begin_anew(bus, only, NOW, stream="all person", since=None, accept=True) == ["all person"]
         await until(lambda: _listed(hub))
-        await until(lambda: _gone(hub, {str(number) for number in range(FEW + 1)}))
+        await until(lambda: _gone(hub, {str(number) for number in range(many)}))
         await until(lambda: hub.documents["desk"]["error"] is None)
 
 
@@ -340,6 +342,65 @@ async def test_a_listing_goes_on_where_the_source_failed_and_waits_while_nobody_
         await until(lambda: _listed(hub))
     assert listings(source).count("/ids?after=0") == 1 and listings(source)[-1] == "/ids?after=20"
     assert MISSING not in str(await messages(bus, "hints"))
+
+
+@asynccontextmanager
+async def listing_cut_short(bus: Bus, source: Source, folder: Path) -> AsyncIterator[None]:
+    """A hub that was cut off before the last of three pages of ids."""
+    for number in range(30):
+        source.person(number)
+    source.listed = 10
+
+    def failing(request: web.Request) -> web.Response:
+        down = request.path_qs == "/ids?after=20"
+        return web.json_response({}, status=503) if down else source.regular(request, source.bodies[-1])
+
+    source.broken = failing
+    async with running(bus, desk(source), known=Knows(*range(30)), folder=folder) as hub:
+        await until(lambda: _broken(hub))
+    source.broken = None
+    yield
+
+
+async def test_a_listing_that_was_cut_short_goes_on_after_a_restart(bus: Bus, source: Source, tmp_path: Path) -> None:
+    async with listing_cut_short(bus, source, tmp_path):
+        source.people = [one for one in source.people if one["id"] != 27]
+        # What the hub knows by now, and no page names any more, was created after the listing had begun.
+        async with running(bus, desk(source), known=Knows(*range(30), 100), folder=tmp_path) as hub:
+            await until(lambda: _listed(hub))
+            await until(lambda: _gone(hub, {"27"}))
+        assert listings(source).count("/ids?after=0") == 1 == listings(source).count("/ids?after=10")
+        assert not [*(tmp_path / "listings").iterdir()]
+        async with running(bus, desk(source), known=Knows(*range(30)), folder=tmp_path) as hub:
+            await until(lambda: _listed(hub))
+        assert listings(source)[-1] == "/ids?after=20", "the next one is due in a day"
+
+
+@pytest.mark.parametrize("why", ["ordered", "harmed", "ended elsewhere"])
+async def test_a_listing_that_was_cut_short_begins_anew(bus: Bus, source: Source, tmp_path: Path, why: str) -> None:
+    async with listing_cut_short(bus, source, tmp_path):
+        [file] = (tmp_path / "listings").glob("*.db")
+        assert file.name == "desk.person.db" and file.stat().st_mode & 0o777 == 0o600
+        if why == "ordered":
+            await begin_anew(bus, desk(source), NOW, stream="all person", since=None, accept=False)
+        if why == "harmed":
+            await until(lambda: [*file.parent.iterdir()] == [file])
+            file.write_bytes(b"nothing that one could read" * 1_000)
+        if why == "ended elsewhere":
+            async with running(bus, desk(source), known=Knows(*range(30))) as hub:
+                await until(lambda: _listed(hub))
+        before = listings(source).count("/ids?after=0")
+        async with running(bus, desk(source), known=Knows(*range(30)), folder=tmp_path) as hub:
+            await until(lambda: _listed(hub))
+            await until(lambda: not file.exists())
+        assert listings(source).count("/ids?after=0") == before + (why != "ended elsewhere")
+
+
+async def test_of_a_connection_that_is_there_no_more_no_listing_stays(bus: Bus, source: Source, tmp_path: Path) -> None:
+    async with listing_cut_short(bus, source, tmp_path):
+        async with running(bus, desk(source, "other"), folder=tmp_path) as hub:
+            await until(lambda: hub.documents.get("other", {}).get("polls_here"))
+            assert not [*(tmp_path / "listings").iterdir()]
 
 
 # -- a person asks for a new beginning
