@@ -34,6 +34,7 @@ class Aircall:
     retries = 50
     schedule = (864.0,)  # 50 within 12 hours; how they are spread is not published
     limit = 120
+    tells_wait = False  # not always; X-AircallApi-Reset is
     cannot_show = ("tampered", "stale")
 
     def __init__(self, seed: int, secrets: Mapping[str, str]) -> None:
@@ -173,10 +174,11 @@ def _listed(request: web.Request, plural: str, found: Sequence[Any], show: Calla
     size = page_size(request, size)
     rows = found[:REACHABLE] if request.query.get("order", "asc") == "asc" else found[::-1][:REACHABLE]
     begin, end = (page - 1) * size, page * size
+    link = request.url.with_query([(name, value) for name, value in request.query.items() if name[:6] != "fetch_"])
     meta = {
         "count": len(rows[begin:end]), "total": len(found), "current_page": page, "per_page": size,
-        "next_page_link": str(request.url.update_query(page=page + 1)) if end < len(rows) else None,
-        "previous_page_link": str(request.url.update_query(page=page - 1)) if page > 1 else None,
+        "next_page_link": str(link.update_query(page=page + 1)) if end < len(rows) else None,
+        "previous_page_link": str(link.update_query(page=page - 1)) if page > 1 else None,
     }  # fmt: skip
     return answer({"meta": meta, plural: [show(item) for item in rows[begin:end]]})
 

@@ -37,6 +37,7 @@ class Guru:
     timeout = 15.0
     retries = 5
     limit = 1_000  # not published
+    tells_wait = False
     cannot_show = ("tampered", "stale")
     page_size = 50
 

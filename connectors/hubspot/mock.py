@@ -18,11 +18,13 @@ from connectors.hubspot.mock_oauth import Grants
 from connectors.hubspot.webhook import signature
 from connectors.hubspot.world import SINGULAR, TYPE_IDS, World
 from core.sdk.cast import ORGANIZATIONS, STAFF
-from core.sdk.mock import Push, now
+from core.sdk.mock import UNMETERED, Push, now
 from core.sdk.story import Beat, uuid
 
 DEMO: Mapping[str, str] = {"token": "pat-demo-hubspot", "client_secret": "demo-hubspot-client-secret"}
 APP: Mapping[str, str] = {"client_id": "demo-hubspot-app", "refresh_token": "demo-hubspot-refresh-token"}
+
+DAILY = 650_000  # requests of a static token
 
 
 def simulator(seed: int, secrets: Mapping[str, str]) -> "Portal":
@@ -36,7 +38,8 @@ class Portal:
     timeout = 5.0
     retries = 10
     schedule = (8_640.0,)  # ten within 24 hours; how they are spread is not published
-    limit = 1140  # 190 in 10 s
+    limit, per, rolling = 190, 10.0, True
+    tells_wait = False
 
     def __init__(self, seed: int, secrets: Mapping[str, str]) -> None:
         self.seed = seed
@@ -44,6 +47,7 @@ class Portal:
         self.api, self.inbox = Api(self.world), Inbox(self.world)
         self.grants = Grants(secrets["client_id"], secrets["client_secret"], secrets["refresh_token"])
         self._token, self._secret = secrets["token"], secrets["client_secret"]
+        self._spent: dict[int, int] = {}  # requests of a static token by day
 
     def apply(self, beat: Beat, now_ms: int) -> Sequence[Push]:
         """Beats of the story, and for tests <any object>.upsert, .delete and .restore, person.erase, <object>.link and
@@ -122,13 +126,31 @@ class Portal:
 
     def routes(self) -> Sequence[web.RouteDef]:
         routes = [*self.api.routes(), *self.inbox.routes(), *self.grants.routes()]
-        return [web.route(route.method, route.path, _dated(route.handler)) for route in routes]
+        return [web.route(route.method, route.path, self._told(route.handler)) for route in routes]
+
+    def _told(self, handler: Any) -> Handler:
+        """Every answer tells the portal's time; those to a static token also what is left of the day."""
+
+        async def told(request: web.Request) -> web.StreamResponse:
+            response: web.StreamResponse = await handler(request)
+            response.headers["Date"] = formatdate(now(request) / 1000, usegmt=True)
+            if UNMETERED not in response and request.headers.get("Authorization") == f"Bearer {self._token}":
+                today = now(request) // 86_400_000
+                self._spent = {today: self._spent.get(today, 0) + 1}
+                response.headers["X-HubSpot-RateLimit-Daily"] = str(DAILY)
+                response.headers["X-HubSpot-RateLimit-Daily-Remaining"] = str(DAILY - self._spent[today])
+            return response
+
+        return told
 
     def authorized(self, request: web.Request) -> bool:
         return request.headers.get("Authorization") == f"Bearer {self._token}" or self.grants.admits(request)
 
     def sign(self, push: Push, target: str, now: datetime) -> tuple[str, dict[str, str], bytes]:
-        body, timestamp = orjson.dumps(push.body), str(int(now.timestamp() * 1000))
+        told = push.body
+        if isinstance(told, list):
+            told = [{**event, "attemptNumber": push.attempt} if isinstance(event, dict) else event for event in told]
+        body, timestamp = orjson.dumps(told), str(int(now.timestamp() * 1000))
         secret = "somebody-else" if push.forged else self._secret
         return (
             target,
@@ -149,7 +171,7 @@ class Portal:
 
     def rate_headers(self, limit: int, remaining: int, reset_seconds: int, now_ms: int) -> Mapping[str, str]:
         return {
-            "X-HubSpot-RateLimit-Interval-Milliseconds": "60000",
+            "X-HubSpot-RateLimit-Interval-Milliseconds": f"{self.per * 1000:.0f}",
             "X-HubSpot-RateLimit-Max": str(limit),
             "X-HubSpot-RateLimit-Remaining": str(remaining),
         }
@@ -169,17 +191,6 @@ class Portal:
         }
         threads = {id: self.inbox.shown(thread) for id, thread in self.inbox.threads.items() if not thread.archived}
         return {**found, "conversation": threads}
-
-
-def _dated(handler: Any) -> Handler:
-    """Every answer tells the portal's time."""
-
-    async def dated(request: web.Request) -> web.StreamResponse:
-        response: web.StreamResponse = await handler(request)
-        response.headers["Date"] = formatdate(now(request) / 1000, usegmt=True)
-        return response
-
-    return dated
 
 
 _TYPES = {"person": "contacts", **{SINGULAR[type]: type for type in TYPE_IDS if type != "contacts"}}

@@ -33,7 +33,8 @@ class Courier:
     """`log` keeps what was answered: {"n", "subject", "kind", "status", "forged", "attempt"}; a forged push is tried
     once. No answer at all (the hub is down) does not count as a refusal: attempts go on for ever, with pauses.
 
-    `keep` makes the pauses between attempts the source's own, by the mock's clock; until then they are hurried.
+    `keep` makes it as strict as the source: its own pauses, by the mock's clock, and no answer counts as a refusal;
+    until then attempts are hurried.
     """
 
     def __init__(
@@ -127,12 +128,12 @@ class Courier:
     async def _try(self, attempt: _Attempt) -> None:
         push = attempt.push
         try:
-            status = await self.send(push)
+            status = await self.send(replace(push, attempt=attempt.refusals))
         except (aiohttp.ClientError, OSError, TimeoutError):
             status = 0
         self.log.append({"n": attempt.number, "subject": push.subject, "kind": push.kind, "status": status,
                          "forged": push.forged, "attempt": attempt.refusals})  # fmt: skip
-        if not status:
+        if not status and not self._schedule:
             self._silences += 1
             self._quiet = _loop_time() + WAITS[min(self._silences, len(WAITS)) - 1]
             heapq.heappush(self._heap, attempt)

@@ -112,7 +112,7 @@ class Faulty:
             case "500":
                 return answer(failure(500), 500, headers)
             case "unauthorized":
-                return answer(failure(401), 401, headers)
+                return answer(failure(401), 401)
             case "html":
                 return web.Response(text="<html><body>We will be back soon.</body></html>", content_type="text/html")
             case "garbled":

@@ -12,7 +12,7 @@ Under `/_mock/` (no authentication; loopback only):
 | GET, POST clock {now?, rate?} | the mock's time of day in epoch ms; rate 0 stops it |
 | POST fault {kind, times?, after?, path?, each?, …} | the next answers go wrong: `core.sdk.faults` tells how |
 | POST target {url} | where webhooks go; empty: nowhere |
-| POST limit {requests} | requests per minute before 429 |
+| POST limit {requests, per?} | so many requests before 429, in so many seconds (else in the source's own window) |
 | POST retries {source} | true: refused webhooks come again when the source would, by the clock; false: hurried |
 | POST rows {rows} | at most so many per page, whatever is asked for; 0: as the source has it |
 | POST push {body, subject?, kind?, forged?} | signs and sends this body once, now: {status} |
@@ -32,6 +32,7 @@ from aiohttp import web
 
 from core.sdk.courier import Courier
 from core.sdk.faults import FAULTS, Fault, Faulty, Handler
+from core.sdk.limits import Window
 from core.sdk.player import Player, Queued
 from core.sdk.simulator import Push, Simulator, answer
 from core.sdk.story import STRIDE
@@ -52,7 +53,7 @@ class Mock:
         self.today = time  # the machine's time of day, which rate limits tell
         self.rows = 0  # at most so many per page; 0: as many as the source gives
         self.faulty = Faulty(simulator, self.stopped, self._shift)
-        self._window = (0.0, 0)  # when the minute began, requests in it
+        self._window = self._windowed(getattr(simulator, "per", 60.0))
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=20_000_000)
@@ -89,27 +90,23 @@ class Mock:
         self.touched = asyncio.get_running_loop().time()
         if request.path.startswith("/_mock/"):
             return await handler(request)
-        remaining, reset = self._spend()
+        remaining, reset = self._window.spend(self.limit, asyncio.get_running_loop().time())
         headers = self.simulator.rate_headers(self.limit, max(remaining, 0), reset, int(self.today() * 1000))
         if fault := self.faulty.take(request):
             return await self.faulty.answer(fault, request, handler, headers)
         if not self.simulator.authorized(request):
-            return answer(self.simulator.failure(401), 401, headers)
+            return answer(self.simulator.failure(401), 401)
         if remaining < 0:
-            return answer(self.simulator.failure(429), 429, {**headers, "Retry-After": str(reset)})
+            wait = {"Retry-After": str(reset)} if getattr(self.simulator, "tells_wait", True) else {}
+            return answer(self.simulator.failure(429), 429, {**headers, **wait})
         response = await handler(request)
         await self.faulty.note(request, response)
         if UNMETERED not in response:
             response.headers.update(headers)
         return response
 
-    def _spend(self) -> tuple[int, int]:
-        began, spent = self._window
-        at = asyncio.get_running_loop().time()
-        if at - began >= 60:
-            began, spent = at, 0
-        self._window = (began, spent + 1)
-        return self.limit - spent - 1, max(1, int(60 - (at - began)))
+    def _windowed(self, per: float) -> Window:
+        return Window(per, rolling=getattr(self.simulator, "rolling", False))
 
     async def _state(self, request: web.Request) -> web.Response:
         log = self.courier.log
@@ -167,8 +164,10 @@ class Mock:
         return answer({"target": self.courier.target})
 
     async def _limit(self, request: web.Request) -> web.Response:
-        self.limit, self._window = int((await _body(request))["requests"]), (0.0, 0)
-        return answer({"limit": self.limit})
+        wanted = await _body(request)
+        self.limit = int(wanted["requests"])
+        self._window = self._windowed(float(wanted.get("per") or self._window.per))
+        return answer({"limit": self.limit, "per": self._window.per})
 
     async def _retries(self, request: web.Request) -> web.Response:
         schedule = getattr(self.simulator, "schedule", ()) if (await _body(request)).get("source") else ()

@@ -14,20 +14,25 @@ from core.sdk.story import Beat
 @dataclass(frozen=True, slots=True)
 class Push:
     """One webhook request that a source sends. `body` is what `Simulator.sign` turns into bytes; `forged`: sign it
-    wrongly. `subject` and `kind` are for the log: the object's id, the source's name of the event."""
+    wrongly. `subject` and `kind` are for the log: the object's id, the source's name of the event. `attempt` is 0 the
+    first time it is sent."""
 
     subject: str
     body: Any
     kind: str = ""
     forged: bool = False
+    attempt: int = 0
 
 
 class Simulator(Protocol):
-    """One source's world with its API. `timeout` and `retries` are those of its webhooks, `limit` requests a minute.
+    """One source's world with its API. `timeout` and `retries` are its webhooks', `limit` its requests a minute.
 
     It may say in `cannot_show`, a tuple, what its source's way of signing cannot tell: that a delivery was "tampered"
     with, or is "stale". Then nobody asks a connector to refuse such ones. In `schedule` it may say the source's own
     pauses (s) between two attempts at a webhook, which the mock keeps once it is told to.
+
+    Its limit may hold for `per` seconds instead, in a `rolling` window (True), and its 429 come without Retry-After
+    (`tells_wait` False).
     """
 
     @property

@@ -11,6 +11,8 @@ import aiohttp
 from core.errors import PermanentError, RateLimitedError, TransientError, UnauthorizedError, translated
 from core.sdk import Response
 
+Note = tuple[str, str, dict[str, Any], Any, int, Any]  # method, path, parameters, body, status, answer
+
 
 class PlainHttp:
     """`clock` gives the time of day; `asked` are the paths and parameters asked for, in order."""
@@ -61,6 +63,32 @@ class PlainHttp:
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.clock() / 1000, UTC)
+
+
+class Noted:
+    """An Http that notes what was asked and answered."""
+
+    def __init__(self, http: PlainHttp) -> None:
+        self._http = http
+        self.notes: list[Note] = []
+
+    async def request(
+        self, method: str, path: str, *, params: Any = None, json: Any = None, headers: Any = None
+    ) -> Response:
+        asked = (method, path, dict(params or {}), json)
+        try:
+            response: Response = await self._http.request(method, path, params=params, json=json, headers=headers)
+        except PermanentError as error:
+            self.notes.append((*asked, error.status or 0, None))
+            raise
+        self.notes.append((*asked, response.status, response.data))
+        return response
+
+    async def get(self, path: str, **params: str | int) -> Response:
+        return await self.request("GET", path, params=params)
+
+    def now(self) -> datetime:
+        return self._http.now()
 
 
 def _raise_for(status: int, method: str, path: str, headers: Mapping[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Guru's lists and webhooks, against its contract mock over real HTTP."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -27,7 +28,7 @@ from tests.connectors.guru_source import (
     source,
     states,
 )
-from tests.connectors.http import plain_http
+from tests.connectors.http import Noted, plain_http
 
 
 async def test_the_credentials_are_proved() -> None:
@@ -204,14 +205,48 @@ async def test_a_forged_webhook_of_the_mock_is_refused() -> None:
             WEBHOOK.verify(kept[0], CONFIG, NOW)
 
 
+TAKES = {  # path -> parameters; everything else is in the address of the next page
+    r"/api/v1/whoami": set[str](), r"/api/v1/search/visible": set(), r"/api/v1/cards/[^/]+-[^/]+": set(),
+    r"/api/v1/search/query": {"q", "sortField", "sortOrder", "showArchived", "queryType"},
+    r"/api/v1/search/cardmgr": set(), r"/api/v1/cards/bulk": set(),
+}  # fmt: skip
+
+
 @needs_vendor_data
-async def test_the_mocks_cards_have_the_described_shape() -> None:
+async def test_what_we_ask_is_described_and_every_card_that_is_answered_has_the_described_shape() -> None:
     schema = json.loads((VENDOR / "jsonschema/card.schema.json").read_text())
+    known = {*schema["properties"], "teamId", "version", "cardInfo", "status"} | set(composed_card())
     async with source() as guru:
         guru.mock.send(guru.mock.player.step(200))
-        for card in guru.guru.truth()["card"].values():
-            jsonschema.validate(card, schema)
-            assert set(card) <= {*schema["properties"], "teamId", "version", "cardInfo"} | set(composed_card())
+        gone = guru.happens("card.delete", "k:3")
+        guru.guru.page_size = 7
+        http = Noted(guru.http)
+        await CONNECTOR.account(http, CONFIG)
+        for stream in CONNECTOR.streams:
+            async for _ in stream.poll(http, CONFIG, "example", None):
+                pass
+        for listing in CONNECTOR.listings:
+            async for _ in listing.ids(http, CONFIG, "example", None):
+                pass
+        assert CONNECTOR.hydrate is not None
+        hints = [Hint("card", id, BEGIN) for id in (*guru.guru.truth()["card"], gone)]
+        async for _ in CONNECTOR.hydrate(http, CONFIG, "example", hints):
+            pass
+    checked, asked = 0, set()
+    for method, path, params, body, _, answer in http.notes:
+        path, _, next_page = path.removeprefix(guru.mock.url).partition("?")
+        (takes,) = [names for pattern, names in TAKES.items() if re.fullmatch(pattern, path)]
+        assert set(params) <= takes and (not next_page or re.fullmatch("token=[^&]+", next_page)), path
+        assert (body is not None) == (method == "POST") == path.endswith(("/cardmgr", "/bulk")), path
+        cards = answer if isinstance(answer, list) else answer.values() if path.endswith("/bulk") else [answer]
+        for card in cards if ("/search/" in path and answer) or "/cards/" in path else ():
+            if isinstance(card, dict) and card:
+                jsonschema.validate(card, schema)
+                assert set(card) <= known
+                checked += 1
+        asked.add(path.rpartition("/")[0] if "-" in path else path)
+    assert checked > 60
+    assert asked >= {"/api/v1/search/query", "/api/v1/search/cardmgr", "/api/v1/cards/bulk", "/api/v1/cards"}
 
 
 def composed_card() -> dict[str, Any]:

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from connectors.intercom import CONNECTOR
-from core.sdk import Hint, PermanentError, Response
+from core.sdk import Hint
+from tests.connectors.http import Note, Noted
 from tests.connectors.intercom_source import BEGIN, CONFIG, STREAMS, source
 
 ROOT = Path(__file__).parents[2]
@@ -38,32 +39,8 @@ def spec() -> Spec:
     return dict(yaml.load(FILE.read_text(), loader))
 
 
-class Noted:
-    """An Http that notes what was asked and answered: (method, path, parameters, body, status, answer)."""
-
-    def __init__(self, http: Any) -> None:
-        self._http = http
-        self.notes: list[tuple[str, str, dict[str, Any], Any, int, Any]] = []
-
-    async def request(self, method: str, path: str, *, params: Any = None, json: Any = None, **rest: Any) -> Response:
-        asked = (method, path, dict(params or {}), json)
-        try:
-            response: Response = await self._http.request(method, path, params=params, json=json, **rest)
-        except PermanentError as error:
-            self.notes.append((*asked, error.status or 0, None))
-            raise
-        self.notes.append((*asked, response.status, response.data))
-        return response
-
-    async def get(self, path: str, **params: str | int) -> Response:
-        return await self.request("GET", path, params=params)
-
-    def now(self) -> Any:
-        return self._http.now()
-
-
 @pytest.fixture
-async def notes() -> list[tuple[str, str, dict[str, Any], Any, int, Any]]:
+async def notes() -> list[Note]:
     """Everything that our connector asks in the course of the story, and what the mock answers."""
     async with source() as intercom:
         intercom.mock.send(intercom.mock.player.step(300))

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from core.sdk.limits import Window
 from core.sdk.mock import Clock, Mock, Push, answer, next_cycle, now, page_size, running, serve
 from core.sdk.story import STRIDE, Beat
 
@@ -355,6 +356,31 @@ async def test_above_the_limit_comes_429_with_the_time_to_wait(client: aiohttp.C
         assert (await get(client, mock))[0] == 200
 
 
+async def test_a_limit_holds_in_the_sources_own_window_and_is_told_in_its_own_words(
+    client: aiohttp.ClientSession,
+) -> None:
+    class Quick(Diary):
+        limit, per, tells_wait = 2, 0.4, False
+
+    async with running(Quick(), pace=0) as mock:
+        assert [(await get(client, mock))[0] for _ in range(3)] == [200, 200, 429]
+        async with client.get(mock.url + "/entries", headers={"key": KEY}) as response:
+            assert (response.status, response.headers.get("Retry-After")) == (429, None)
+        async with client.get(mock.url + "/entries", headers={"key": "wrong"}) as response:
+            assert "remaining" not in response.headers  # strangers are told nothing
+        await asyncio.sleep(0.5)
+        assert (await get(client, mock))[0] == 200
+        assert (await post(client, mock, "limit", requests=1, per=60)) == {"limit": 1, "per": 60.0}
+        assert [(await get(client, mock))[0] for _ in range(2)] == [200, 429]
+
+
+def test_a_fixed_window_forgets_all_at_its_end_and_a_rolling_one_each_request_after_its_time() -> None:
+    moments = (0.0, 9.0, 9.5, 10.0, 10.5, 19.0)
+    fixed, rolling = Window(10.0), Window(10.0, rolling=True)
+    assert [fixed.spend(2, at) for at in moments] == [(1, 10), (0, 1), (-1, 1), (1, 10), (0, 10), (-1, 1)]
+    assert [rolling.spend(2, at) for at in moments] == [(1, 10), (0, 1), (-1, 1), (0, 9), (-1, 9), (0, 1)]
+
+
 @pytest.mark.parametrize(("kind", "status"), [("429", 429), ("500", 500), ("unauthorized", 401)])
 async def test_a_fault_comes_as_often_as_it_was_asked_for(
     kind: str, status: int, client: aiohttp.ClientSession
@@ -447,6 +473,22 @@ async def test_refused_webhooks_come_again_when_the_source_would_by_the_clock_th
         hub.status = 202
         await post(client, mock, "clock", now=MS + 3_601_000)
         await until(lambda: len(hub.taken) >= 1)
+
+
+async def test_as_strict_as_the_source_no_answer_is_a_refusal_and_the_last_one_is_the_last(
+    hub: Hub, client: aiohttp.ClientSession
+) -> None:
+    class Strict(Diary):
+        schedule, retries = (60.0,), 1
+
+    await hub.stop()
+    async with running(Strict(), target=hub.url, pace=0, clock=Clock(MS, rate=0)) as mock:
+        await post(client, mock, "retries", source=True)
+        mock.send(mock.player.ring(None)[1])
+        await until(lambda: len(mock.courier.log) == 1)
+        await post(client, mock, "clock", now=MS + 61_000)
+        await until(lambda: mock.courier.spilled >= 1)
+        assert [each["attempt"] for each in mock.courier.log if each["n"] == mock.courier.log[0]["n"]] == [0, 1]
 
 
 async def test_an_answer_may_be_cut_or_be_no_json_or_never_come(client: aiohttp.ClientSession) -> None:

@@ -100,7 +100,7 @@ async def killed_in_the_middle(hub: Hub, tools: Tools, since: int) -> None:
         done = [stream for stream in streams if _after(stream.get("complete_up_to"), since)]
         return bool(done) and len(done) < len(streams)
 
-    await tools.all("limit", requests=FEW)
+    await tools.all("limit", requests=FEW, per=60)
     hub.start()
     await hub.ready()
     await hubs.until(halfway, "something was read, but not all")

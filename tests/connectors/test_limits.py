@@ -1,0 +1,103 @@
+"""How much each mock lets through, what its answers tell of it, and how often it repeats a webhook: as the sources do.
+
+One table; a mock that changes must change it.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import pytest
+
+from core import registry
+from core.sdk.mock import Clock, Mock, running
+from core.sdk.player import Queued
+
+MS = 1_768_200_000_000
+NAMES = ["aircall", "guru", "hubspot", "intercom"]
+PATHS = {"aircall": "/v1/ping", "guru": "/api/v1/whoami", "hubspot": "/crm/v3/owners", "intercom": "/me"}
+# Requests, in how many seconds, which headers tell of it.
+LIMITS: dict[str, tuple[int, float, set[str]]] = {
+    "aircall": (120, 60.0, {"x-aircallapi-limit", "x-aircallapi-remaining", "x-aircallapi-reset"}),
+    "guru": (1_000, 60.0, set()),
+    "hubspot": (190, 10.0, {"x-hubspot-ratelimit-interval-milliseconds", "x-hubspot-ratelimit-max",
+                            "x-hubspot-ratelimit-remaining", "x-hubspot-ratelimit-daily",
+                            "x-hubspot-ratelimit-daily-remaining"}),
+    "intercom": (1_667, 10.0, {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}),
+}  # fmt: skip
+REFUSED: dict[str, dict[str, Any]] = {  # what the body of a 429 says
+    "aircall": {"error": "Rate limit exceeded"},
+    "guru": {"status": 429},
+    "hubspot": {"status": "error", "errorType": "RATE_LIMIT", "policyName": "TEN_SECONDLY_ROLLING"},
+    "intercom": {"type": "error.list"},
+}
+
+
+@asynccontextmanager
+async def source(name: str, **options: Any) -> AsyncIterator[tuple[Mock, aiohttp.ClientSession]]:
+    connector, module = registry.load(name), registry.mock(name)
+    config = connector.config.model_validate({"type": name, "account": "example", **module.DEMO})
+    simulator = module.simulator(7, module.DEMO)
+    async with running(simulator, pace=0, clock=Clock(MS, rate=0), **options) as mock:
+        async with aiohttp.ClientSession(mock.url, headers=connector.auth(config)) as session:
+            yield mock, session
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_limit_is_as_large_as_the_sources_and_told_as_the_source_tells_it(name: str) -> None:
+    requests, per, told = LIMITS[name]
+    async with source(name) as (mock, session):
+        async with session.get(PATHS[name]) as answer:
+            assert answer.status == 200
+            rate = {each.lower() for each in answer.headers if "limit" in each.lower() or "aircallapi" in each.lower()}
+            assert rate == told
+        async with session.get(PATHS[name], headers={"Authorization": "Bearer nobody"}) as answer:
+            assert answer.status == 401
+            assert not told & {each.lower() for each in answer.headers}
+    assert (mock.limit, getattr(mock.simulator, "per", 60.0)) == (requests, per)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_above_it_comes_the_sources_own_refusal(name: str) -> None:
+    async with source(name, limit=2) as (_, session):
+        statuses = []
+        for _ in range(3):
+            async with session.get(PATHS[name]) as answer:
+                statuses.append(answer.status)
+                body = await answer.json()
+        assert statuses == [200, 200, 429]
+        assert "Retry-After" not in answer.headers  # none of them promises it
+        assert body.items() >= REFUSED[name].items()
+        if name == "intercom":
+            assert body["errors"][0]["code"] == "rate_limit_exceeded"
+
+
+@pytest.mark.parametrize(("name", "field", "values"), [("hubspot", "attemptNumber", [0, 1]),
+                                                       ("intercom", "delivery_attempts", [1, 2])])  # fmt: skip
+async def test_a_repeated_webhook_says_how_often_it_was_tried_and_is_else_the_same(
+    name: str, field: str, values: list[int]
+) -> None:
+    async with source(name) as (mock, _):
+        told: list[Queued] = []
+        while not told:
+            told = [queued for queued in mock.player.step(1) if not queued[1].forged]
+        push = told[0][1]
+        bodies = []
+        for attempt in (0, 1):
+            again = type(push)(push.subject, push.body, push.kind, attempt=attempt)
+            bodies.append(json.loads(mock.simulator.sign(again, "http://127.0.0.1/x", datetime.now(UTC))[2]))
+    events = [body if isinstance(body, dict) else body[0] for body in bodies]
+    assert [event.pop(field) for event in events] == values
+    assert events[0] == events[1]
+
+
+def test_webhooks_are_repeated_as_often_and_as_long_as_the_sources_do_it() -> None:
+    made = {name: registry.mock(name).simulator(7, registry.mock(name).DEMO) for name in NAMES}
+    assert {name: (each.timeout, each.retries) for name, each in made.items()} == {
+        "aircall": (5.0, 50), "guru": (15.0, 5), "hubspot": (5.0, 10), "intercom": (5.0, 1),
+    }  # fmt: skip
+    spread = {name: each.retries * each.schedule[0] / 3600 for name, each in made.items() if hasattr(each, "schedule")}
+    assert spread == {"aircall": 12.0, "hubspot": 24.0, "intercom": 30 / 3600}  # hours
