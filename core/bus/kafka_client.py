@@ -137,7 +137,8 @@ def make_client(servers: str, prefix: str, options: Mapping[str, Any]) -> Client
     common = {"bootstrap_servers": servers, "client_id": "supporthub", "request_timeout_ms": 8000, **_tls(options)}
     common_names = takes[AIOKafkaAdminClient]
     common |= {name: value for name, value in rest.items() if name in common_names}
-    producer = {"max_batch_size": 262144, "max_request_size": MAX_VALUE + 65536, "acks": "all"}
+    # Kafka's own bound for a batch. aiokafka sends a second one of a partition only after the first, and then alone.
+    producer = {"max_batch_size": 1_000_000, "max_request_size": MAX_VALUE + 65536, "acks": "all"}
     producer |= {name: value for name, value in rest.items() if name in takes[AIOKafkaProducer]}
     consumer = {"auto_offset_reset": "none", "enable_auto_commit": False, "isolation_level": "read_committed"}
     # A rebalance waits for each member's next heartbeat.
