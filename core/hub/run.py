@@ -20,6 +20,7 @@ from core.config import HubConfig
 from core.errors import ConfigError, PermanentError, TransientError
 from core.hub import mocks
 from core.hub.compose import open_bus, open_store, rules_of, settings_of
+from core.hub.losses import read_again
 from core.hub.purging import purge
 from core.metrics import Metrics
 from core.sdk.times import Duration
@@ -185,7 +186,12 @@ class _Rooms:
             await mocks.play(self._running.mocks)
 
     async def _process(self, store: Store) -> None:
-        await process.run(self._bus, store, settings_of(self._running.config), self._running.metrics)
+        running = self._running
+
+        async def again() -> Mapping[str, str]:
+            return await read_again(running.config, self._bus, store, _ms(running.clock))
+
+        await process.run(self._bus, store, settings_of(running.config), running.metrics, read_again=again)
 
     async def _publish(self, store: Store) -> None:
         await publish.run(self._bus, store, self._running.metrics)

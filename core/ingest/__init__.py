@@ -16,7 +16,7 @@ from core.ingest.http import Client, Patience, sessions
 from core.ingest.hydrate import Hydrator
 from core.ingest.intake import Intake, Outcome
 from core.ingest.oauth import Keyring
-from core.ingest.orders import begin_anew
+from core.ingest.orders import begin_anew, read_again
 from core.ingest.pace import Lag, Pace
 from core.ingest.poll import Poller
 from core.ingest.status import Board, Clock
@@ -40,6 +40,7 @@ __all__ = [
     "acknowledge",
     "begin_anew",
     "Treasury",
+    "read_again",
     "replaying",
     "run",
     "sessions",

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -28,9 +28,22 @@ _GARBAGE_AFTER = 100_000  # objects more than at the last look; a batch makes so
 log = structlog.get_logger()
 
 
-async def run(bus: Bus, store: Store, settings: Settings, metrics: Metrics, *, batch: int = BATCH) -> None:
-    """Process until cancelled. A batch that is under way when cancelled is rolled back and comes again."""
-    worker = _Worker(bus, store, settings, metrics)
+# Has the sources asked again for what the bus lost, and answers which connections, each with since when.
+ReadAgain = Callable[[], Awaitable[Mapping[str, str]]]
+
+
+async def run(
+    bus: Bus,
+    store: Store,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    batch: int = BATCH,
+    read_again: ReadAgain | None = None,
+) -> None:
+    """Process until cancelled. A batch that is under way when cancelled is rolled back and comes again. `read_again`
+    is called where events are not on the bus any more; it may raise TransientError."""
+    worker = _Worker(bus, store, settings, metrics, read_again)
     calm_collector()
     while True:
         try:
@@ -48,8 +61,11 @@ def calm_collector() -> None:
 
 
 class _Worker:
-    def __init__(self, bus: Bus, store: Store, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, bus: Bus, store: Store, settings: Settings, metrics: Metrics, read_again: ReadAgain | None
+    ) -> None:
         self._bus, self._store, self._settings, self._metrics = bus, store, settings, metrics
+        self._read_again = read_again
         self._pause = 0.0
         self._under_way: set[str] = set()  # subjects of the batch that is being committed
 
@@ -59,25 +75,30 @@ class _Worker:
         found: dict[tuple[str, int], int] = {}
         for topic in {topic for topic, _ in partitions}:
             stored, ranges = await self._store.offsets(topic), await self._bus.range(topic)
-            for partition in (p for t, p in partitions if t == topic and p in stored):
-                low, high = ranges[partition]
-                if not low <= stored[partition] <= high:
-                    await self._skip(topic, partition, stored[partition], low)
-                    stored[partition] = low
-                found[topic, partition] = stored[partition]
+            mine = {p: stored[p] for t, p in partitions if t == topic and p in stored}
+            lost = {p: next for p, next in mine.items() if not ranges[p][0] <= next <= ranges[p][1]}
+            if lost:
+                await self._skip(topic, lost, {p: ranges[p][0] for p in lost})
+            found |= {(topic, p): ranges[p][0] if p in lost else next for p, next in mine.items()}
         return found
 
-    async def _skip(self, topic: str, partition: int, stored: int, low: int) -> None:
+    async def _skip(self, topic: str, lost: Mapping[int, int], begins: Mapping[int, int]) -> None:
+        """Said once. The sources are asked before the offsets move: who dies in between asks once more."""
+        again = await self._read_again() if self._read_again and topic == EVENTS else {}
         async with self._store.writing() as writing:
-            await writing.move_offsets([(topic, partition, stored, low)])
+            await writing.move_offsets(
+                [(topic, partition, next, begins[partition]) for partition, next in lost.items()]
+            )
         log.error(
             "the bus does not have what process would read next: events may be missing",
             topic=topic,
-            partition=partition,
-            wanted=stored,
-            begins_at=low,
-            remedy="lengthen the topic's retention, and read again what is lost: "
+            wanted=dict(lost),
+            begins_at=dict(begins),
+            remedy="lengthen the topic's retention, and wait: the sources are read again, as hub status shows"
+            if again
+            else "lengthen the topic's retention, and read again what is lost: "
             "hub backfill CONNECTION --since 15d, for each connection",
+            **({"reads_again_since": dict(again)} if again else {}),
         )
 
     async def work(self, subscription: Subscription, limit: int) -> None:

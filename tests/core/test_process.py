@@ -15,6 +15,7 @@ from core import process, publish
 from core.bus import Bus, Message
 from core.bus.embedded import open_embedded
 from core.bus.topics import CUSTOMERS, EVENTS
+from core.errors import TransientError
 from core.metrics import Metrics
 from core.process import Settings, decoded
 from core.store import Store
@@ -307,6 +308,35 @@ async def test_a_hub_whose_bus_was_lost_goes_on_with_an_alarm_and_sends_everythi
             await asyncio.gather(publisher, return_exceptions=True)
         assert any("events may be missing" in line["event"] for line in lines)
         assert await topic(bus) == await expected(store)
+
+
+async def test_what_the_bus_lost_is_asked_of_the_sources_again_and_said_once(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (bus, store):
+        await worlds.publish(bus, worlds.world(13))
+        await drain(bus, store)
+    for file in tmp_path.glob("bus.db*"):
+        file.unlink()
+    calls = []
+    async with hub(tmp_path) as (bus, store):
+
+        async def again() -> dict[str, str]:
+            calls.append(await store.offsets(EVENTS))
+            if len(calls) == 1:
+                raise TransientError("the bus is down")
+            return {"test": "2026-01-01"}
+
+        before = await store.offsets(EVENTS)
+        with capture_logs() as lines:
+            worker = asyncio.create_task(process.run(bus, store, Settings(), Metrics(), read_again=again))
+            for _ in range(500):
+                if await store.offsets(EVENTS) != before:
+                    break
+                await asyncio.sleep(0.01)
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+        [said] = [line for line in lines if "events may be missing" in line["event"]]
+        assert said["reads_again_since"] == {"test": "2026-01-01"} and "the sources are read again" in said["remedy"]
+        assert calls == [before, before], "asked before the offsets move, so that a crash in between asks once more"
 
 
 async def test_what_not_even_a_dead_letter_can_take_ends_the_worker_and_is_not_passed_over(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 from core.bus import Bus
 from core.bus.topics import CURSORS, EVENTS
 from core.errors import PermanentError, TransientError
-from core.ingest import begin_anew
+from core.ingest import begin_anew, read_again
 from core.ingest.hydrate import MISSING
 from core.ingest.listing import FEW
 from core.sdk import Page, Stream
@@ -437,3 +437,40 @@ async def test_a_stream_that_is_not_there_cannot_begin_anew(bus: Bus, source: So
     with pytest.raises(PermanentError, match="only a listing"):
         await begin_anew(bus, desk(source), NOW, stream="people", since=None, accept=True)
     assert not await messages(bus, CURSORS)
+
+
+# -- the bus has lost something
+
+
+async def test_what_the_bus_lost_is_read_again_since_then_and_once(bus: Bus, source: Source) -> None:
+    source.person(1)
+    only, days = desk(source), timedelta(days=3)
+    async with running(bus, only) as hub:
+        before = await until(lambda: _complete(hub))
+        assert await read_again(bus, only, NOW, days)
+        asked = await hub.cursor()
+        assert asked is not None and (asked["since"], asked["cursor"], asked["backfill"]) == (259_200.0, None, True)
+        assert asked["complete_up_to"] == before["complete_up_to"]
+        await until(lambda: polls(source).count("/people?after=0") == 2)
+        await until(lambda: _honored(hub, NOW))
+        assert (await hub.origins())["1"] == [("backfill", "people", True)] * 2
+    assert await read_again(bus, only, NOW + 60_000, days)
+    assert await read_again(bus, only, NOW + 120_000, timedelta(days=1))
+    saved = await hub.cursor()
+    assert saved is not None and (saved["asked"], saved["since"]) == (NOW + 60_000, 259_200.0)
+
+
+@pytest.mark.parametrize("far", [None, timedelta(days=90)])
+async def test_a_loss_does_not_shorten_a_first_fetch(bus: Bus, source: Source, far: timedelta | None) -> None:
+    for number in range(10):
+        source.person(number)
+    only = desk(source)
+    if far:
+        await begin_anew(bus, only, 1, stream="people", since=far, accept=False)
+    async with stopped_after(bus, source, pages=2):
+        assert await read_again(bus, only, NOW, timedelta(days=1))
+        async with running(bus, only) as hub:
+            saved = await hub.cursor()
+            assert saved is not None and saved["since"] == (far and far.total_seconds())
+            await until(lambda: _honored(hub, NOW))
+    assert polls(source).count("/people?after=0") == 2
