@@ -7,7 +7,7 @@ the same system, `person/C-17` for instance, or the whole key of another source'
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, GetJsonSchemaHandler, RootModel
+from pydantic import Field, GetJsonSchemaHandler, RootModel, StrictInt
 from pydantic_core import CoreSchema
 
 from schemas.entities import ENTITIES, Shape, Timestamp
@@ -15,6 +15,7 @@ from schemas.event import Action
 from schemas.personal import NONE, SENSITIVE
 
 TIME = get_args(Timestamp)[1].pattern
+Id = str | StrictInt
 
 
 class Item(Shape):
@@ -25,16 +26,20 @@ class Item(Shape):
     kind: Annotated[str | None, NONE] = Field(
         None, description="Of `custom`, required: what the system calls it, for instance contract. Part of its key."
     )
-    id: Annotated[str | int, NONE] = Field(description="The system's own id, never used for another object again.")
+    id: Annotated[str | StrictInt, NONE] = Field(
+        description="The system's own id, never used for another object again."
+    )
     updated_at: Annotated[str | None, NONE] = Field(
         None, description="When this state began, RFC 3339.", json_schema_extra={"format": "date-time"}
     )
-    version: Annotated[int | None, NONE] = Field(None, ge=0, description="The system's own number, rising per object.")
+    version: Annotated[int | None, NONE] = Field(
+        None, ge=0, le=2**63 - 1, description="The system's own number, rising per object."
+    )
     action: Annotated[Action, NONE] = Field("upserted", description="merged: it is now another one, see `into`.")
     mode: Annotated[Literal["full", "patch"], NONE] = Field(
         "full", description="full: fields that are not here are gone. patch: they stay as they were."
     )
-    into: Annotated[str | int | None, NONE] = Field(None, description="Of merged: the id of the one that remains.")
+    into: Annotated[Id | None, NONE] = Field(None, description="Of merged: the id of the one that remains.")
     final: Annotated[bool, NONE] = Field(False, description="Of deleted: it never comes back.")
     erased: Annotated[bool, NONE] = Field(False, description="Of deleted: it is to be forgotten for good.")
     data: Annotated[dict[str, Any], SENSITIVE] = Field(

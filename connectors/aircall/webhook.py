@@ -9,10 +9,8 @@ from datetime import datetime
 from hmac import compare_digest
 from typing import Any
 
-import orjson
-
 from connectors.aircall.config import Config
-from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split
+from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, loads
 
 INSTRUCTIONS = """\
 Make a webhook with this URL and read its token, which the dashboard does not show:
@@ -35,8 +33,8 @@ LINK_CUT = "(link removed)"
 def verify(delivery: Delivery, config: Config, now: datetime) -> None:
     """Raises SignatureError unless the body is JSON with the webhook's token in it."""
     try:
-        body = orjson.loads(delivery.body)
-    except orjson.JSONDecodeError:
+        body = loads(delivery.body)
+    except ValueError:
         raise SignatureError("the body is not JSON, and so without token", code="not JSON") from None
     token = body.get("token") if isinstance(body, dict) else None
     if not isinstance(token, str) or not token:

@@ -5,13 +5,12 @@ card. In BATCH mode the envelope is Ably's, and each event stands in it as a JSO
 """
 
 import hmac
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from connectors.guru.config import Config
-from core.sdk import Delivery, Hint, NormalizeError, SignatureError, Split, Webhook, from_iso, to_ms
+from core.sdk import Delivery, Hint, NormalizeError, SignatureError, Split, Webhook, from_iso, loads, to_ms
 
 # What readers do to a card; it stays as it was.
 _READING = frozenset({
@@ -73,7 +72,7 @@ def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
 
 def _decoded(value: Any) -> Mapping[str, Any]:
     try:
-        event = json.loads(value) if isinstance(value, str) else value
+        event = loads(value) if isinstance(value, str) else value
     except ValueError:
         raise NormalizeError("a message of a BATCH delivery is not JSON") from None
     if not isinstance(event, dict):

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -12,7 +11,7 @@ from connectors.http.config import Config
 from connectors.http.cuts import cut
 from connectors.http.functions import Scope, moment
 from connectors.http.sections import Basic, Hmac, Token, WebhookPart
-from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, Webhook
+from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, Webhook, loads
 
 
 def webhook(config: Config) -> Webhook[Config] | None:
@@ -61,7 +60,7 @@ def _carried(delivery: Delivery, token: Token) -> str:
         case "query":
             return delivery.query.get(token.name, "")
     try:
-        body = json.loads(delivery.body)
+        body = loads(delivery.body)
     except ValueError:
         raise SignatureError("the body is not JSON, and so without token", code="not JSON") from None
     found = body.get(token.name) if isinstance(body, dict) else None
@@ -145,7 +144,7 @@ def _rows(body: Any, part: WebhookPart, scope: Scope) -> Iterator[Any]:
     for row in rows:
         if part.decode and isinstance(row, str):
             try:
-                row = json.loads(row)
+                row = loads(row)
             except ValueError:
                 raise NormalizeError("an event that should be JSON in JSON is none") from None
         if not isinstance(row, dict):

@@ -129,7 +129,8 @@ def _shaped(model: type[M], data: Any, place: Place) -> M:
             wrong = error.errors(include_url=False, include_input=False)
             times = [each["loc"] for each in wrong if (each.get("ctx") or {}).get("pattern") == TIME]
             if not times:
-                raise NormalizeError("; ".join(_explained(each, place, model) for each in wrong[:MOST_TOLD])) from None
+                told = dict.fromkeys(_explained(each, place, model) for each in wrong)
+                raise NormalizeError("; ".join(list(told)[:MOST_TOLD])) from None
         for loc in times:
             _mend(data, loc, place)
 
@@ -148,6 +149,8 @@ _WRITE_TIME = "no time: write it like 2026-03-01T09:30:00Z"
 
 def _explained(detail: ErrorDetails, place: Place, model: type[BaseModel]) -> str:
     loc = detail["loc"]
+    if loc[-1:] in (("str",), ("int",)):  # of a field that may be either
+        return f"{_told((*place, *loc[:-1]))}: write text or a whole number"
     where = _told((*place, *loc)) or "the item"
     context: Mapping[str, Any] = detail.get("ctx") or {}
     match detail["type"]:

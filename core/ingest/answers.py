@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from core.errors import RateLimitedError, TransientError, UnauthorizedError
-from core.ingest.cuts import loads
+from core.sdk import loads
 
 # An answer that holds nothing else is an error, whatever its status says.
 _ERROR_FIELDS = frozenset({

@@ -1,8 +1,6 @@
-"""What never enters the hub: NUL and lone surrogates, secrets, dropped paths. Pure: no I/O, no clock."""
+"""What never enters the hub: secrets and dropped paths; for NUL and lone surrogates see core.sdk.bodies. Pure."""
 
-import codecs
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -17,55 +15,9 @@ Drops = Mapping[str, Sequence[tuple[str, ...]]]
 
 BLANK = b"[secret]"
 _SHORTEST_SECRET = 4  # blanking shorter ones would tear texts apart and protect nothing
-_MARGIN = 6  # levels that our own envelopes put around a source's JSON
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL takes no NUL, UTF-8 no lone surrogate
-_ESCAPED = re.compile(rb"(?i)\\u(0000|d[89a-f])")
 
 # PRIVACY: what connectors derive from a field goes with it.
 _DERIVED = {"message.body": ("conversation.preview",)}
-
-
-def loads(body: bytes) -> Any:
-    """Parsed JSON without NUL and lone surrogates; bytes that are no UTF-8 become U+FFFD, one bad name must not cost a
-    page. Raises ValueError where it is no JSON or nested too deep."""
-    escaped = _ESCAPED.search(body) is not None
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        if (readable := _text(body)) != body:
-            return loads(readable)
-        if not escaped:
-            raise
-        data = _loads_surrogates(body)
-    if escaped:
-        data = clean(data)
-    if body.count(b"[") + body.count(b"{") > 100:
-        _check_depth(data)
-    return data
-
-
-def _text(body: bytes) -> bytes:
-    body = body.removeprefix(codecs.BOM_UTF8)
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return body.decode(errors="replace").encode()
-    return body
-
-
-def clean(value: Any) -> Any:
-    """JSON without NUL and lone surrogates in texts and names; what is no JSON becomes text."""
-    match value:
-        case str():
-            return _UNSTORABLE.sub("", value)
-        case Mapping():
-            return {clean(name): clean(inner) for name, inner in value.items()}
-        case list() | tuple():
-            return [clean(item) for item in value]
-        case None | bool() | int() | float():
-            return value
-        case _:
-            return str(value)
 
 
 def secrets_of(settings: ConnectorConfig) -> tuple[bytes, ...]:
@@ -131,25 +83,3 @@ def _secrets(value: Any) -> list[str]:
             return [secret for item in value for secret in _secrets(item)]
         case _:
             return []
-
-
-def _loads_surrogates(body: bytes) -> Any:
-    """orjson refuses lone surrogates, which sources do send; the standard library takes them."""
-    try:
-        return json.loads(body.decode(), parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON")
-
-
-def _check_depth(data: Any) -> None:
-    """What orjson reads it may refuse to write, so that it could not be kept."""
-    for _ in range(_MARGIN):
-        data = [data]
-    try:
-        orjson.dumps(data)
-    except TypeError:
-        raise ValueError("nested too deep") from None

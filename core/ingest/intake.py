@@ -17,10 +17,11 @@ from core.bus.codec import ORIGIN, Origin, encode
 from core.config.model import Connection
 from core.deadletter import Letter, Stage, reason_of
 from core.errors import AccountError, NormalizeError, PermanentError, RefusedError, SignatureError, TransientError
-from core.ingest.cuts import blank, clean, loads, without
+from core.ingest.cuts import blank, without
 from core.ingest.keep import Door, door_of, dumps, fields, hint_message, raw, whole
 from core.ingest.status import BUS, Board, Clock, ms
-from core.sdk import Delivery, Hint, Payload, Split, classify
+from core.sdk import Delivery, Hint, Payload, Split, classify, loads
+from core.sdk.bodies import clean
 from core.store import DeadRow
 from schemas.event import Event, Order
 

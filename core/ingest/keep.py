@@ -11,8 +11,9 @@ from core.bus import Message
 from core.bus.codec import connection_headers
 from core.bus.topics import HINTS, RAW
 from core.config.model import Connection
-from core.ingest.cuts import Drops, blank, clean, drops_of, secrets_of
+from core.ingest.cuts import Drops, blank, drops_of, secrets_of
 from core.sdk import Delivery, Hint, Payload, Webhook
+from core.sdk.bodies import clean
 
 # SECURITY: these headers are never kept.
 _PRIVATE_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})

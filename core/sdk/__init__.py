@@ -13,6 +13,7 @@ from core.errors import (
     TransientError,
     UnauthorizedError,
 )
+from core.sdk.bodies import loads
 from core.sdk.connector import (
     Connector,
     ConnectorConfig,
@@ -39,6 +40,6 @@ __all__ = [
     "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Ids", "Listing",
     "Maker", "NormalizeError", "OAuth", "Page", "Payload", "PermanentError", "Quota", "RateHeaders",
     "RefusedError", "Response", "SettingsError", "SignatureError", "Split", "Stream", "TransientError",
-    "UnauthorizedError", "Webhook", "classify", "dialable", "from_iso", "from_ms", "from_seconds", "plain",
-    "to_ms", "unmarked",
+    "UnauthorizedError", "Webhook", "classify", "dialable", "from_iso", "from_ms", "from_seconds", "loads",
+    "plain",    "to_ms", "unmarked",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ def from_ms(value: float | str | None) -> str | None:
 
 @lru_cache(4096)
 def _second(second: int) -> str:
-    return f"{datetime.fromtimestamp(second, tz=UTC):%Y-%m-%dT%H:%M:%S}"
+    return datetime.fromtimestamp(second, tz=UTC).replace(tzinfo=None).isoformat()
 
 
 def from_seconds(value: float | str | None) -> str | None:
@@ -44,10 +44,10 @@ def from_iso(value: str | None) -> str | None:
         return None
     try:
         moment = _moment(value.strip())
-    except (ValueError, AttributeError, TypeError):
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, AttributeError, TypeError, OverflowError):
         raise NormalizeError(f"not an ISO 8601 time: {value!r}") from None
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def _moment(text: str) -> datetime:

@@ -164,6 +164,12 @@ def test_a_delivery_without_the_right_token_is_refused(raw: bytes) -> None:
         WEBHOOK.verify(delivery(raw), CONFIG, NOW)
 
 
+@pytest.mark.parametrize("odd", [b"\xe9", rb"\ud800", rb"\u0000"])
+def test_a_name_that_is_no_text_does_not_cost_the_proof(odd: bytes) -> None:
+    raw = orjson.dumps(body(name="ODD")).replace(b"ODD", odd)
+    WEBHOOK.verify(delivery(raw), CONFIG, NOW)
+
+
 def test_without_a_token_in_the_settings_nothing_is_proved() -> None:
     poll_only = CONFIG.model_copy(update={"webhook_token": None})
     assert not WEBHOOK.enabled(poll_only)

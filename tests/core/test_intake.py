@@ -385,6 +385,14 @@ async def test_nul_and_lone_surrogates_are_stripped(door: Door) -> None:
     assert rb"\u0000" not in kept and b"\0" not in kept
 
 
+async def test_a_number_that_cannot_be_written_is_a_letter_with_it_as_text(door: Door) -> None:
+    odd = {**PERSON, "updated": 2**70}
+    outcome = await door.intake.payloads("desk", [Payload("person", odd, "acme", True, 1)], "webhook")
+    assert (outcome.status, outcome.dead) == (202, 1)
+    [letter] = await door.letters()
+    assert orjson.loads(letter.payload)["data"]["updated"] == str(2**70)
+
+
 async def test_header_bytes_that_are_no_text_do_no_harm(door: Door) -> None:
     given = signed({"items": [PERSON]})
     async with aiohttp.ClientSession() as session:
