@@ -10,7 +10,8 @@ An event that a sweep read over a connection that takes webhooks is *missing* (w
 What came and went unseen is not missing: nothing of it was ever to be shown. What a listing found is missing by the
 same rules. It is *repaired* once the event is applied, in the same transaction.
 A read within a minute of the state's own clock is *early*: its webhook may still be on its way. Backfills fetch the
-past, of which no webhook was ever sent, and connections without webhooks are only read: neither has anything missing.
+past, of which no webhook was ever sent, and connections without webhooks, or streams of which none tells, are only
+read: there nothing is missing.
 
 Hours are those of `received`, which the event carries, so that whenever it is processed it counts for the same hour;
 and the counts are written with the offsets, so that it counts once.

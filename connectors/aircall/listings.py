@@ -37,5 +37,5 @@ def _ids(found: list[Any]) -> list[str]:
 LISTINGS: tuple[Listing[Config], ...] = (
     Listing("contact", _contacts),
     Listing("user", _whole("/v2/users", "users")),
-    Listing("team", _whole("/v1/teams", "teams")),
+    Listing("team", _whole("/v1/teams", "teams"), pull_only=True),
 )

@@ -163,7 +163,7 @@ def _time(contact: Any, by: str) -> int:
 
 STREAMS: tuple[Stream[Config], ...] = (
     Stream("users", users, timedelta(hours=1)),
-    Stream("teams", teams, timedelta(hours=1)),
+    Stream("teams", teams, timedelta(hours=1), pull_only=True),
     Stream("contacts", contacts),
     Stream("calls", calls),
     Stream("webhook", webhook, timedelta(hours=1)),

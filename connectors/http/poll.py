@@ -21,11 +21,11 @@ _LINK = re.compile(r"<\s*([^>\s]+)\s*>\s*;([^,]*)")
 
 
 def streams(config: Config) -> tuple[Stream[Config], ...]:
-    return tuple(Stream(part.name, _Polled(part).pages, every=part.every) for part in config.streams)
+    return tuple(Stream(part.name, _Polled(part).pages, part.every, part.pull_only) for part in config.streams)
 
 
 def listings(config: Config) -> tuple[Listing[Config], ...]:
-    return tuple(Listing(part.kind, _Listed(part).ids, every=part.every) for part in config.listings)
+    return tuple(Listing(part.kind, _Listed(part).ids, part.every, part.pull_only) for part in config.listings)
 
 
 async def send(http: Http, config: Config, request: Request, values: Mapping[str, Any], path: str = "") -> Response:

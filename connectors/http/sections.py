@@ -115,6 +115,7 @@ class StreamPart(List):
     set: dict[str, Any] = Field({}, description="Members that are put into every row.")
     since: Since | None = Field(None, description="Only what is new; left out: the whole list each time.")
     every: Duration | None = Field(None, description="Pause between two polls; left out: `poll_every`.")
+    pull_only: bool = Field(False, description="No webhook tells of these rows: nothing of them counts as missed.")
 
 
 class ListingPart(List):
@@ -123,6 +124,7 @@ class ListingPart(List):
     kind: str = Field(description="The third part of these objects' keys; `hydrate` fetches what is missing.")
     id: Expression = Field(Expression("id"), description="A row's id.")
     every: Duration = Field(timedelta(days=1), description="Pause between two readings.")
+    pull_only: bool = Field(False, description="No webhook tells of these objects.")
 
 
 class Batch(Request):

@@ -230,7 +230,7 @@ async def owners(http: Http, config: Config, account: str, cursor: Cursor | None
 
 
 STREAMS: tuple[Stream[Config], ...] = (
-    Stream("owners", owners, every=RARELY),
+    Stream("owners", owners, every=RARELY, pull_only=True),
     *(Stream(kind.plural, objects(kind)) for kind in KINDS.values()),
     Stream("custom objects", own_objects),
     Stream("conversations", conversations),

@@ -62,7 +62,7 @@ LISTINGS: tuple[Listing[Config], ...] = (
     Listing("conversation", _pages("/conversations", "conversations", per_page=150), every=timedelta(days=7)),
     Listing("ticket", _tickets),
     Listing("admin", _pages("/admins", "admins")),
-    Listing("team", _pages("/teams", "teams")),
+    Listing("team", _pages("/teams", "teams"), pull_only=True),
     Listing("article", _pages("/articles", "data")),
-    Listing("internal_article", _pages("/internal_articles", "data")),
+    Listing("internal_article", _pages("/internal_articles", "data"), pull_only=True),
 )

@@ -179,7 +179,7 @@ async def scroll(http: Http, cursor: Cursor | None) -> AsyncIterator[tuple[list[
 
 STREAMS = (
     Stream("admins", admins, every=timedelta(hours=1)),
-    Stream("teams", teams, every=timedelta(hours=1)),
+    Stream("teams", teams, every=timedelta(hours=1), pull_only=True),
     Stream("companies", companies, every=timedelta(hours=6)),
     Stream("contacts", contacts),
     Stream("conversations", conversations),
@@ -187,5 +187,5 @@ STREAMS = (
     Stream("calls", calls),
     Stream("deleted conversations", deletions),
     Stream("articles", articles, every=timedelta(hours=1)),
-    Stream("internal articles", internal_articles, every=timedelta(hours=6)),
+    Stream("internal articles", internal_articles, every=timedelta(hours=6), pull_only=True),
 )

@@ -22,8 +22,8 @@ class Origin(NamedTuple):
     """By which way an event came. It travels beside the event, in a header: the same state stays the same event.
 
     `way`: webhook, hydrate (a webhook named it), sweep, backfill, listing, replay, push; empty where nobody said.
-    `stream`: what was read, empty for what was pushed. `hooked`: the connection takes webhooks, so that they should
-    have told what a sweep finds.
+    `stream`: what was read, empty for what was pushed. `hooked`: the connection takes webhooks that
+    tell of it, so that they should have told what a sweep finds.
     """
 
     way: str = ""

@@ -82,18 +82,22 @@ def _default(field: Any) -> str:
 def _streams(connector: Any) -> Iterator[str]:
     if not connector.streams:
         return iter(["None: it takes what is sent."])
-    return _paced((stream.every, stream.name) for stream in connector.streams)
+    return _paced((stream.every, _named(stream.name, stream.pull_only)) for stream in connector.streams)
 
 
 def _listings(connector: Any) -> Iterator[str]:
-    return _paced((listing.every, listing.kind) for listing in connector.listings)
+    return _paced((listing.every, _named(listing.kind, listing.pull_only)) for listing in connector.listings)
+
+
+def _named(name: str, pull_only: bool) -> str:
+    return f"*{name}* (no webhook tells)" if pull_only else f"*{name}*"
 
 
 def _paced(named: Iterable[tuple[Any, str]]) -> Iterator[str]:
     """One line per pause."""
     by_pause: dict[str, list[str]] = {}
     for every, name in named:
-        by_pause.setdefault(duration_text(every) if every else "`poll_every`", []).append(f"*{name}*")
+        by_pause.setdefault(duration_text(every) if every else "`poll_every`", []).append(name)
     yield from (f"- every {pause}: {', '.join(names)}" for pause, names in by_pause.items())
 
 

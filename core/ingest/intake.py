@@ -118,7 +118,7 @@ class Intake:
         """Take what a poll or a fetch brought; `way` and `stream` as in Origin. On return it is durable; raises
         TransientError where it is not."""
         door = self._doors[name]
-        origin = Origin(way, stream, door.hooked)
+        origin = Origin(way, stream, door.hooked and stream not in door.pull_only)
         groups = []
         for payload in payloads:
             groups.append(self._normalized(door, payload, origin))

@@ -11,6 +11,7 @@ from core.bus import Message
 from core.bus.codec import connection_headers
 from core.bus.topics import HINTS, RAW
 from core.config.model import Connection
+from core.ingest.cursors import listing_name
 from core.ingest.cuts import Drops, blank, drops_of, secrets_of
 from core.sdk import Delivery, Hint, Payload, Webhook
 from core.sdk.bodies import clean
@@ -26,6 +27,7 @@ class Door:
     connection: Connection
     secrets: tuple[bytes, ...]
     drops: Drops
+    pull_only: frozenset[str]  # streams and listings of which no webhook tells
 
     @property
     def name(self) -> str:
@@ -44,8 +46,10 @@ class Door:
 
 
 def door_of(connection: Connection) -> Door:
-    settings = connection.settings
-    return Door(connection, secrets_of(settings), drops_of(settings.drop))
+    settings, connector = connection.settings, connection.connector
+    pull_only = {stream.name for stream in connector.streams if stream.pull_only}
+    pull_only |= {listing_name(listing.kind) for listing in connector.listings if listing.pull_only}
+    return Door(connection, secrets_of(settings), drops_of(settings.drop), frozenset(pull_only))
 
 
 def fields(payload: Payload) -> dict[str, Any]:

@@ -174,12 +174,14 @@ class Stream(Generic[C]):
     """One list of a source. `poll(http, config, account, cursor)` ends by itself; the same cursor twice is an error.
 
     Cursor None: the first fetch, back to `config.since`. Later calls get the last saved cursor and yield what changed
-    since, with an overlap where the source's index lags. `every` overrides `poll_every`.
+    since, with an overlap where the source's index lags. `every` overrides `poll_every`. `pull_only`: no webhook tells
+    of what it brings, so that nothing of it counts as missed.
     """
 
     name: str
     poll: Callable[[Http, C, str, Cursor | None], AsyncIterator[Page]]
     every: timedelta | None = None
+    pull_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +190,13 @@ class Listing(Generic[C]):
     word, or moved between pages; so the engine has it fetched by `hydrate` as a Hint with action `missing`.
 
     `kind` is the third part of the objects' keys and the kind of those hints. `ids(http, config, account, cursor)` ends
-    by itself; cursor None begins.
+    by itself; cursor None begins. `pull_only` as of a Stream.
     """
 
     kind: str
     ids: Callable[[Http, C, str, Cursor | None], AsyncIterator[Ids]]
     every: timedelta = timedelta(days=1)
+    pull_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -403,6 +403,25 @@ async def test_of_a_connection_that_is_there_no_more_no_listing_stays(bus: Bus, 
             assert not [*(tmp_path / "listings").iterdir()]
 
 
+async def test_of_what_no_webhook_tells_none_is_expected(bus: Bus, source: Source) -> None:
+    only = desk(source)
+    [stream], [listing] = only.connector.streams, only.connector.listings
+    streams, listings = (replace(stream, pull_only=True),), (replace(listing, pull_only=True),)
+    silent = replace(only, connector=replace(only.connector, streams=streams, listings=listings))
+    for number in range(5):
+        source.person(number)
+    async with running(bus, silent) as hub:
+        await until(lambda: _complete(hub))
+    source.person(6)
+    async with running(bus, silent, known=Knows(*range(5), 99)) as hub:
+        await until(lambda: _gone(hub, {"99"}))
+        await until(lambda: _all(hub, 7))
+        ways = await hub.origins()
+        assert ways["6"] == [("sweep", "people", False)] and ways["99"] == [("listing", "all person", False)]
+        assert await hub.post(named(6)) == 202
+        await until(lambda: _came(hub, "6", ("hydrate", "", True)))
+
+
 # -- a person asks for a new beginning
 
 
