@@ -17,6 +17,9 @@ def check(
 ) -> None:
     """Check hub.yaml, bus and store; --live asks the sources and prints the webhook URLs to paste.
 
+    Each source is asked one or two questions. A hub that runs is not told of them: they come out of the `reserve` that
+    it leaves to the company's other tools.
+
     Ends with 2 where hub.yaml is wrong, every mistake named by its line; with 1 where something else is.
     """
     from core.cli.terminal import emit, finish
@@ -121,7 +124,8 @@ async def _prove(config: Any, connections: dict[str, Answer]) -> None:
         with progress("asking the sources", len(real)) as done:
 
             async def ask(connection: Any) -> None:
-                patience = Patience(tries=2, timeout=15.0)
+                # Who waits is a person, and what is asked again is paid by the other tools.
+                patience = Patience(tries=2, longest=5.0, timeout=15.0)
                 http = Client(connection, session, now, patience=patience, keyring=keyring)
                 connections[connection.name] |= await _asked(connection, http)
                 asked.append(connection.name)
@@ -140,7 +144,7 @@ async def _prove(config: Any, connections: dict[str, Answer]) -> None:
 
 
 async def _asked(connection: Any, http: Any) -> Answer:
-    from core.errors import HubError, PermanentError, UnauthorizedError
+    from core.errors import HubError, PermanentError, RateLimitedError, UnauthorizedError
 
     place = f"connections.{connection.name}"
     try:
@@ -150,6 +154,8 @@ async def _asked(connection: Any, http: Any) -> Answer:
     except PermanentError as error:
         scopes = f"; it needs: {', '.join(connection.connector.scopes)}" if connection.connector.scopes else ""
         why = f"{error}: compare {place} with its connector's README{scopes}"
+    except RateLimitedError as error:
+        why = f"{error}: its limit is used up just now; try again in a minute"
     except HubError as error:
         why = f"{error}: the source does not answer; try again later"
     return {"proved": False, "problems": [why]}

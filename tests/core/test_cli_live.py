@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import orjson
 import pytest
@@ -108,6 +109,24 @@ def test_a_source_that_does_not_answer_is_told(sources: dict[str, str], tmp_path
     said = check(tmp_path, {**sources, "aircall": f"http://127.0.0.1:{free_ports(1)[0]}"})
     assert said.code == 1
     assert "the source does not answer" in said.out
+
+
+def limit(url: str, requests: int) -> None:
+    body = orjson.dumps({"requests": requests})
+    with urlopen(Request(f"{url}/_mock/limit", body, {"Content-Type": "application/json"})):
+        pass
+
+
+def test_one_question_for_each_connection_is_enough(sources: dict[str, str], tmp_path: Path) -> None:
+    try:
+        limit(sources["aircall"], 1)
+        limit(sources["guru"], 2)
+        assert check(tmp_path, sources).code == 0
+        said = check(tmp_path, sources)
+        assert said.code == 1 and said.out.count("its limit is used up just now; try again in a minute") == 3
+    finally:
+        limit(sources["aircall"], 1_000)
+        limit(sources["guru"], 1_000)
 
 
 def test_webhooks_need_an_address_that_the_source_can_reach(sources: dict[str, str], tmp_path: Path) -> None:
