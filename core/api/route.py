@@ -52,6 +52,7 @@ class Route:
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         if self.scope:
             await require(request, self.scope)
+        _storable(request.path, *request.query.values())
         query = _query(self.query, request)
         body = await _body(self.body, request) if self.body else None
         return await self.handler(Call(request.app[ROOM], request, query, body, request.match_info))
@@ -66,6 +67,12 @@ def answer(shape: BaseModel | Mapping[str, Any], status: int = 200, **headers: s
     return web.Response(
         body=raw, status=status, content_type="application/json", headers={"Cache-Control": "no-store", **named}
     )
+
+
+def _storable(*texts: str) -> None:
+    """PostgreSQL has no NUL in texts, and so nothing here can be named with one."""
+    if any("\0" in text for text in texts):
+        raise Problem(400, "the request holds a NUL character", "leave it out")
 
 
 def _query(model: type[Shape], request: web.Request) -> Shape:
@@ -87,6 +94,7 @@ def _query(model: type[Shape], request: web.Request) -> Shape:
 
 async def _body(model: type[Shape], request: web.Request) -> Shape:
     raw = await request.read()
+    _storable(raw.decode(errors="replace").replace(r"\u0000", "\0"))
     try:
         return model.model_validate_json(raw or b"{}")
     except ValidationError as error:

@@ -162,6 +162,15 @@ async def test_an_unknown_path_a_wrong_method_and_a_wrong_body_are_problems(desk
     assert (await desk.ask("POST", "/v1/ring", 413, data=b" " * 100_000))["status"] == 413
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/customers/%00", "/v1/customers?q=a%00", "/v1/customers?after=%00", "/v1/feed?customer=%00"]
+)
+async def test_nothing_is_named_with_a_nul(desk: Desk, path: str) -> None:
+    assert (await desk.get(path, 400))["remedy"]
+    told = {"name": "a\0b", "scopes": ["read"]}
+    assert (await desk.ask("POST", "/v1/tokens", 400, json=told))["detail"] == "the request holds a NUL character"
+
+
 async def test_parameters_are_explained(desk: Desk) -> None:
     problem = await desk.get("/v1/customers?limt=5&q=a&q=b", 400)
     assert problem["errors"] == {"limt": "unknown parameter; did you mean limit?", "q": "given twice"}
