@@ -18,6 +18,7 @@ from core.api.room import FOLLOWER, ROOM, Room
 from core.api.route import Call, Route, answer
 
 _BODY_AT_MOST = 64 * 1024
+_IDLE = 75.0  # seconds after which a connection without a whole request is closed
 _PATIENCE = 1.0  # seconds that open feeds have to end when the hub stops
 
 
@@ -67,7 +68,8 @@ async def listening(room: Room, host: str, port: int) -> AsyncIterator[str]:
     `host` may be named by browsers. Raises OSError where the address is taken.
     """
     # PRIVACY: no access log: paths and queries hold ids, numbers and addresses.
-    runner = web.AppRunner(app(replace(room, hosts=room.hosts | {host})), access_log=None, shutdown_timeout=_PATIENCE)
+    application = app(replace(room, hosts=room.hosts | {host}))
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_PATIENCE, keepalive_timeout=_IDLE)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

@@ -25,6 +25,7 @@ from core.ingest.status import Board, Clock, ms
 from core.sdk import Delivery, Webhook
 
 BODY_SECONDS = 30  # within which a body must have come
+IDLE_SECONDS = 75  # after which a connection without a whole request is closed
 MOST_BYTES = 32_000_000  # of all bodies that are being read or published; more are asked to come again
 STOP_SECONDS = 2  # that requests get to finish when the listener stops
 RETRY_AFTER = timedelta(seconds=5)
@@ -172,13 +173,16 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(listener: Listener, server: Server) -> AsyncIterator[str]:
-    """Serve on `server.webhooks`; yields the address, `http://host:port` (port 0 chooses a free one).
+async def listening(listener: Listener, server: Server, *, idle: float = IDLE_SECONDS) -> AsyncIterator[str]:
+    """Serve on `server.webhooks`; yields the address, `http://host:port` (port 0 chooses a free one). Who says nothing
+    or trickles headers for `idle` seconds is hung up on.
 
     On leaving requests in progress get two seconds. Raises OSError where the address cannot be bound.
     """
     host, _, port = server.webhooks.rpartition(":")
-    web_server = web.Server(listener.handle, access_log=None, logger=_SILENT, lingering_time=1.0)
+    web_server = web.Server(
+        listener.handle, access_log=None, logger=_SILENT, lingering_time=1.0, keepalive_timeout=idle
+    )
     runner = web.ServerRunner(web_server, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
     try:

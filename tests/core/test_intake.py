@@ -1,6 +1,7 @@
 """The one door: what becomes of every input, good and bad. Through HTTP, on the real embedded bus."""
 
 import asyncio
+import contextlib
 import gzip
 import io
 import zlib
@@ -254,6 +255,22 @@ async def test_a_body_that_announces_too_much_is_refused_before_it_comes(door: D
     async with asyncio.timeout(10):
         assert b"413" in await reader.readline()
     writer.close()
+
+
+@pytest.mark.parametrize("piece", [b"", b"X-More: 1\r\n"])
+async def test_who_says_nothing_or_trickles_headers_is_hung_up_on(bus: Bus, piece: bytes) -> None:
+    desk = connection(account="acme")
+    listener = Listener(Intake(bus, {}, Board([desk], Metrics(), now), now), {}, Board([desk], Metrics(), now), now)
+    async with listening(listener, Server(webhooks="127.0.0.1:0"), idle=0.3) as address:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+        writer.write(b"POST /hooks/desk HTTP/1.1\r\n" if piece else b"")
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                while not reader.at_eof():
+                    writer.write(piece)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(reader.read(1), 0.05)
+        writer.close()
 
 
 async def test_an_unknown_or_broken_encoding_is_refused_without_a_word(
