@@ -22,6 +22,7 @@ from core.ingest.poll import Poller
 from core.ingest.status import Board, Clock
 from core.ingest.tools import Known, Tools
 from core.ingest.treasury import Treasury
+from core.ingest.turns import Turns
 from core.ingest.webhooks import Listener, listening
 from core.metrics import Metrics
 
@@ -88,7 +89,8 @@ async def run(
             name: Client(it, session, clock, patience=patience, treasury=treasury, keyring=keyring)
             for name, it in connections.items()
         }
-        tools = Tools(bus, intake, connections, https, board, clock, lag, pace, known, folder)
+        turns = Turns(lag, pace, intake.arrivals)
+        tools = Tools(bus, intake, connections, https, board, clock, lag, pace, turns, known, folder)
         listener = Listener(intake, connections, board, clock, public_url=server.public_url)
         async with asyncio.TaskGroup() as rooms:
             rooms.create_task(drift.run(), name="drift")

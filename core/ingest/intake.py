@@ -20,6 +20,7 @@ from core.errors import AccountError, NormalizeError, PermanentError, RefusedErr
 from core.ingest.cuts import blank, without
 from core.ingest.keep import Door, door_of, dumps, fields, hint_message, raw, whole
 from core.ingest.status import BUS, Board, Clock, ms
+from core.ingest.turns import Arrivals
 from core.sdk import Delivery, Hint, Payload, Split, classify, loads
 from core.sdk.bodies import clean
 from core.store import DeadRow
@@ -68,6 +69,7 @@ class Intake:
         self.accounts: dict[str, str] = {}
         self._bus = bus
         self._board = board
+        self.arrivals = Arrivals()
         self._clock = clock
         self._doors = {name: door_of(connection) for name, connection in connections.items()}
         self.look: Callable[[str, Payload], None] = lambda name, payload: None
@@ -96,7 +98,11 @@ class Intake:
         """Take one webhook request (`received`: epoch ms). Returns what to answer: 202 once it is durable on the bus,
         also where it became a dead letter; 401 and 403 keep nothing. Raises TransientError where it cannot be kept
         now: the source must send it again."""
-        door = self._doors[name]
+        with self.arrivals.one():
+            return await self._delivery(self._doors[name], delivery, received)
+
+    async def _delivery(self, door: Door, delivery: Delivery, received: int) -> Outcome:
+        name = door.name
         self._board.received(name)
         try:
             self._verify(door, delivery)
@@ -122,7 +128,8 @@ class Intake:
         groups = []
         for payload in payloads:
             groups.append(self._normalized(door, payload, origin))
-            await asyncio.sleep(0)  # a long page must not hold up live deliveries
+            # A long page must not hold up live deliveries; what they named is live itself.
+            await (asyncio.sleep(0) if way == "hydrate" else self.arrivals.none())
         return await self._publish(door, groups)
 
     async def hints(self, name: str, hints: Sequence[Hint]) -> None:

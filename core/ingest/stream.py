@@ -95,7 +95,11 @@ class StreamPoll:
 
     async def _publish(self, payloads: Sequence[Payload], way: str) -> None:
         name, stream = self._connection.name, self._stream.name
-        await patiently(lambda: self._tools.intake.payloads(name, payloads, way, stream))
+        rest = payloads
+        while rest:
+            async with self._tools.turns.lot() as size:
+                lot, rest = rest[:size], rest[size:]
+                await patiently(lambda lot=lot: self._tools.intake.payloads(name, lot, way, stream))  # type: ignore[misc]
         self._tools.board.polled(name, stream, len(payloads))
 
     async def _save(self, saved: Saved) -> Saved:

@@ -10,6 +10,7 @@ from core.ingest.http import Client
 from core.ingest.intake import Intake
 from core.ingest.pace import Lag, Pace
 from core.ingest.status import Board, Clock
+from core.ingest.turns import Turns
 
 # Of a key's beginning (vendor/account/kind/): the keys of the live objects that the hub knows, page by page.
 Known = Callable[[str], AsyncIterator[Sequence[str]]]
@@ -28,5 +29,6 @@ class Tools:
     clock: Clock
     lag: Lag
     pace: Pace
+    turns: Turns
     known: Known | None = None
     folder: Path | None = None

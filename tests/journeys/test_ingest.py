@@ -25,6 +25,7 @@ from core.bus.topics import CURSORS, DEAD, EVENTS, HINTS
 from core.config.model import Connection, Server
 from core.errors import TransientError
 from core.ingest import Known, Pace, Patience, replaying, run
+from core.ingest.turns import Turns
 from core.metrics import Metrics
 from core.store import DeadRow
 from tests.source import Source, connection, serving, signed
@@ -630,7 +631,9 @@ async def _hydrating(bus: Bus, kind: Any, only: Connection) -> AsyncIterator[Hub
     intake = Intake(bus, connections, board, now)
     async with sessions() as session:
         https = {only.name: Client(only, session, now, patience=HASTY)}
-        hydrator = kind(Tools(bus, intake, connections, https, board, now, lag, QUICK))
+        hydrator = kind(
+            Tools(bus, intake, connections, https, board, now, lag, QUICK, Turns(lag, QUICK, intake.arrivals))
+        )
         task = asyncio.create_task(hydrator.run())
         try:
             yield Hub(bus)

@@ -1,0 +1,114 @@
+"""When what polls bring may go onto the bus: never so that a live delivery waits behind much of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from core.errors import TransientError
+from core.ingest.pace import Pace
+from core.ingest.turns import LEAST, LONGEST, MOST, REST, SOME, Arrivals, Turns
+
+
+class Process:
+    """Takes `each` seconds per event, one after the other."""
+
+    def __init__(self, each: float) -> None:
+        self.each, self.lag, self.down = each, 0, False
+        self.most = 0
+
+    def give(self, events: int) -> None:
+        self.lag += events
+        self.most = max(self.most, self.lag)
+
+    async def behind(self) -> int:
+        if self.down:
+            raise TransientError("the store is down")
+        return self.lag
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator["Process"]:
+        async def work() -> None:
+            while True:
+                await asyncio.sleep(self.each)
+                self.lag = max(0, self.lag - 1)
+
+        task = asyncio.create_task(work())
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def lots(turns: Turns, process: Process, count: int) -> list[int]:
+    found = []
+    for _ in range(count):
+        async with turns.lot() as size:
+            assert process.lag == 0, "process has not taken the lot before"
+            process.give(size)
+            found.append(size)
+    return found
+
+
+async def test_each_lot_waits_until_process_has_the_one_before_and_the_next_is_as_large_as_pays() -> None:
+    async with Process(0.0001).working() as process:
+        turns = Turns(process.behind, Pace(), Arrivals())
+        found = await lots(turns, process, 12)
+    assert found == sorted(found) and LEAST == found[0] < found[-1] <= MOST
+
+
+async def test_several_streams_take_turns() -> None:
+    async with Process(0.0001).working() as process:
+        turns = Turns(process.behind, Pace(), Arrivals())
+        await asyncio.gather(*(lots(turns, process, 4) for _ in range(5)))
+        assert process.most <= MOST
+
+
+async def test_while_deliveries_come_lots_are_small_and_most_of_the_time_is_theirs() -> None:
+    loop = asyncio.get_running_loop()
+    async with Process(0.002).working() as process:
+        arrivals = Arrivals()
+        turns = Turns(process.behind, Pace(), arrivals)
+        with arrivals.one():
+            pass
+        began = loop.time()
+        found = await lots(turns, process, 4)
+        assert max(found) <= SOME
+        assert loop.time() - began > REST * sum(found) * process.each
+
+
+async def test_where_live_alone_keeps_process_busy_a_lot_goes_all_the_same() -> None:
+    process = Process(1.0)
+    process.give(7)  # it is never less
+    turns = Turns(process.behind, Pace(), Arrivals())
+    began = asyncio.get_running_loop().time()
+    async with turns.lot() as size:
+        assert size >= LEAST and asyncio.get_running_loop().time() - began >= LONGEST * 0.9
+
+
+async def test_no_lot_goes_while_process_lags_far_behind_or_nobody_can_say() -> None:
+    process = Process(1.0)
+    turns = Turns(process.behind, Pace(look=0.01), Arrivals())
+    for state in ("lag", "down"):
+        process.lag, process.down = 6_000, state == "down"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(LONGEST * 1.5):
+                async with turns.lot():
+                    pass
+    process.lag, process.down = 0, False
+    async with asyncio.timeout(10), turns.lot():
+        pass
+
+
+async def test_payloads_of_polls_give_way_while_a_delivery_is_at_the_door_but_not_for_ever() -> None:
+    arrivals = Arrivals()
+    with arrivals.one():
+        waiting = asyncio.create_task(arrivals.none())
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+    await waiting
+    with arrivals.one():
+        async with asyncio.timeout(10):
+            await arrivals.none()
