@@ -13,6 +13,7 @@ import yaml
 from core.errors import ConfigError
 
 Place = tuple[str | int, ...]
+_MOST_VALUES, _DEEPEST = 100_000, 100  # of one file: aliases of aliases grow without end, or hold themselves
 _FILL = re.compile(r"\$\{(?:(file):)?([^}]*)\}")
 
 
@@ -67,18 +68,30 @@ class Document:
             raise ConfigError(f"{self.path}:{line}: not YAML: {error.problem}") from None
         except yaml.YAMLError as error:
             raise ConfigError(f"{self.path}:1: not YAML: {error}") from None
+        except RecursionError:
+            raise ConfigError(f"{self.path}:1: nested too deep") from None
 
     def _value(self, node: yaml.Node, path: Place) -> Any:
         self._lines[path] = node.start_mark.line + 1
+        if len(self._lines) > _MOST_VALUES or len(path) > _DEEPEST:
+            raise ConfigError(f"{self.path}:{self.line(path)}: too many values, or nested too deep: mind the aliases")
         match node:
             case yaml.MappingNode():
                 return self._mapping(node, path)
             case yaml.SequenceNode():
                 return [self._value(each, (*path, index)) for index, each in enumerate(node.value)]
             case yaml.ScalarNode():
-                value = yaml.SafeLoader("").construct_object(node)
+                value = self._scalar(node, path)
                 return self._filled(value, path) if isinstance(value, str) else value
         return None
+
+    def _scalar(self, node: yaml.ScalarNode, path: Place) -> Any:
+        try:
+            return yaml.SafeLoader("").construct_object(node)
+        except (yaml.YAMLError, ValueError, OverflowError):  # 2026-13-45 looks like a date and is none
+            self.wrong(path, f"YAML reads a {node.tag.rpartition(':')[2]} here, and it is none: put text in quotes")
+            self._unfilled.add(path)
+            return None
 
     def _mapping(self, node: yaml.MappingNode, path: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}

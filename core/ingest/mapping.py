@@ -149,10 +149,12 @@ class Plan:
     def _read(self, text: str) -> dict[str, Any]:
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
+            value = self._plain(node, ()) if node is not None else None
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ConfigError(f"{self._name}:{line}: not YAML: {error.problem}") from None
-        value = self._plain(node, ()) if node is not None else None
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{self._name}:1: not YAML that we read: {error}") from None
         if not isinstance(value, dict):
             raise ConfigError(f"{self._name}:1: expected a mapping with {', '.join(_TOP[:4])} and fields")
         return value

@@ -82,6 +82,9 @@ def test_invented_and_real_sources_do_not_mix(tmp_path: Path) -> None:
     assert told.startswith("7: connections.other: this connection is real and others are `mock: true`")
 
 
+PAIRS = ("ab", "bc", "cd", "de", "ef", "fg", "gh")  # each nine times the one before
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -94,6 +97,16 @@ def test_invented_and_real_sources_do_not_mix(tmp_path: Path) -> None:
         (GOOD + "server: {api: '8080'}\n", "7: server.api: '8080' is not HOST:PORT"),
         (GOOD + "    since: 30\n", "7: connections.calls.since: write a number and a unit: 30s, 5m, 12h, 30d or 2w"),
         (GOOD + "identity: {join: [telepathy]}\n", "7: identity.join[0]: must be 'external_id', "),
+        (
+            GOOD + "server: {public_url: 2026-13-45}\n",
+            "7: server.public_url: YAML reads a timestamp here, and it is none",
+        ),
+        (GOOD + "bus: &a {options: *a}\n", "7: too many values, or nested too deep"),
+        ("data: x\nconnections: " + "[" * 9_000, "1: nested too deep"),
+        (
+            "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in PAIRS),
+            "1: too many values, or nested too deep",
+        ),
     ],
 )
 def test_each_mistake_has_its_place_and_remedy(tmp_path: Path, text: str, told: str) -> None:
