@@ -9,7 +9,7 @@ from jmespath.exceptions import IncompleteExpressionError, JMESPathError, JMESPa
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from connectors.http.functions import Functions, Scope
+from connectors.http.functions import Functions, Scope, regex
 from core.sdk import NormalizeError
 
 _NOWHERE = Scope()
@@ -93,6 +93,12 @@ def _check(tree: Any) -> None:
         variadic = bool(spec["signature"] and spec["signature"][-1].get("variadic"))
         if given < wanted if variadic else given != wanted:
             raise ValueError(f"{name}() takes {wanted} arguments{' at least' if variadic else ''}, not {given}")
+        pattern = node["children"][-1]
+        if name == "matches" and pattern["type"] == "literal" and isinstance(pattern["value"], str):
+            try:
+                regex(pattern["value"])
+            except ValueError as error:
+                raise ValueError(f"matches(): {error}") from None
 
 
 def _nodes(node: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from jmespath import functions
@@ -20,6 +21,9 @@ _LIST: dict[str, Any] = {"types": ["array", "null"]}
 _OBJECT: dict[str, Any] = {"types": ["object", "null"]}
 _NUMBER: dict[str, Any] = {"types": ["number", "null"]}
 _LATEST_SECONDS = 1e11  # a greater number counts milliseconds: as seconds it would be the year 5138
+_LONGEST = 500  # characters that matches() looks at
+_REPEATS = re.compile(r"[*+]|\{\d*,\d*\}")
+_PIECES = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()|]|[*+]|\{\d*,\d*\}|.", re.S)
 _SEPARATORS = re.compile(r"[\s().\-]")
 _signed: Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]] = functions.signature
 
@@ -149,7 +153,9 @@ class Functions(functions.Functions):
     @_signed(_TEXT, _TEXT)
     def _func_matches(self, value: str | None, pattern: str | None) -> bool:
         """Whether a text as a whole matches a regular expression."""
-        return value is not None and re.fullmatch(pattern or "", value) is not None
+        if value is not None and len(value) > _LONGEST:
+            raise NormalizeError(f"matches() takes texts of {_LONGEST} characters at most")
+        return value is not None and regex(pattern or "").fullmatch(value) is not None
 
     @_signed(_NUMBER, _NUMBER)
     def _func_minus(self, one: float | None, other: float | None) -> float | None:
@@ -191,3 +197,30 @@ def _iso(value: Any) -> str | None:
 
 def _compact(value: str) -> str:
     return _SEPARATORS.sub("", value)
+
+
+@lru_cache(256)
+def regex(pattern: str) -> re.Pattern[str]:
+    """Raises ValueError for what is none, and for a repeated group that itself repeats or chooses: on some texts such
+    a search never ends, and one payload would hold up the hub."""
+    try:
+        made = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    open_: list[bool] = [False]  # of each group around this place: whether it repeats or chooses
+    closed = False  # the same of the group that ended just before
+    for piece in _PIECES.findall(pattern):
+        if _REPEATS.fullmatch(piece) and closed:
+            raise ValueError("a group that repeats must not itself repeat or choose: it could take for ever")
+        closed = False
+        match piece:
+            case "(":
+                open_.append(False)
+            case ")":
+                closed = open_.pop()
+                open_[-1] |= closed
+            case "|":
+                open_[-1] = True
+            case _ if _REPEATS.fullmatch(piece):
+                open_[-1] = True
+    return made

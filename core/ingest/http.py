@@ -100,7 +100,7 @@ class Client:
     def _url(self, path: str) -> URL:
         if "://" not in path and not path.startswith("//"):
             return URL(str(self._base).rstrip("/") + "/" + path.lstrip("/"))
-        url = URL(path)
+        url = _read(path, self._base.host)
         if url.origin() != self._base.origin():
             # SECURITY: a page's link must not carry the credentials elsewhere.
             raise PermanentError(f"{self._base.host} names an address on another host")
@@ -159,7 +159,7 @@ class Client:
         return self._treasury.budget(self._connection.name)
 
     def _redirected(self, method: str, url: URL, status: int, headers: Mapping[str, str]) -> URL:
-        to = url.join(URL(headers.get("location", "")))
+        to = url.join(_read(headers.get("location", ""), url.host))
         if to == url or status == 304:
             raise PermanentError(f"{_shown(method, url)}: answered {status}", status=status, headers=headers)
         if to.origin() != self._base.origin():
@@ -224,6 +224,13 @@ async def _bounded(answer: aiohttp.ClientResponse, shown: str) -> bytes:
             raise PermanentError(f"{shown}: the answer is larger than {MOST_BYTES} bytes", status=answer.status)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _read(address: str, host: str | None) -> URL:
+    try:
+        return URL(address)
+    except ValueError:
+        raise PermanentError(f"{host} names an address that is none") from None
 
 
 def _shown(method: str, url: URL) -> str:

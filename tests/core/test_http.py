@@ -226,6 +226,15 @@ async def test_credentials_never_leave_the_source() -> None:
         assert not other.requests
 
 
+async def test_an_address_that_is_none_is_a_mistake_of_the_source() -> None:
+    async with setup() as it:
+        with pytest.raises(PermanentError, match="an address that is none"):
+            await it.client.get("http://[half")
+        it.source.failing = [status(302, Location="http://[half")]
+        with pytest.raises(PermanentError, match="an address that is none"):
+            await it.client.get("/me")
+
+
 async def test_a_redirect_on_the_same_host_is_followed_with_credentials() -> None:
     async with setup() as it:
         it.source.failing = [status(307, Location="/me?moved=1")]
