@@ -12,9 +12,10 @@ from typing import Any
 from connectors.hubspot.config import Config
 from connectors.hubspot.fields import listed
 from connectors.hubspot.kinds import CUSTOM, INBOX, KINDS, LINE_ITEM, LINED, Kind, kinds_of
-from connectors.hubspot.labels import BATCH, DETAILS, Labels, Row, ask, chunks
+from connectors.hubspot.labels import BATCH, DETAILS, OBJECT, Labels, Row, ask, chunks, odd
+from connectors.hubspot.labels import rows as listed_in
 from connectors.hubspot.threads import read_threads
-from core.sdk import Hint, Http, Payload, PermanentError
+from core.sdk import Hint, Http, Payload, PermanentError, Response
 
 PRIMARY = frozenset({1, 2, 5, 26})  # association type ids that mark the primary company
 
@@ -73,7 +74,10 @@ async def read(
 ) -> AsyncIterator[Payload]:
     """At most 100 objects of one kind, by id. What a batch does not bring may lie in the recycle bin, which knows when
     it came there; what is not there either is gone since the hint at the latest."""
-    started, rows = await _batch(http, config, kind, list(hints), kind.asked(config))
+    answer = await _batch(http, config, kind, list(hints), kind.asked(config))
+    started, rows = answer.started, listed_in(answer, *OBJECT)
+    for strange in odd(answer, account, *OBJECT):
+        yield strange
     for row in await completed(http, config, kind, rows, labels):
         hint = hints.get(str(row["id"]))
         # A restore is not sure to move `updatedAt`: what we read after it holds at least since then.
@@ -82,7 +86,7 @@ async def read(
     missing = [id for id in hints if id not in _told(rows)]
     if not missing:
         return
-    _, archived = await _batch(http, config, kind, missing, [kind.modified], archived="true")
+    archived = listed_in(await _batch(http, config, kind, missing, [kind.modified], archived="true"), *OBJECT)
     for row in archived:
         yield Payload(kind.name, row, account, pushed=False, received=started)
     for id in missing:
@@ -92,10 +96,9 @@ async def read(
 
 async def _batch(
     http: Http, config: Config, kind: Kind, ids: Sequence[str], properties: Sequence[str], **params: str
-) -> tuple[int, list[Row]]:
+) -> Response:
     json = {"properties": list(properties), "inputs": [{"id": id} for id in ids]}
-    answer = await ask(http, "POST", config.path("batch", type=kind.plural), params=params or None, json=json)
-    return answer.started, list(answer.data["results"])
+    return await ask(http, "POST", config.path("batch", type=kind.plural), params=params or None, json=json)
 
 
 def _told(rows: Sequence[Row]) -> set[str]:
@@ -145,7 +148,7 @@ async def _associations(http: Http, config: Config, type: str, to: str, ids: Seq
     while inputs:
         asked, inputs = inputs[:BATCH], inputs[BATCH:]
         answer = await ask(http, "POST", config.path("associations", type=type, to=to), json={"inputs": asked})
-        for result in answer.data["results"]:
+        for result in listed_in(answer, "from", "to"):
             id = str(result["from"]["id"])
             found.setdefault(id, []).extend(map(_target, result["to"]))
             if after := result.get("paging", {}).get("next", {}).get("after"):

@@ -1,6 +1,6 @@
 """What HubSpot's ids are called: stages, owners, companies. Objects carry ids alone, people read names."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -9,10 +9,11 @@ from typing import Any
 
 from connectors.hubspot.config import Config
 from connectors.hubspot.kinds import Kind
-from core.sdk import Http, PermanentError, Response, TransientError
+from core.sdk import Http, Payload, PermanentError, Response, TransientError
 
 BATCH = 100  # HubSpot's limit for a batch read
 DETAILS = {"companies": ("name",), "line_items": ("name", "hs_sku", "quantity", "amount")}
+OBJECT = ("id", "properties")  # what every object has
 BUSY = {423: 2, 477: 3600}  # locked; portal is being moved: seconds to wait where the answer does not say
 
 Row = dict[str, Any]
@@ -25,6 +26,28 @@ async def ask(
     """One request; HubSpot's own statuses for "later" raise TransientError, a missing scope says what to do."""
     with _explained(path):
         return await http.request(method, path, params=params, json=json)
+
+
+def rows(answer: Response, *needed: str) -> list[Row]:
+    """What an answer lists, as far as it has these fields. Raises TransientError where it lists nothing."""
+    return [row for row in _listed(answer) if _has(row, needed)]
+
+
+def odd(answer: Response, account: str, *needed: str) -> list[Payload]:
+    """The rest: nobody can ask for it, and it must hold up nobody, so it is kept as it came."""
+    found = [row for row in _listed(answer) if not _has(row, needed)]
+    return [Payload("malformed", row, account, pushed=False, received=answer.started) for row in found]
+
+
+def _listed(answer: Response) -> list[Any]:
+    found = answer.data.get("results") if isinstance(answer.data, dict) else None
+    if not isinstance(found, list):
+        raise TransientError("HubSpot's answer has no results")
+    return found
+
+
+def _has(row: Any, needed: Sequence[str]) -> bool:
+    return isinstance(row, dict) and all(row.get(name) is not None for name in needed)
 
 
 class Labels:
@@ -47,7 +70,7 @@ class Labels:
                     "label": stage.get("label"),
                     "metadata": stage.get("metadata") or {},
                 }
-                for pipeline in answer.data["results"]
+                for pipeline in rows(answer, "id", "stages")
                 for stage in pipeline["stages"]
             }
         return self._stages.get(kind.name, {})
@@ -72,7 +95,7 @@ class Labels:
             json = {"properties": list(DETAILS[type]), "inputs": [{"id": id} for id in part]}
             answer = await ask(self._http, "POST", path, json=json)
             known |= {id: {} for id in part}
-            for row in answer.data["results"]:
+            for row in rows(answer, *OBJECT):
                 shown = {name: row["properties"].get(name) for name in DETAILS[type]}
                 known[str(row["id"])] = {name: value for name, value in shown.items() if value}
         return known
@@ -84,7 +107,7 @@ class Labels:
             while ids - known.keys():
                 params = {"limit": 100, "archived": archived} | ({"after": after} if after else {})
                 answer = await ask(self._http, "GET", self._config.path("owners"), params=params)
-                for owner in answer.data["results"]:
+                for owner in rows(answer, "id"):
                     self._owners[str(owner["id"])] = owner_name(owner)
                     user = owner.get("userIdIncludingInactive") or owner.get("userId")
                     self._users[str(user)] = str(owner["id"])

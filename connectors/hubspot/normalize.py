@@ -38,7 +38,7 @@ def normalize(payload: Payload) -> Iterable[Event]:
     name, _, action = payload.kind.partition(".")
     kind = kind_named(name)
     if name == "malformed":
-        raise NormalizeError("an event of a webhook without the fields of its kind")
+        raise NormalizeError("without the fields of its kind")
     try:
         match name, action:
             case "owner", "":

@@ -13,7 +13,8 @@ from typing import Any
 from connectors.hubspot.config import Config
 from connectors.hubspot.hydrate import completed, read
 from connectors.hubspot.kinds import CUSTOM, INBOX, KINDS, Kind, kinds_of, still_open
-from connectors.hubspot.labels import BATCH, Labels, Row, Stages, ask, by_their_clock, chunks, following
+from connectors.hubspot.labels import BATCH, OBJECT, Labels, Row, Stages, ask, by_their_clock, chunks, following, odd
+from connectors.hubspot.labels import rows as listed_in
 from connectors.hubspot.threads import conversations, living_threads, states
 from core.sdk import Hint, Http, Ids, Listing, Page, Payload, Response, Stream, from_iso, to_ms
 
@@ -60,7 +61,8 @@ async def _walk(
         wanted = [row for row in rows if modified(row) >= begin or _open(kind, row, stages)]
         total = cursor["total"]
         cursor = {**cursor, "walk": after} if after else {"since": cursor["upper"]}
-        yield Page(await _whole(http, config, account, kind, wanted, labels, answer.started), cursor, total)
+        whole = await _whole(http, config, account, kind, wanted, labels, answer.started)
+        yield Page([*odd(answer, account, *OBJECT), *whole], cursor, total)
 
 
 async def _whole(
@@ -90,7 +92,7 @@ async def _search(
     while "last" in cursor:
         response = await ask(http, "POST", config.path("search", type=kind.plural), json=query(kind, cursor))
         cursor = by_their_clock(cursor, response)
-        rows: list[Row] = response.data["results"]
+        rows = listed_in(response, "id")
         hints = {str(row["id"]): Hint(kind.name, str(row["id"]), modified(row)) for row in rows}
         payloads = [
             payload
@@ -99,9 +101,9 @@ async def _search(
         ]
         # Each page is a query of its own, so only the first one counts all.
         total = cursor.get("total", response.data.get("total"))
-        full = len(rows) == SEARCH_PAGE
+        full = rows and following(response.data)
         cursor = {**cursor, "last": str(rows[-1]["id"]), "total": total} if full else {"since": cursor["upper"]}
-        yield Page(payloads, cursor, total)
+        yield Page([*odd(response, account, "id"), *payloads], cursor, total)
 
 
 def query(kind: Kind, cursor: Cursor) -> dict[str, Any]:
@@ -138,7 +140,7 @@ async def archived(http: Http, config: Config, account: str, cursor: Cursor | No
             if max(modified(row), _moment(row.get("archivedAt"))) >= cursor["lower"]
         ]
         cursor = _onwards(config, kind, cursor, after)
-        yield Page(payloads, cursor)
+        yield Page([*odd(answer, account, *OBJECT), *payloads], cursor)
 
 
 async def everything(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
@@ -159,7 +161,8 @@ async def everything(http: Http, config: Config, account: str, cursor: Cursor | 
         stages = await labels.stages(kind)
         wanted = [row for row in rows if modified(row) >= begin or _open(kind, row, stages)]
         cursor = _onwards(config, kind, cursor, after)
-        yield Page(await _whole(http, config, account, kind, wanted, labels, answer.started), cursor)
+        whole = await _whole(http, config, account, kind, wanted, labels, answer.started)
+        yield Page([*odd(answer, account, *OBJECT), *whole], cursor)
 
 
 def _next(config: Config, name: str | None) -> str | None:
@@ -216,9 +219,10 @@ async def owners(http: Http, config: Config, account: str, cursor: Cursor | None
         response = await ask(http, "GET", config.path("owners"), params=asked)
         payloads = [
             Payload("owner", row, account, pushed=False, received=response.started)
-            for row in response.data["results"]
+            for row in listed_in(response, "id")
             if modified(row) >= cursor["lower"]
         ]
+        payloads += odd(response, account, "id")
         cursor = by_their_clock(cursor, response)
         if after := following(response.data):
             cursor = {**cursor, "walk": after}
@@ -255,7 +259,7 @@ async def _list(
     """The answer, its rows, and after what to go on (empty: this was the last page)."""
     params: dict[str, str | int] = {"limit": LIST_PAGE, **asked, **_after(after)}
     response = await ask(http, "GET", config.path("list", type=kind.plural), params=params)
-    return response, response.data["results"], following(response.data)
+    return response, listed_in(response, *OBJECT), following(response.data)
 
 
 def _associated(kind: Kind, row: Row) -> Row:

@@ -6,7 +6,7 @@ from typing import Any
 
 from connectors.hubspot.config import Config
 from connectors.hubspot.kinds import INBOX
-from connectors.hubspot.labels import Labels, Row, ask, by_their_clock, following
+from connectors.hubspot.labels import Labels, Row, ask, by_their_clock, following, odd, rows
 from core.sdk import Http, Ids, Page, Payload, PermanentError, from_ms
 
 PAGE = 100
@@ -28,20 +28,25 @@ async def read_threads(
             gone = int(http.now().timestamp() * 1000)
             yield Payload(f"{INBOX}.gone", {"id": id}, account, pushed=False, received=gone, at=gone)
             continue
-        messages = await _messages(http, config, id)
+        messages, strange = await _messages(http, config, account, id)
         row = await _staffed({**answer.data, "messages": messages}, labels)
         yield Payload(INBOX, row, account, pushed=False, received=answer.started)
+        for each in strange:
+            yield each
 
 
-async def _messages(http: Http, config: Config, id: str) -> list[Row]:
+async def _messages(http: Http, config: Config, account: str, id: str) -> tuple[list[Row], list[Payload]]:
+    """Messages, and what else stands among them."""
     found: list[Row] = []
+    strange: list[Payload] = []
     after = ""
     while True:
         params: dict[str, str | int] = {"limit": PAGE, **({"after": after} if after else {})}
         answer = await ask(http, "GET", config.path("messages", id=id), params=params)
-        found += answer.data["results"]
+        found += rows(answer, "id", "createdAt")
+        strange += odd(answer, account, "id", "createdAt")
         if not (after := following(answer.data)):
-            return found
+            return found, strange
 
 
 async def _staffed(row: Row, labels: Labels) -> Row:
@@ -76,8 +81,9 @@ async def conversations(http: Http, config: Config, account: str, cursor: Cursor
         }  # fmt: skip
         answer = await ask(http, "GET", config.path("threads"), params=params)
         cursor = by_their_clock(cursor, answer)
-        ids = [str(row["id"]) for row in answer.data["results"]]
-        payloads = [payload async for payload in read_threads(http, config, account, ids, labels)]
+        ids = [str(row["id"]) for row in rows(answer, "id")]
+        payloads = odd(answer, account, "id")
+        payloads += [payload async for payload in read_threads(http, config, account, ids, labels)]
         after = following(answer.data)
         cursor = {**cursor, "after": after} if after else {"since": cursor["upper"]}
         yield Page(payloads, cursor)
@@ -93,7 +99,7 @@ async def states(http: Http, config: Config, account: str, cursor: Cursor | None
     labels = Labels(http, config)
     while "after" in cursor:
         answer = await ask(http, "GET", config.path("threads"), params=_paged(cursor["after"]))
-        recent = [row for row in answer.data["results"] if _latest(row) >= (from_ms(cursor["lower"]) or "")]
+        recent = [row for row in rows(answer, "id") if _latest(row) >= (from_ms(cursor["lower"]) or "")]
         payloads = [
             Payload(f"{INBOX}.status", await _staffed(row, labels), account, pushed=False, received=answer.started)
             for row in recent
@@ -109,7 +115,7 @@ async def living_threads(http: Http, config: Config, account: str, cursor: Curso
     while INBOX in config.objects:
         answer = await ask(http, "GET", config.path("threads"), params=_paged(after))
         after = following(answer.data)
-        yield Ids([str(row["id"]) for row in answer.data["results"]], {"after": after} if after else {})
+        yield Ids([str(row["id"]) for row in rows(answer, "id")], {"after": after} if after else {})
         if not after:
             return
 

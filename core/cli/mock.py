@@ -30,7 +30,7 @@ def mock(
     limit, rows, retries, push, stop.
 
     POST fault {kind} makes the next answers go wrong: 429, 500, 503, timeout, unauthorized, cut, html, garbled, empty,
-    error, oversized, redirect, again, shift, refuse; none forgets them. docs/conformance.md tells what each does.
+    error, oversized, rows, redirect, again, shift, refuse; none forgets them. docs/conformance.md tells what each does.
     """
     import asyncio
 

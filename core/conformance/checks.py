@@ -1,6 +1,6 @@
 """All checks, in the order in which they run: what is declared, what is pure, what comes in, what goes wrong."""
 
-from core.conformance import declared, journey, mapping, proof
+from core.conformance import declared, disturbed, journey, mapping, proof
 from core.conformance.bench import TRIES
 from core.conformance.report import Check
 from core.sdk.faults import Fault
@@ -52,48 +52,55 @@ CHECKS = {
             "deliveries may come after a poll has found what they tell",
             journey.late,
         ),
-        Check("crash", "a crash between publish and cursor loses nothing", journey.crash),
+        Check("crash", "a crash between publish and cursor loses nothing", disturbed.crash),
         Check(
             "429",
             "too many requests: waits as long as the source asks, and goes on",
-            journey.fault(Fault("429", retry_after=3), Fault("429", after=1, retry_after=7)),
+            disturbed.fault(Fault("429", retry_after=3), Fault("429", after=1, retry_after=7)),
         ),
         Check(
             "429-unsaid",
             "too many requests without Retry-After",
-            journey.fault(Fault("429", times=TRIES), Fault("429", after=1)),
+            disturbed.fault(Fault("429", times=TRIES), Fault("429", after=1)),
         ),
-        Check("5xx", "errors of the source's servers", journey.fault(Fault("500", times=TRIES), Fault("503", after=1))),
-        Check("timeout", "no answer", journey.fault(Fault("timeout", times=TRIES))),
+        Check(
+            "5xx", "errors of the source's servers", disturbed.fault(Fault("500", times=TRIES), Fault("503", after=1))
+        ),
+        Check("timeout", "no answer", disturbed.fault(Fault("timeout", times=TRIES))),
         Check(
             "cut",
             "a connection that is cut in mid-body",
-            journey.fault(Fault("cut", times=TRIES), Fault("cut", after=1)),
+            disturbed.fault(Fault("cut", times=TRIES), Fault("cut", after=1)),
         ),
         Check(
             "expired",
             "a token that runs out in mid-page",
-            journey.fault(Fault("unauthorized"), Fault("unauthorized", after=1)),
+            disturbed.fault(Fault("unauthorized"), Fault("unauthorized", after=1)),
         ),
         Check(
             "no-json",
             "a proxy's page, an empty body or broken text where JSON should be",
-            journey.fault(Fault("html", times=TRIES), Fault("garbled", after=1), Fault("empty", after=2)),
+            disturbed.fault(Fault("html", times=TRIES), Fault("garbled", after=1), Fault("empty", after=2)),
         ),
-        Check("error-in-200", "an error inside of an answer that says 200", journey.fault(Fault("error", after=1))),
-        Check("oversized", "a page of ten megabytes", journey.fault(Fault("oversized"), each=False)),
         Check(
-            "redirect",
-            "a redirect to another host gets no credentials, and passes",
-            journey.fault(Fault("redirect", after=1)),
+            "error-in-200",
+            "an error inside of an answer that says 200",
+            disturbed.fault(Fault("error", after=1), buries=True),
         ),
+        Check(
+            "odd-rows",
+            "rows of another shape among the good ones, which come again and again",
+            disturbed.fault(Fault("rows", times=10**6), exempt="the source gives no lists"),
+        ),
+        Check("oversized", "a page of ten megabytes", disturbed.fault(Fault("oversized", times=2), each=False)),
+        Check("redirect", "a redirect to another host gets no credentials, and passes", disturbed.redirect),
         Check(
             "same-cursor",
             "a page with its cursor that comes twice",
-            journey.fault(Fault("again", after=1), exempt="the source gives no cursors"),
+            disturbed.fault(Fault("again", after=1), exempt="the source gives no cursors"),
         ),
-        Check("shift", "a page that shifts while it is read", journey.shift),
-        Check("clock-ahead", "our clock is ten minutes ahead of the source's", journey.skewed(600.0)),
-        Check("clock-behind", "our clock is ten minutes behind the source's", journey.skewed(-600.0)),
+        Check("shift", "a page that shifts while it is read", disturbed.shift),
+        Check("clock-ahead", "our clock is ten minutes ahead of the source's", disturbed.skewed(600.0)),
+        Check("clock-behind", "our clock is ten minutes behind the source's", disturbed.skewed(-600.0)),
     )
 }

@@ -1,17 +1,16 @@
-"""The whole way, undisturbed and disturbed: whatever goes wrong, the objects are those of an undisturbed run."""
+"""The whole way, in all the orders in which things may come: fetches, webhooks, pages."""
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from core.conformance.bench import PATIENCE, Bench, Object, Objects, bench, same
-from core.conformance.story import PAUSE, played, story, told
-from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject
+from core.conformance.story import PAUSE, played, pushes, story, told
+from core.conformance.subject import BrokenError, ExemptError, Subject
 from core.ingest import Client, sessions
 from core.sdk import Page, Payload, Stream
-from core.sdk.faults import Fault
 from core.sdk.player import Queued
 
 _MOST_PAGES = 200  # of one stream: a poll that brings more goes in circles
@@ -21,6 +20,7 @@ Examine = Callable[[Subject], Awaitable[None]]
 
 async def backfill(subject: Subject) -> None:
     """Every object of the mock's truth is there, of the kinds that the connector knows."""
+    polls(subject)
     known = {_kind(key) for key in (await story(subject)).backfill}
     async with bench(subject) as each:
         async with each.ingesting():
@@ -37,6 +37,7 @@ async def backfill(subject: Subject) -> None:
 async def incremental(subject: Subject) -> None:
     """What happened while nobody listened is found by the next polls; what the source itself no longer lists may
     stay."""
+    polls(subject)
     async with bench(subject) as each:
         async with each.ingesting():
             await each.polled()
@@ -45,12 +46,13 @@ async def incremental(subject: Subject) -> None:
         async with each.ingesting():
             await each.polled()
         found = each.objects()
-        fresh = await _fresh(each)
-    same(fresh, {key: found[key] for key in fresh if key in found}, "after a day without webhooks")
+        now = await fresh(each)
+    same(now, {key: found[key] for key in now if key in found}, "after a day without webhooks")
 
 
 async def webhooks(subject: Subject) -> None:
-    """What a fetch tells, webhooks have told, too."""
+    """What a fetch tells, webhooks have told, too: those that were heard beside fetches, and those heard alone of all
+    that they name."""
     undisturbed = await story(subject)
     if subject.connector.webhook is None:
         raise ExemptError("the connector has no webhooks")
@@ -65,6 +67,18 @@ async def webhooks(subject: Subject) -> None:
     live = {key: its for key, its in fresh.items() if its[0] == "live"}
     told = {key: _only(live[key][1], its) for key, its in undisturbed.end.items() if key in live}
     same(live, told, "told by webhooks and the next fetch")
+    if not (alone := undisturbed.told):
+        raise BrokenError("webhooks alone tell nothing")
+    pushed = {quote(push.subject, safe="") for push in await pushes(subject)}
+    hinted = {(kind, quote(id, safe="")) for kind, id in undisturbed.hinted}
+    kinds = {_kind(key) for key in alone}  # others have a list only
+
+    def named(key: str) -> bool:
+        kind, id = _kind(key), key.rpartition("/")[2]
+        return (kind in kinds and id in pushed) or (kind, id) in hinted
+
+    new = {key: its for key, its in live.items() if its != undisturbed.backfill.get(key) and named(key)}
+    same(new, {key: _only(new[key][1], its) for key, its in alone.items() if key in new}, "told by webhooks alone")
 
 
 def _only(fields: Collection[str], of: Object) -> Object:
@@ -73,7 +87,12 @@ def _only(fields: Collection[str], of: Object) -> Object:
     return state, {name: value for name, value in facts.items() if name in fields}, into
 
 
-async def _fresh(each: Bench) -> Objects:
+def polls(subject: Subject) -> None:
+    if not subject.connector.streams:
+        raise ExemptError("the connector polls nothing")
+
+
+async def fresh(each: Bench) -> Objects:
     """What somebody finds who fetches for the first time now."""
     each.bus = type(each.bus)(each.now)
     async with each.ingesting():
@@ -121,99 +140,12 @@ def turned(queued: Sequence[Queued]) -> list[Queued]:
     return list(reversed(queued))
 
 
-# -- faults of the source's answers
-
-
-def _asks(subject: Subject) -> None:
-    connector = subject.connector
-    if not (connector.streams or connector.listings or connector.hydrate):
-        raise ExemptError("the connector asks its source nothing")
-
-
-def fault(*faults: Fault, each: bool = True, exempt: str = "") -> Examine:
-    """Each list and each object's address fails so (without `each` only the first); then all is well. `exempt` says
-    why there may be nothing to disturb."""
-
-    def fresh() -> list[Fault]:
-        return [replace(one, each=each) for one in faults]
-
-    async def examine(subject: Subject) -> None:
-        _asks(subject)
-        undisturbed = await story(subject)
-        async with bench(replace(subject, connector=replace(subject.connector, webhook=None), seen={})) as on:
-            on.mock.faulty.faults += fresh()
-            async with on.ingesting():
-                await on.polled()
-            same(undisturbed.backfill, on.objects(), "the first fetch")
-            struck = on.mock.faulty.struck
-        if subject.connector.hydrate is not None:
-            found = await told(subject, list, fresh())
-            same(undisturbed.told, found.objects, "fetching what webhooks named", letters=found.letters)
-            struck += found.struck
-        if not struck:
-            raise ExemptError(exempt) if exempt else NotRunError("no request of the connector was disturbed")
-
-    return examine
-
-
-async def shift(subject: Subject) -> None:
-    """Objects change, come and go between two pages; what the next polls find makes it whole."""
-    deaf = replace(subject, connector=replace(subject.connector, webhook=None), seen={})
-    async with bench(deaf) as each:
-        each.later(PAUSE)
-        each.mock.faulty.faults.append(Fault("shift", times=3, beats=40))
-        async with each.ingesting():
-            await each.polled()
-        each.later(PAUSE)
-        async with each.ingesting():
-            await each.polled()
-        found = each.objects()
-        fresh = await _fresh(each)
-    same(fresh, {key: found[key] for key in fresh if key in found}, "a page shifted while it was read")
-
-
-def skewed(seconds: float) -> Examine:
-    """The source's clock and ours differ."""
-
-    async def examine(subject: Subject) -> None:
-        async with bench(subject, skew=seconds) as each:
-            async with each.ingesting():
-                await each.polled()
-            played(each)
-            for _ in range(2):
-                each.later(PAUSE)
-                async with each.ingesting():
-                    await each.polled()
-            found = each.objects()
-            fresh = await _fresh(each)
-        where = f"our clock is {abs(seconds) / 60:.0f} minutes {'ahead' if seconds > 0 else 'behind'}"
-        same(fresh, {key: found[key] for key in fresh if key in found}, where)
-
-    return examine
-
-
-async def crash(subject: Subject) -> None:
-    """Killed after a page was published and before its cursor was saved, again and again."""
-    undisturbed = await story(subject)
-    async with bench(subject) as each:
-        crashes = 0
-        while crashes < 2 * len(subject.connector.streams) + 3:
-            each.bus.crashes.append("cursors")
-            async with each.ingesting():
-                if not await each.crashed_or_polled():
-                    break
-            crashes += 1
-        each.bus.crashes.clear()
-        async with each.ingesting():
-            await each.polled(ever=True)
-        same(undisturbed.backfill, each.objects(), "killed between publish and cursor")
-
-
 # -- polls page by page
 
 
 async def resume(subject: Subject) -> None:
     """A poll that is stopped after any of its pages goes on there: together they bring what one poll brings."""
+    polls(subject)
     wholes = await _wholes(subject)
     async with bench(subject) as each:
         for stream in subject.connector.streams:
@@ -232,6 +164,7 @@ async def resume(subject: Subject) -> None:
 
 async def cursors(subject: Subject) -> None:
     """Every poll ends by itself, and gives no cursor twice."""
+    polls(subject)
     for name, pages in (await _wholes(subject)).items():
         if not pages:
             raise BrokenError(f"the stream {name!r} gives no page, and so no cursor to go on from")

@@ -75,13 +75,17 @@ async def ids(subject: Subject) -> None:
                 raise BrokenError(f"{payload.kind}: the same state received a minute later has another id")
             if event.subject != again.subject:
                 raise BrokenError(f"{payload.kind}: an object's key depends on when it was received")
+    if not known:
+        raise BrokenError("nothing that comes gives an event")
 
 
 async def unknown_field(subject: Subject) -> None:
     unless_told(subject)
+    grew = False
     for payload in await payloads(subject):
         if not isinstance(payload.data, dict) or not (events := _states(subject.connector, payload)):
             continue
+        grew = True
         grown = replace(payload, data={**payload.data, "unheard_of_by_anybody": {"deep": [1, None]}})
         try:
             again = _states(subject.connector, grown)
@@ -89,6 +93,8 @@ async def unknown_field(subject: Subject) -> None:
             raise BrokenError(f"{payload.kind}: an unknown field raises {type(error).__name__}") from error
         if again != events:
             raise BrokenError(f"{payload.kind}: an unknown field changes the events")
+    if not grew:
+        raise NotRunError("no payload is an object that gives events")
 
 
 async def unknown_kind(subject: Subject) -> None:
@@ -108,14 +114,14 @@ async def unknown_value(subject: Subject) -> None:
 
 
 async def missing_field(subject: Subject) -> None:
-    await _bent(subject, _without_fields, "without", tolerate=lambda path: True)
+    await _bent(subject, without_fields, "without", tolerate=lambda path: True)
 
 
 async def malformed(subject: Subject) -> None:
     for payload in await payloads(subject):
         for odd in _ODD:
             _only_normalize_errors(subject.connector, replace(payload, data=odd), f"data {odd!r}")
-        for path, bent in _numbers_as_text(payload.data):
+        for path, bent in numbers_as_text(payload.data):
             _only_normalize_errors(subject.connector, replace(payload, data=bent), f"text for the number {path}")
 
 
@@ -127,11 +133,15 @@ async def _bent(
     tolerate: Callable[[str], bool],
 ) -> None:
     """Every way to bend a payload may lose what it bends, and refuse where that is tolerated, and nothing else."""
+    bent = False
     for payload in await payloads(subject):
         for path, data in bend(payload.data):
+            bent = True
             refused = _only_normalize_errors(subject.connector, replace(payload, data=data), f"{words} {path}")
             if refused and not tolerate(path):
                 raise BrokenError(f"{payload.kind}: {words} {path} is refused, so a whole object would be lost")
+    if not bent:
+        raise NotRunError("no payload has a field that could be bent so")
 
 
 def _only_normalize_errors(connector: Connector[Any], payload: Payload, what: str) -> bool:
@@ -168,6 +178,9 @@ def _states(connector: Connector[Any], payload: Payload) -> list[tuple[str, str,
 def _places(data: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Callable[[Any], Any], Any]]:
     """Every field down to some depth: its path, a function that gives the whole with another value there (Ellipsis:
     without it), and its value."""
+    if isinstance(data, list) and data and not depth:  # a batch: its first item
+        for place, put_inside, value in _places(data[0], "0"):
+            yield place, lambda new, put=put_inside: [put(new), *data[1:]], value  # type: ignore[misc]
     if not isinstance(data, Mapping) or depth >= _DEEPEST:
         return
     for name, value in data.items():
@@ -193,13 +206,15 @@ def _other_words(data: Any) -> Iterator[tuple[str, Any]]:
             yield path, put(_NEW)
 
 
-def _without_fields(data: Any) -> Iterator[tuple[str, Any]]:
+def without_fields(data: Any) -> Iterator[tuple[str, Any]]:
+    """Each field that is named gone, and null."""
     for path, put, _ in _places(data):
         yield path, put(...)
         yield path, put(None)
 
 
-def _numbers_as_text(data: Any) -> Iterator[tuple[str, Any]]:
+def numbers_as_text(data: Any) -> Iterator[tuple[str, Any]]:
+    """Each number that is named as a text, and as a word."""
     for path, put, value in _places(data):
         if isinstance(value, int | float) and not isinstance(value, bool):
             yield path, put(str(value))

@@ -17,6 +17,7 @@ import orjson
 from core.bus.topics import DEAD, EVENTS, HINTS, RAW
 from core.conformance.bench import Bench, bench
 from core.conformance.forgery import PLAIN, Signed, alone, bare, changed, cut, renamed
+from core.conformance.mapping import numbers_as_text, without_fields
 from core.conformance.story import pushes
 from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject, unless_told
 from core.conformance.watch import watched
@@ -194,6 +195,22 @@ async def odd_body(subject: Subject) -> None:
                 raise BrokenError(f"a delivery that is {body!r} is answered {status}: the source would repeat it")
         if (status := await listener.post(given)) != 202:
             raise BrokenError(f"after odd deliveries a genuine one is answered {status}")
+        for push in pushes:
+            _split_stumbles(subject, listener, push)
+
+
+def _split_stumbles(subject: Subject, listener: Door, push: Push) -> None:
+    """A delivery may lack any field, or hold a text for a number: it is taken as it is, or refused in words."""
+    webhook, settings = subject.connector.webhook, subject.settings()
+    assert webhook is not None
+    delivery, body = _delivery(listener, listener.signed(push))
+    for path, bent in (*without_fields(body), *numbers_as_text(body)):
+        try:
+            webhook.split(webhook.cut(bent), delivery, settings, listener.bench.document["account"], 0)
+        except HubError:
+            continue
+        except Exception as error:
+            raise BrokenError(f"split({push.kind}) with {path} changed raises {type(error).__name__}") from error
 
 
 async def no_secret(subject: Subject) -> None:

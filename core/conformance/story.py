@@ -1,7 +1,7 @@
 """An undisturbed run of the whole way, from which the checks learn what there is: payloads, pushes, the objects at the
 end. Runs once per examination."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -9,7 +9,7 @@ from typing import Any
 
 from core.conformance.bench import Bench, Objects, bench
 from core.conformance.subject import BrokenError, NotRunError, Subject
-from core.sdk import Connector, Payload
+from core.sdk import Connector, Hint, Payload
 from core.sdk.faults import Fault
 from core.sdk.player import Queued
 from core.sdk.simulator import Push
@@ -24,21 +24,24 @@ _MOST = 4  # payloads of each kind that are looked at closely
 @dataclass(frozen=True, slots=True)
 class Story:
     """`payloads`: at most a few of each kind, as the connector got them.
-    `backfill`: the objects after the first fetch; `told`: of a hub that gets these pushes alone; `end`: after all of
-    it and the next fetch. `letters`: dead ones."""
+    `backfill`: the objects after the first fetch; `told`: of a hub that gets these pushes alone, of which `hinted` are
+    only named there (kind and id); `end`: after all of it and the next fetch. `letters`: dead ones."""
 
     payloads: Sequence[Payload]
     backfill: Objects
     told: Objects
+    hinted: Collection[tuple[str, str]]
     end: Objects
     letters: int
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """`letters`: how many became dead letters; `struck`: how many answers went wrong."""
+    """`hinted`: what was asked for, kind and id; `letters`: how many became dead letters; `struck`: how many answers
+    went wrong."""
 
     objects: Objects
+    hinted: Collection[tuple[str, str]]
     letters: int
     struck: int
 
@@ -73,7 +76,8 @@ async def _story(subject: Subject) -> Story:
             await each.polled()
             await each.settled()
         end, letters = each.objects(), each.letters()
-    return Story(_few(seen), backfill, (await told(subject, list)).objects, end, letters)
+    alone = await told(subject, list)
+    return Story(_few(seen), backfill, alone.objects, alone.hinted, end, letters)
 
 
 async def told(
@@ -81,8 +85,9 @@ async def told(
 ) -> Told:
     """What a hub knows that gets the story's pushes, changed, and polls nothing."""
     if subject.connector.webhook is None:
-        return Told({}, 0, 0)
-    deaf = replace(subject, connector=replace(subject.connector, streams=(), listings=()), seen={})
+        return Told({}, (), 0, 0)
+    hinted: set[tuple[str, str]] = set()
+    deaf = replace(subject, connector=replace(_noted(subject.connector, hinted), streams=(), listings=()), seen={})
     async with bench(deaf) as each:
         queued = change(played(each))
         each.mock.faulty.faults += faults
@@ -90,7 +95,7 @@ async def told(
             await each.known()
             await each.send(queued)
             await each.settled()
-        return Told(each.objects(), each.letters(), each.mock.faulty.struck)
+        return Told(each.objects(), hinted, each.letters(), each.mock.faulty.struck)
 
 
 def played(each: Bench) -> list[Queued]:
@@ -129,6 +134,18 @@ def _watched(connector: Connector[Any], seen: list[Payload]) -> Connector[Any]:
         return connector.normalize(payload)
 
     return replace(connector, normalize=normalize)
+
+
+def _noted(connector: Connector[Any], hinted: set[tuple[str, str]]) -> Connector[Any]:
+    fetch = connector.hydrate
+    if fetch is None:
+        return connector
+
+    def hydrate(http: Any, config: Any, account: str, hints: Sequence[Hint]) -> Any:
+        hinted.update((hint.kind, hint.id) for hint in hints)
+        return fetch(http, config, account, hints)
+
+    return replace(connector, hydrate=hydrate)
 
 
 def _few(seen: Sequence[Payload]) -> list[Payload]:

@@ -5,7 +5,9 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
+import orjson
 from aiohttp import web
 
 from core.sdk.simulator import Simulator, answer
@@ -23,14 +25,16 @@ FAULTS: Mapping[str, str] = {
     "garbled": "status 200 and JSON with bytes that are no UTF-8",
     "empty": "status 200 and no body",
     "error": "status 200 and the source's error inside",
-    "oversized": "the answer, blown up with blanks to `bytes` (default 10,000,000)",
+    "oversized": "the next page, blown up with blanks to `bytes` (default 10,000,000)",
+    "rows": "the next page with two more rows before its own, `null` and `{}`",
     "redirect": "302 to `url` (default: another host)",
     "again": "the answer before this one once more, with the cursor that this request has used",
-    "shift": "the answer, and then `beats` (default 20) old objects change, and as many beats of the story happen",
+    "shift": "the next page, and then `beats` (default 20) old objects change, and as many beats of the story happen",
     "refuse": "not an answer: the source sends forged webhooks",
     "none": "not a fault: forgets all that are waiting",
 }
 
+_PAGES = frozenset({"oversized", "rows", "shift"})  # strike only answers that hold a list of objects
 _CURSOR = 6  # letters at least: page numbers are no cursors
 _ID = re.compile(r"/(?=[^/]*\d)[0-9a-f-]{6,}(?=/|$)")
 _TEXT = re.compile(r'"([^"]+)"')
@@ -60,6 +64,10 @@ class Fault:
         seen = self._seen[route] = self._seen.get(route, 0) + 1
         return self.after < seen <= self.after + self.times
 
+    def spare(self, request: web.Request) -> None:
+        """It did not strike after all."""
+        self._seen[route_of(request) if self.each else ""] -= 1
+
     @property
     def waiting(self) -> int:
         """How many requests it will still strike; one and more with `each`, which never ends by itself."""
@@ -88,9 +96,8 @@ class Faulty:
 
     def take(self, request: web.Request) -> Fault | None:
         """The first fault that strikes this request."""
-        found = next((fault for fault in self.faults if fault.strikes(request)), None)
         self.faults = [fault for fault in self.faults if fault.waiting > 0]
-        return found
+        return next((fault for fault in self.faults if fault.strikes(request)), None)
 
     async def note(self, request: web.Request, given: web.StreamResponse) -> None:
         """A good answer, for `again`."""
@@ -103,6 +110,8 @@ class Faulty:
         """`headers` are the rate limit's. What needs the real answer asks `handler` for it."""
         if fault.kind == "again":
             return await self._again(request, handler)
+        if fault.kind in _PAGES:
+            return self._paged(fault, request, await handler(request))
         self.struck += 1
         failure = self._simulator.failure
         match fault.kind:
@@ -129,7 +138,7 @@ class Faulty:
                         await self._stopped.wait()
                 return answer(failure(500), 500)
             case _:
-                return await self._bent(fault, request, await handler(request))
+                return await _cut(request, await handler(request))
 
     async def _again(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Only where the request goes on from the answer before: with something new in it that stood there."""
@@ -139,17 +148,34 @@ class Faulty:
         self.struck += 1
         return web.Response(body=last.body, headers=last.headers)
 
-    async def _bent(self, fault: Fault, request: web.Request, given: web.StreamResponse) -> web.StreamResponse:
-        """The real answer, or the world after it, changed."""
-        body = given.body if isinstance(given, web.Response) and isinstance(given.body, bytes) else b"{}"
+    def _paged(self, fault: Fault, request: web.Request, given: web.StreamResponse) -> web.StreamResponse:
+        """A page, or the world after it, changed; any other answer is spared."""
+        data = orjson.loads(_bytes(given) or b"{}") if given.content_type == "application/json" else None
+        lists = _lists(data)
+        if not isinstance(given, web.Response) or not lists:
+            fault.spare(request)
+            return given
+        self.struck += 1
         match fault.kind:
-            case "cut":
-                return await _cut(request, body)
-            case "oversized" if isinstance(given, web.Response):
-                given.body = body + b" " * max(0, fault.bytes - len(body))
-            case "shift":
+            case "oversized":
+                given.body = _bytes(given).ljust(fault.bytes)
+            case "rows":
+                for rows in lists:
+                    rows[:0] = [None, {}]
+                given.body = orjson.dumps(data)
+            case _:
                 self._play(fault.beats)
         return given
+
+
+def _lists(data: Any) -> list[list[Any]]:
+    """The lists of objects in an answer: itself, or right below."""
+    below = [data] if isinstance(data, list) else list(data.values()) if isinstance(data, dict) else []
+    return [rows for rows in below if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)]
+
+
+def _bytes(given: web.StreamResponse) -> bytes:
+    return given.body if isinstance(given, web.Response) and isinstance(given.body, bytes) else b"{}"
 
 
 async def _asked(request: web.Request) -> frozenset[str]:
@@ -159,11 +185,11 @@ async def _asked(request: web.Request) -> frozenset[str]:
 
 
 def _told(last: web.Response) -> str:
-    body = last.body if isinstance(last.body, bytes) else b""
-    return body.decode(errors="replace") + " ".join(last.headers.values())
+    return _bytes(last).decode(errors="replace") + " ".join(last.headers.values())
 
 
-async def _cut(request: web.Request, body: bytes) -> web.StreamResponse:
+async def _cut(request: web.Request, given: web.StreamResponse) -> web.StreamResponse:
+    body = _bytes(given)
     part = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
     await part.prepare(request)
     await part.write(body[: len(body) // 2])

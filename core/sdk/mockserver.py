@@ -92,10 +92,10 @@ class Mock:
             return await handler(request)
         remaining, reset = self._window.spend(self.limit, asyncio.get_running_loop().time())
         headers = self.simulator.rate_headers(self.limit, max(remaining, 0), reset, int(self.today() * 1000))
-        if fault := self.faulty.take(request):
-            return await self.faulty.answer(fault, request, handler, headers)
         if not self.simulator.authorized(request):
             return answer(self.simulator.failure(401), 401)
+        if fault := self.faulty.take(request):
+            return await self.faulty.answer(fault, request, handler, headers)
         if remaining < 0:
             wait = {"Retry-After": str(reset)} if getattr(self.simulator, "tells_wait", True) else {}
             return answer(self.simulator.failure(429), 429, {**headers, **wait})

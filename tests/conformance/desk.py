@@ -128,13 +128,18 @@ def rows(data: Any, name: str) -> list[dict[str, Any]]:
     return found
 
 
+def moved(row: Any) -> bool:
+    """Whether it tells when it changed; what does not is the normalizer's to refuse."""
+    return isinstance(row, dict) and isinstance(row.get("updated"), int)
+
+
 async def listed(http: Http, account: str, cursor: dict[str, Any] | None, name: str, kind: str) -> AsyncIterator[Page]:
     """Between polls {since}, within one {since, next, high}; epoch ms of the source's clock."""
     at = cursor or {"since": 0}
     while True:
         response = await http.get(f"/{name}", since=at["since"], **({"cursor": at["next"]} if "next" in at else {}))
         found = rows(response.data, name)
-        high = max([at.get("high", at["since"]), *(row["updated"] for row in found)])
+        high = max([at.get("high", at["since"]), *(row["updated"] for row in found if moved(row))])
         following = response.data.get("next")
         at = {"since": at["since"], "next": following, "high": high} if following else {"since": high}
         yield Page([Payload(kind, row, account, False, response.started) for row in found], at)

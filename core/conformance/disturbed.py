@@ -1,0 +1,131 @@
+"""What goes wrong: answers of the source, moving pages, clocks that differ, a process that dies. Whatever it is, the
+objects are those of an undisturbed run in the end."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from aiohttp import web
+
+from core.conformance.bench import bench, same
+from core.conformance.journey import Examine, fresh, polls
+from core.conformance.story import PAUSE, played, story, told
+from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject
+from core.sdk.faults import Fault
+
+
+def _asks(subject: Subject) -> None:
+    connector = subject.connector
+    if not (connector.streams or connector.listings or connector.hydrate):
+        raise ExemptError("the connector asks its source nothing")
+
+
+def fault(*faults: Fault, each: bool = True, exempt: str = "", buries: bool = False) -> Examine:
+    """Each list and each object's address fails so (without `each` only the first); then all is well. `exempt` says
+    why there may be nothing to disturb; `buries`: what is asked for by its id may end as a dead letter."""
+
+    async def examine(subject: Subject) -> None:
+        disturbed = await _disturbed(subject, [replace(one, each=each) for one in faults], buries)
+        if not disturbed:
+            raise ExemptError(exempt) if exempt else NotRunError("no request of the connector was disturbed")
+
+    return examine
+
+
+async def _disturbed(subject: Subject, faults: Sequence[Fault], buries: bool) -> int:
+    """How many answers went wrong, in a first fetch and while webhooks are heard alone."""
+    _asks(subject)
+    undisturbed = await story(subject)
+    async with bench(replace(subject, connector=replace(subject.connector, webhook=None), seen={})) as on:
+        on.mock.faulty.faults += [replace(one) for one in faults]
+        async with on.ingesting():
+            await on.polled()
+        same(undisturbed.backfill, on.objects(), "the first fetch")
+        struck = on.mock.faulty.struck
+    if subject.connector.hydrate is None:
+        return struck
+    found = await told(subject, list, [replace(one) for one in faults])
+    letters = min(found.letters, found.struck) if buries else 0
+    same(undisturbed.told, found.objects, "fetching what webhooks named", letters=letters)
+    return struck + found.struck
+
+
+async def redirect(subject: Subject) -> None:
+    """Another host stands there and listens: nobody comes."""
+    visitors = 0
+
+    async def visited(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal visitors
+        visitors += 1
+        return web.json_response({})
+
+    runner = web.ServerRunner(web.Server(visited))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        elsewhere = f"http://localhost:{runner.addresses[0][1]}/"
+        await fault(Fault("redirect", after=1, url=elsewhere), buries=True)(subject)
+    finally:
+        await runner.cleanup()
+    if visitors:
+        raise BrokenError("a redirect to another host is followed: what was asked for, and credentials, went there")
+
+
+async def shift(subject: Subject) -> None:
+    """Objects change, come and go between two pages of every list; what the next polls find makes it whole."""
+    polls(subject)
+    deaf = replace(subject, connector=replace(subject.connector, webhook=None), seen={})
+    async with bench(deaf) as each:
+        each.later(PAUSE)
+        each.mock.faulty.faults.append(Fault("shift", each=True, beats=40))
+        async with each.ingesting():
+            await each.polled()
+        if not each.mock.faulty.struck:
+            raise NotRunError("the source gives no list that could shift")
+        each.mock.faulty.faults.clear()
+        each.later(PAUSE)
+        async with each.ingesting():
+            await each.polled()
+        found = each.objects()
+        now = await fresh(each)
+    same(now, {key: found[key] for key in now if key in found}, "a page shifted while it was read")
+
+
+def skewed(seconds: float) -> Examine:
+    """The source's clock and ours differ."""
+
+    async def examine(subject: Subject) -> None:
+        polls(subject)
+        async with bench(subject, skew=seconds) as each:
+            async with each.ingesting():
+                await each.polled()
+            played(each)
+            for _ in range(2):
+                each.later(PAUSE)
+                async with each.ingesting():
+                    await each.polled()
+            found = each.objects()
+            now = await fresh(each)
+        where = f"our clock is {abs(seconds) / 60:.0f} minutes {'ahead' if seconds > 0 else 'behind'}"
+        same(now, {key: found[key] for key in now if key in found}, where)
+
+    return examine
+
+
+async def crash(subject: Subject) -> None:
+    """Killed after a page was published and before its cursor was saved, again and again."""
+    polls(subject)
+    undisturbed = await story(subject)
+    async with bench(subject) as each:
+        crashes = 0
+        while crashes < 2 * len(subject.connector.streams) + 3:
+            each.bus.crashes.append("cursors")
+            async with each.ingesting():
+                if not await each.crashed_or_polled():
+                    break
+            crashes += 1
+        each.bus.crashes.clear()
+        if not crashes:
+            raise BrokenError("no cursor is ever saved: after a crash everything is fetched again")
+        async with each.ingesting():
+            await each.polled(ever=True)
+        same(undisturbed.backfill, each.objects(), "killed between publish and cursor")
