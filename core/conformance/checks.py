@@ -11,7 +11,7 @@ CHECKS = {
         Check("contract", "what the connector declares fits together", declared.contract),
         Check("settings", "every setting is described", declared.settings),
         Check("secrets", "every secret is a SecretStr", declared.secrets),
-        Check("readme", "the README shows the settings, streams and scopes of today", declared.readme),
+        Check("readme", "the README shows the settings, streams, scopes and limits of today", declared.readme),
         Check("samples", "samples give the events that are recorded beside them", mapping.samples),
         Check("deterministic", "the same payload gives the same events", mapping.deterministic),
         Check("pure", "normalize does no I/O, asks no clock, keeps no state, leaves its payload alone", mapping.pure),

@@ -89,9 +89,20 @@ async def readme(subject: Subject) -> None:
     if not path.exists():
         raise BrokenError("there is no README.md")
     text = path.read_text()
-    wanted = ("settings", *(["streams"] if subject.connector.streams else []))
-    for part in (*wanted, *(["scopes"] if subject.connector.scopes else [])):
+    for part in _parts(subject):
         if f"<!-- {part} -->" not in text or f"<!-- /{part} -->" not in text:
             raise BrokenError(f"README.md has no place for its {part}: <!-- {part} --> and <!-- /{part} -->")
     if manual.filled(text, subject.connector) != text:
         raise BrokenError("README.md shows tables of another day: hub docs --write")
+
+
+def _parts(subject: Subject) -> list[str]:
+    connector = subject.connector
+    told = {
+        "settings": True,
+        "streams": connector.streams,
+        "listings": connector.listings,
+        "scopes": connector.scopes,
+        "limits": connector.quota(subject.settings()),
+    }
+    return [part for part, its in told.items() if its]
