@@ -93,12 +93,16 @@ def _check(tree: Any) -> None:
         variadic = bool(spec["signature"] and spec["signature"][-1].get("variadic"))
         if given < wanted if variadic else given != wanted:
             raise ValueError(f"{name}() takes {wanted} arguments{' at least' if variadic else ''}, not {given}")
-        pattern = node["children"][-1]
-        if name == "matches" and pattern["type"] == "literal" and isinstance(pattern["value"], str):
-            try:
-                regex(pattern["value"])
-            except ValueError as error:
-                raise ValueError(f"matches(): {error}") from None
+        if name == "matches":
+            _check_search(node["children"][1])
+
+
+def _check_search(pattern: Any) -> None:
+    if pattern["type"] == "literal" and isinstance(pattern["value"], str):
+        try:
+            regex(pattern["value"])
+        except ValueError as error:
+            raise ValueError(f"matches(): {error}") from None
 
 
 def _nodes(node: Any) -> Iterator[Any]:
