@@ -51,6 +51,9 @@ class Aircall:
         body = {**push.body, "token": "not-the-token" if push.forged else self._token}
         return target, {"Content-Type": "application/json", "aircall-origin": "webhooks"}, orjson.dumps(body)
 
+    def gives_up(self, status: int, attempt: int) -> bool:
+        return attempt >= self.retries
+
     def counts(self) -> Mapping[str, int]:
         return {"people": len(self.company.contacts), "calls": len(self.company.calls)}
 

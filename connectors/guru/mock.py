@@ -35,7 +35,8 @@ class Guru:
 
     name = "guru"
     timeout = 15.0
-    retries = 5
+    retries = 5  # "a limited number": neither it nor the pauses are published
+    schedule = (60.0,)
     limit = 1_000  # not published
     tells_wait = False
     cannot_show = ("tampered", "stale")
@@ -59,6 +60,9 @@ class Guru:
         """The secret is a part of the address; nothing else proves the sender."""
         secret = "somebody-elses-guess" if push.forged else self._secret
         return f"{target}/{secret}", {"Content-Type": "application/json"}, orjson.dumps(push.body)
+
+    def gives_up(self, status: int, attempt: int) -> bool:
+        return status == 410
 
     def failure(self, status: int) -> Any:
         return {"status": status, "message": {401: "Bad credentials", 429: "Too many requests"}.get(status, "Failed")}

@@ -34,7 +34,8 @@ class Courier:
     once. No answer at all (the hub is down) does not count as a refusal: attempts go on for ever, with pauses.
 
     `keep` makes it as strict as the source: its own pauses, by the mock's clock, and no answer counts as a refusal;
-    until then attempts are hurried.
+    until then attempts are hurried. `gives_up`, then asked with the status and the attempt of each that failed, says
+    whether the source switches the webhook off: what waits is dropped, and what comes, until `keep` is called again.
     """
 
     def __init__(
@@ -47,13 +48,15 @@ class Courier:
         retries: int,
         now: Callable[[], int],
         done: Callable[[int], None],
+        gives_up: Callable[[int, int], bool] = lambda status, attempt: False,
     ) -> None:
         self.target = target
+        self.off = False  # whether the source has switched the webhook off
         self.log: deque[dict[str, Any]] = deque(maxlen=200_000)
         self.spilled = 0
         self.in_flight = 0
         self.heard = 0.0  # the loop's time: when a push was last taken
-        self._session, self._sign, self._now, self._done = session, sign, now, done
+        self._session, self._sign, self._now, self._done, self._gives_up = session, sign, now, done, gives_up
         self._timeout, self._retries = aiohttp.ClientTimeout(total=timeout), retries
         self._heap: list[_Attempt] = []
         self._silences, self._quiet = 0, 0.0  # attempts without an answer in a row; until when nothing is tried
@@ -63,9 +66,13 @@ class Courier:
     def keep(self, schedule: Sequence[float]) -> None:
         """Seconds of the mock's clock between two attempts, the last one repeats; none: hurried. What waits is tried
         at once."""
-        self._schedule = tuple(schedule)
+        self._schedule, self.off = tuple(schedule), False
         self._heap = [replace(attempt, due=self._time()) for attempt in self._heap]
         heapq.heapify(self._heap)
+        self._wake.set()
+
+    def look(self) -> None:
+        """Somebody has put the clock forward: more may be due."""
         self._wake.set()
 
     def __len__(self) -> int:
@@ -75,7 +82,7 @@ class Courier:
         for number, push in queued:
             if not self.target:
                 self._done(number)
-            elif len(self) >= LIMIT:
+            elif self.off or len(self) >= LIMIT:
                 self.spilled += 1
                 self._done(number)
             else:
@@ -143,6 +150,13 @@ class Courier:
             self.heard = _loop_time()
         if 200 <= status < 300 or push.forged:
             self._done(attempt.number)
+            return
+        if self._schedule and self._gives_up(status, attempt.refusals):
+            self.off = True
+            self._heap, dropped = [], [attempt, *self._heap]
+            for each in dropped:
+                self.spilled += 1
+                self._done(each.number)
             return
         if attempt.refusals >= self._retries:
             self.spilled += 1

@@ -59,9 +59,17 @@ async def running(
     """A mock that plays until the block is left. `port` 0 takes a free one; `cycle` as `next_cycle` says."""
     clock = clock or Clock()
     player = Player(simulator, clock, pace, state, cycle)
+    ends: Callable[[int, int], bool] = getattr(simulator, "gives_up", lambda status, attempt: False)
+
+    def gives_up(status: int, attempt: int) -> bool:
+        if ends(status, attempt):
+            player.insert("webhook.off", "", {})
+            return True
+        return False
+
     async with aiohttp.ClientSession() as session:
         courier = Courier(session, target, simulator.sign, timeout=simulator.timeout, retries=simulator.retries,
-                          now=clock.now, done=player.acknowledged)  # fmt: skip
+                          now=clock.now, done=player.acknowledged, gives_up=gives_up)  # fmt: skip
         mock = Mock(simulator, player, courier, limit or simulator.limit)
         runner = web.AppRunner(mock.application(), access_log=None, shutdown_timeout=0.5)
         await runner.setup()

@@ -13,7 +13,7 @@ Under `/_mock/` (no authentication; loopback only):
 | POST fault {kind, times?, after?, path?, each?, …} | the next answers go wrong: `core.sdk.faults` tells how |
 | POST target {url} | where webhooks go; empty: nowhere |
 | POST limit {requests, per?} | so many requests before 429, in so many seconds (else in the source's own window) |
-| POST retries {source} | true: refused webhooks come again when the source would, by the clock; false: hurried |
+| POST retries {source} | true: refused webhooks come again when, and as long as, the source would; false: hurried |
 | POST rows {rows} | at most so many per page, whatever is asked for; 0: as the source has it |
 | POST push {body, subject?, kind?, forged?} | signs and sends this body once, now: {status} |
 | POST stop | ends the mock |
@@ -113,6 +113,7 @@ class Mock:
         shown: dict[str, Any] = {
             "name": self.simulator.name, "n": self.player.n, "cycle": self.player.n // STRIDE, "pace": self.player.pace,
             "clock": self.player.clock.now(), "queue": len(self.courier), "spilled": self.courier.spilled,
+            "off": self.courier.off,
             "acknowledged": sum(200 <= entry["status"] < 300 for entry in log), "struck": self.faulty.struck,
             "counts": self.simulator.counts(),
         }  # fmt: skip
@@ -140,6 +141,7 @@ class Mock:
         if request.method == "POST":
             wanted = await _body(request)
             self.player.set_clock(wanted.get("now"), wanted.get("rate"))
+            self.courier.look()
         return answer({"now": self.player.clock.now(), "rate": self.player.clock.rate})
 
     async def _fault(self, request: web.Request) -> web.Response:

@@ -31,6 +31,9 @@ class Simulator(Protocol):
     with, or is "stale". Then nobody asks a connector to refuse such ones. In `schedule` it may say the source's own
     pauses (s) between two attempts at a webhook, which the mock keeps once it is told to.
 
+    In `gives_up(status, attempt)` it may say whether it then switches its webhook off, after the first attempt (0) or a
+    later one; its world is told by the beat `webhook.off`.
+
     Its limit may hold for `per` seconds instead, in a `rolling` window (True), and its 429 come without Retry-After
     (`tells_wait` False).
     """

@@ -3,6 +3,7 @@
 One table; a mock that changes must change it.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from core import registry
 from core.sdk.mock import Clock, Mock, running
@@ -100,4 +102,44 @@ def test_webhooks_are_repeated_as_often_and_as_long_as_the_sources_do_it() -> No
         "aircall": (5.0, 50), "guru": (15.0, 5), "hubspot": (5.0, 10), "intercom": (5.0, 1),
     }  # fmt: skip
     spread = {name: each.retries * each.schedule[0] / 3600 for name, each in made.items() if hasattr(each, "schedule")}
-    assert spread == {"aircall": 12.0, "hubspot": 24.0, "intercom": 30 / 3600}  # hours
+    assert spread == {"aircall": 12.0, "guru": 5 / 60, "hubspot": 24.0, "intercom": 30 / 3600}  # hours
+
+
+@asynccontextmanager
+async def hub(status: int) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Answers every webhook so."""
+    came: list[bytes] = []
+
+    async def take(request: web.BaseRequest) -> web.StreamResponse:
+        came.append(await request.read())
+        return web.Response(status=status)
+
+    runner = web.ServerRunner(web.Server(take))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/hooks/x", came
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(("name", "status", "attempts"), [("aircall", 500, 51), ("guru", 410, 1)])
+async def test_a_webhook_that_is_refused_too_often_or_for_good_is_switched_off(
+    name: str, status: int, attempts: int
+) -> None:
+    async with hub(status) as (target, came), source(name, target=target) as (mock, session):
+        async with session.post("/_mock/retries", json={"source": True}):
+            pass
+        while not len(mock.courier):
+            mock.send([queued for queued in mock.player.step(1) if not queued[1].forged][:1])
+        async with asyncio.timeout(30):
+            while not mock.courier.off:
+                later = mock.player.clock.now() + 900_000
+                async with session.post("/_mock/clock", json={"now": later}):
+                    await asyncio.sleep(0.01)
+        assert len(came) == attempts
+        mock.send(mock.player.step(40))
+        assert len(mock.courier) == 0
+        if name == "aircall":
+            async with session.get("/v1/webhooks") as answer:
+                assert [hook["active"] for hook in (await answer.json())["webhooks"]] == [False]
