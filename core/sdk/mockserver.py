@@ -4,7 +4,7 @@ Under `/_mock/` (no authentication; loopback only):
 
 | request | what it does |
 | --- | --- |
-| GET state[?truth=0] | name, n, cycle, pace, clock, queue, spilled, acknowledged, struck, counts, truth (what lives) |
+| GET state[?truth=0] | name, n, cycle, pace, clock, requests, queue, spilled, acknowledged, struck, counts, truth |
 | GET deliveries | the log of webhook attempts: n, subject, kind, status (0: no answer), forged, attempt |
 | POST ring {phone?} | a customer calls now (Aircall): {phone, name, call} |
 | POST step {beats} | plays so many beats of the story now |
@@ -48,6 +48,7 @@ class Mock:
     def __init__(self, simulator: Simulator, player: Player, courier: Courier, limit: int) -> None:
         self.simulator, self.player, self.courier, self.limit = simulator, player, courier, limit
         self.url = ""
+        self.requests = 0  # of the API, also those that were refused
         self.stopped = asyncio.Event()
         self.touched = asyncio.get_running_loop().time()
         self.today = time  # the machine's time of day, which rate limits tell
@@ -90,6 +91,7 @@ class Mock:
         self.touched = asyncio.get_running_loop().time()
         if request.path.startswith("/_mock/"):
             return await handler(request)
+        self.requests += 1
         remaining, reset = self._window.spend(self.limit, asyncio.get_running_loop().time())
         headers = self.simulator.rate_headers(self.limit, max(remaining, 0), reset, int(self.today() * 1000))
         if not self.simulator.authorized(request):
@@ -112,8 +114,8 @@ class Mock:
         log = self.courier.log
         shown: dict[str, Any] = {
             "name": self.simulator.name, "n": self.player.n, "cycle": self.player.n // STRIDE, "pace": self.player.pace,
-            "clock": self.player.clock.now(), "queue": len(self.courier), "spilled": self.courier.spilled,
-            "off": self.courier.off,
+            "clock": self.player.clock.now(), "requests": self.requests, "queue": len(self.courier),
+            "spilled": self.courier.spilled, "off": self.courier.off,
             "acknowledged": sum(200 <= entry["status"] < 300 for entry in log), "struck": self.faulty.struck,
             "counts": self.simulator.counts(),
         }  # fmt: skip

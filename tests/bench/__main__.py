@@ -1,8 +1,8 @@
-"""`python -m tests.bench [short|full|backfill] [embedded|kafka]`: JSON in build/bench.json and a table.
+"""`python -m tests.bench [short|full|backfill] [embedded|kafka|sources]`: JSON in build/bench.json and a table.
 
 short: 10,000 existing customers, few events: a first look in some minutes. full: also 300,000, as the README quotes it:
 about a quarter of an hour. backfill: only that, of 1,000,000 objects beside live deliveries; the others have a small
-one. What is found stands in the file at once, also where a run is cut short.
+one. The last word takes one part alone. What is found stands in the file at once, also where a run is cut short.
 Baselines run in between on the same broker with the same payloads: the raw aiokafka hop, and Quix Streams in an
 environment of its own (build/quix; left out with a line where it cannot be installed).
 """
@@ -25,7 +25,7 @@ from core.projection import FOLD_REVISION
 from core.store import Store
 from core.store.postgres import open_postgres
 from core.store.sqlite import open_sqlite
-from tests.bench import backfill, hubs, pipeline, quix, streams
+from tests.bench import backfill, hubs, pipeline, quix, sources, streams
 from tests.bench.rows import Report, Row, out, percentile
 from tests.kafka.broker import Broker
 from tests.postgres import server
@@ -162,6 +162,11 @@ async def _outside(pair: Pair, where: str, existing: int, size: Size, report: Re
 async def run(size: Size, only: str) -> Report:
     """Each pair with each number of customers, one after the other."""
     report = Report(_BUILD / "bench.json")
+    if size.events and only in ("", "sources"):
+        out.print("\nconnectors", style="bold")
+        await sources.measure(report)
+    if only == "sources":
+        return report
     root = Path(tempfile.mkdtemp(prefix="hub-bench-"))
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, root, ignore_errors=True)
@@ -187,7 +192,7 @@ async def run(size: Size, only: str) -> Report:
 def main() -> None:
     words = sys.argv[1:]
     size = next((word for word in words if word in SIZES), "full")
-    only = next((word for word in words if word in ("embedded", "kafka")), "")
+    only = next((word for word in words if word in ("embedded", "kafka", "sources")), "")
     report = uvloop.run(run(SIZES[size], only))
     report.show()
 

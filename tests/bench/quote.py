@@ -2,41 +2,76 @@
 
 import json
 from pathlib import Path
+from typing import Any
+
+from tests.bench.rows import CONNECTOR
 
 _README = Path("README.md")
 _BEGIN, _END = "<!-- bench -->\n", "<!-- /bench -->"
+_TOLD = (
+    "## How fast\n\n`make bench` repeats it; in brackets the share of the raw aiokafka hop in the same run, and of "
+    "latencies\nduring a backfill how many times the same without one. One worker, one machine for broker, database, "
+    "hub and load;\na delivery is three events."
+)
+_TOLD_OF_SOURCES = (
+    "A first fetch from each connector's mock (`make bench ARGS=sources`): what it takes to make events of what comes, "
+    "in one\nprocess, and how often the source is asked."
+)
+Rows = list[dict[str, Any]]
 
 
-def table(content: dict[str, object]) -> str:
-    """Markdown: a line per figure, a column per backend and number of customers; ratios in brackets."""
-    rows: list[dict[str, str | float]] = content["rows"]  # type: ignore[assignment]
-    places = list(dict.fromkeys(str(row["where"]) for row in rows))
-    lines = [f"| {content['machine']} | {' | '.join(places)} |", f"| --- |{' ---: |' * len(places)}"]
-    for what in dict.fromkeys(str(row["what"]) for row in rows):
-        cells = []
-        for place in places:
-            found = next((row for row in rows if (row["what"], row["where"]) == (what, place)), None)
-            cells.append("" if found is None else _cell(found))
-        unit = next(str(row["unit"]) for row in rows if row["what"] == what)
-        lines.append(f"| {what}, {unit} | {' | '.join(cells)} |")
+def table(rows: Rows, first: str) -> str:
+    """Markdown: a line per figure, a column per place where it was measured; ratios in brackets."""
+    places, figures = _words(rows, "where"), _words(rows, "what")
+    lines = [f"| {first} | {' | '.join(places)} |", f"| --- |{' ---: |' * len(places)}"]
+    for what in figures:
+        cells = [_cell(rows, what, place) for place in places]
+        lines.append(f"| {what}, {_unit(rows, what)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(row: dict[str, str | float]) -> str:
+def connectors(rows: Rows) -> str:
+    """A line per connector, a column per figure."""
+    figures = _words(rows, "what")
+    heads = [f"{what.removeprefix(CONNECTOR)}, {_unit(rows, what)}" for what in figures]
+    lines = [f"| connector | {' | '.join(heads)} |", f"| --- |{' ---: |' * len(figures)}"]
+    lines += [
+        f"| {place} | {' | '.join(_cell(rows, what, place) for what in figures)} |" for place in _words(rows, "where")
+    ]
+    return "\n".join(lines)
+
+
+def _words(rows: Rows, name: str) -> list[str]:
+    return list(dict.fromkeys(str(row[name]) for row in rows))
+
+
+def _unit(rows: Rows, what: str) -> str:
+    return next(str(row["unit"]) for row in rows if row["what"] == what)
+
+
+def _cell(rows: Rows, what: str, place: str) -> str:
+    row = next((row for row in rows if (row["what"], row["where"]) == (what, place)), None)
+    if row is None:
+        return ""
     value = float(row["value"])
     shown = f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
     return f"{shown} ({float(row['ratio']):.2f})" if row.get("ratio") is not None else shown
 
 
+def section(content: dict[str, Any]) -> str:
+    """What stands in the README."""
+    of_sources = [row for row in content["rows"] if str(row["what"]).startswith(CONNECTOR)]
+    others = [row for row in content["rows"] if row not in of_sources]
+    parts = [_TOLD, table(others, content["machine"])] if others else []
+    if of_sources:
+        parts += [_TOLD_OF_SOURCES, connectors(of_sources)]
+    return "\n\n".join(parts)
+
+
 def main() -> None:
     content = json.loads(Path("build/bench.json").read_text())
-    told = (
-        "## How fast\n\n`make bench` repeats it; in brackets the share of the raw aiokafka hop "
-        "in the same run.\nOne worker, one machine for broker, database, hub and load; a delivery is three events.\n\n"
-    )
-    text = _README.read_text()
-    before, _, rest = text.partition(_BEGIN)
-    _README.write_text(f"{before}{_BEGIN}{told}{table(content)}\n{_END}{rest.partition(_END)[2]}")
+    before, _, rest = _README.read_text().partition(_BEGIN)
+    _README.write_text(f"{before}{_BEGIN}{section(content)}\n{_END}{rest.partition(_END)[2]}")
 
 
 if __name__ == "__main__":

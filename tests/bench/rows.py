@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 out = Console(highlight=False)
+CONNECTOR = "connector: "  # begins the names of figures that are of one connector
 
 
 @dataclass(frozen=True, slots=True)
