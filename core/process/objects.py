@@ -88,7 +88,11 @@ def forgotten(held: Mapping[str, bytes], rules: Rules) -> Changed:
 
 def _change_one(changed: Changed, subject: str, group: list[Incoming], data: bytes | None, rules: Rules) -> None:
     registers = Registers.load(data) if data else Registers(group[0].entity)
-    before = registers.visible() if data else None
+    try:
+        before = _before(subject, registers, rules) if data else None
+    except Exception as error:
+        changed.failed.extend((event, error) for event in group)
+        return
     for event in group:
         had = ledger.before(event, registers)
         try:
@@ -114,14 +118,14 @@ def _change_one(changed: Changed, subject: str, group: list[Incoming], data: byt
 
 
 def _derive(
-    changed: Changed, subject: str, before: Visible | None, new: Registers, dump: bytes, rules: Rules
+    changed: Changed, subject: str, before: Person | Place | None, new: Registers, dump: bytes, rules: Rules
 ) -> Sequence[str]:
-    """Add one object's rows. Returns the persons whose records it touches."""
+    """Add one object's rows; `before` is what it was. Returns the persons whose records it touches."""
     visible = new.visible()
     if new.entity == "person":
         person = _person(subject, visible, rules)
         state = person_state(visible, sorted(person.carried)).dump()
-        changed.before[subject] = _person(subject, before, rules) if before else None
+        changed.before[subject] = before if isinstance(before, Person) else None
         changed.after[subject] = person
         changed.state[subject] = state
         changed.touched.setdefault(subject, set()).add("person")
@@ -132,7 +136,7 @@ def _derive(
         return (subject,)
     if new.entity in ACTIVITIES:
         now = place(new.entity, visible)
-        was = place(new.entity, before) if before else None
+        was = before if isinstance(before, Place) else None
         rendered = card(subject, new, visible, now) if now.live else None
         changed.rows.append(ObjectRow(subject, new.entity, visible.get("conversation"), dump, rendered))
         return _parties(changed, subject, new.entity, was, now, rules)
@@ -143,6 +147,12 @@ def _derive(
         known = orjson.dumps({"key": subject, "entity": new.entity, **facts})
     changed.rows.append(ObjectRow(subject, new.entity, None, dump, known, text))
     return ()
+
+
+def _before(subject: str, registers: Registers, rules: Rules) -> Person | Place | None:
+    if registers.entity == "person":
+        return _person(subject, registers.visible(), rules)
+    return place(registers.entity, registers) if registers.entity in ACTIVITIES else None
 
 
 def _person(subject: str, visible: Visible, rules: Rules) -> Person:
@@ -169,7 +179,10 @@ def _person(subject: str, visible: Visible, rules: Rules) -> Person:
 
 def _parties(changed: Changed, subject: str, entity: str, was: Place | None, now: Place, rules: Rules) -> Sequence[str]:
     rows = _rows(subject, entity, now, rules, changed.implied)
-    old = _rows(subject, entity, was, rules, {}) if was else []
+    if was and was.parties == now.parties:
+        old = [row._replace(at=was.at, open=was.open) for row in rows]
+    else:
+        old = _rows(subject, entity, was, rules, {}) if was else []
     if rows != old:
         changed.parties[subject] = rows
     people = sorted({row.person for row in (*rows, *old)})

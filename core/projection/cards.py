@@ -31,7 +31,7 @@ class Place(NamedTuple):
     parties: tuple[tuple[str, str | None, tuple[str, str, str | None] | None], ...]
 
 
-def place(entity: str, visible: Visible) -> Place:
+def place(entity: str, visible: Visible | Registers) -> Place:
     """An activity without its card. A deleted one keeps its parties, so that their records are folded once more."""
     at = visible.get("at") or visible.get("created_at") or from_ms(visible.first) or ""
     parties = tuple(_party(party) for party in visible.get("parties") or ())
@@ -53,18 +53,16 @@ def card(key: str, registers: Registers, visible: Visible, at: Place) -> bytes:
     event, observed = registers.newest() or ("", 0)
     vendor, account, *_ = key.split("/")
     facts = {name: _bounded(fact.value) for name, fact in sorted(visible.facts.items())}
-    card: dict[str, Any] = {"at": at.at, "entity": registers.entity, "key": key}
-    if named := title({**facts, "entity": registers.entity}):
-        card["title"] = named
+    head: dict[str, Any] = {"at": at.at, "entity": registers.entity, "key": key}
+    if named := title(facts | head):
+        head["title"] = named
     if status := facts.get("status") or facts.get("state"):
-        card["status"] = status
-    card["open"] = at.open
+        head["status"] = status
+    head["open"] = at.open
     if waiting := facts.get("waiting_since"):
-        card["waiting_since"] = waiting
-    card |= {"source": f"{vendor}/{account}", "event": event, "observed": from_ms(observed)}
-    for name, value in facts.items():
-        card.setdefault(name, value)
-    return orjson.dumps(card)
+        head["waiting_since"] = waiting
+    head |= {"source": f"{vendor}/{account}", "event": event, "observed": from_ms(observed)}
+    return orjson.dumps(head | facts | head)  # the head's keys first, and its values
 
 
 def _bounded(value: Any) -> Any:

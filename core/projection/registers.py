@@ -6,21 +6,25 @@ beats everything; an erasure also empties the registers for good. `call.status` 
 terminal state is never left.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-RANKS: dict[tuple[str, str], dict[str, int]] = {
-    ("call", "status"): {
-        "ringing": 0,
-        "in_progress": 1,
-        "not_connected": 2,
-        "missed": 3,
-        "voicemail": 4,  # a missed call with a message is more than a missed call
-        "answered": 5,
+RANKS: dict[str, dict[str, dict[str, int]]] = {
+    "call": {
+        "status": {
+            "ringing": 0,
+            "in_progress": 1,
+            "not_connected": 2,
+            "missed": 3,
+            "voicemail": 4,  # a missed call with a message is more than a missed call
+            "answered": 5,
+        }
     }
 }
+_NONE: dict[str, dict[str, int]] = {}
 _Stamp = list[int]  # clock, read, sequence, mapper, received
 
 
@@ -139,21 +143,19 @@ class Registers:
         return challenger == holder or self._rank(challenger) > self._rank(holder)
 
     def _upsert(self, write: Write) -> None:
-        id = write.id
+        id, ranked = write.id, RANKS.get(self.entity, _NONE)
+        newer: dict[str, bool] = {}  # than this event: the same few wrote all the fields
         for field, value in write.data.items():
-            held = self._fields.get(field)
-            if held is None or self._wins(id, field, value, held):
-                self._fields[field] = [id, value]
+            if held := self._fields.get(field):
+                holder = held[0]
+                if holder not in newer:
+                    newer[holder] = not self._beats(id, holder)
+                by_rank = _by_rank(ranked[field], value, held[1]) if field in ranked else 0
+                if by_rank < 0 or (by_rank == 0 and newer[holder]):
+                    continue
+            self._fields[field] = [id, value]
         if write.mode == "full" and (self._full is None or self._beats(id, self._full)):
             self._full = id
-
-    def _wins(self, id: str, field: str, value: Any, held: list[Any]) -> bool:
-        ranks = RANKS.get((self.entity, field))
-        if ranks:
-            new, old = ranks.get(value, -1), ranks.get(held[1], -1)
-            if new != old:
-                return new > old
-        return self._beats(id, held[0])
 
     def _exist(self, write: Write, state: str) -> None:
         new = [write.final, write.id, state]
@@ -169,33 +171,38 @@ class Registers:
         if self._exists and self._exists[2] == "erased":
             self._fields, self._full, self._into = {}, None, None
             self.first = self._events[self._exists[1]][4]  # of what was before, nothing may remain
+        if len(self._events) == 1:
+            return
         if self._full:
-            floor = self._rank(self._full)
-            ranked = {field for (entity, field) in RANKS if entity == self.entity}
-            stale = [
-                name
-                for name, (id, _) in self._fields.items()
-                if id != self._full and name not in ranked and self._rank(id) < floor
-            ]
-            for name in stale:
+            floor, ranked = self._rank(self._full), RANKS.get(self.entity, _NONE)
+            older = {id for id in self._events if id != self._full and self._rank(id) < floor}
+            for name in [name for name, (id, _) in self._fields.items() if id in older and name not in ranked]:
                 del self._fields[name]
         used = {id for id, _ in self._fields.values()}
         used.update(id for id in (self._full, self._exists and self._exists[1], self._into and self._into[0]) if id)
         if len(used) < len(self._events):
             self._events = {id: stamp for id, stamp in self._events.items() if id in used}
 
+    @property
+    def state(self) -> str:
+        """As Visible's."""
+        state: str = self._exists[2] if self._exists else "live"
+        return "merged" if self._into and state != "erased" else state
+
+    def get(self, field: str) -> Any:
+        """As Visible's."""
+        held = self._fields.get(field)
+        return held[1] if held else None
+
     def visible(self) -> Visible:
         """What the object says now; of a deleted or merged one, what it said last (nothing, if it was erased)."""
-        state = self._exists[2] if self._exists else "live"
-        if self._into:
-            state = state if state == "erased" else "merged"
         events = self._events
         facts = {
             name: Fact(value, id, events[id][0] or events[id][4])
             for name, (id, value) in self._fields.items()
             if value is not None
         }
-        return Visible(state, facts, self._into[1] if self._into else None, self.first)
+        return Visible(self.state, facts, self._into[1] if self._into else None, self.first)
 
     def clock(self) -> int:
         """The source's newest clock of all that was said (epoch ms); 0 where it has none, -1 where nothing was."""
@@ -207,3 +214,8 @@ class Registers:
             return None
         id = max(self._events, key=self._rank)
         return id, self._events[id][0] or self._events[id][4]
+
+
+def _by_rank(ranks: Mapping[str, int], new: Any, old: Any) -> int:
+    """Above zero where the new value goes first whatever the order, below where the old one does."""
+    return ranks.get(new, -1) - ranks.get(old, -1)

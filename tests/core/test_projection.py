@@ -76,7 +76,7 @@ def test_any_order_and_any_number_of_times_give_the_same_registers(events: list[
 @given(writes(), st.randoms(use_true_random=False))
 @settings(max_examples=500, deadline=None)
 def test_ranked_fields_converge_too(events: list[Write], chance: random.Random) -> None:
-    states = list(RANKS["call", "status"])
+    states = list(RANKS["call"]["status"])
     calls = [each._replace(data={"status": states[hash(each.id) % len(states)]}) for each in events]
     shuffled = chance.sample(calls, len(calls))
     assert applied("call", shuffled) == applied("call", calls)
