@@ -1,14 +1,15 @@
 """`python -m tests.dying BUS URL WHEN PAGE`: ingest of the desk at URL, which kills itself with SIGKILL at the moment
 when its PAGE-th page of events is to be published (WHEN: before), or was, and nothing more (WHEN: after).
 
-BUS is JSON: {"path": …} of an embedded one, or {"servers": …, "prefix": …}. Prints where it listens.
+BUS is JSON: {"path": …} of an embedded one, or {"servers": …, "prefix": …}; with {"folder": …, "known": …} it knows so
+many people, and listings wait in that folder. Prints where it listens.
 """
 
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +48,7 @@ class Dying:
         await self._bus.publish(sent)
 
 
-def opening(where: dict[str, str]) -> AbstractAsyncContextManager[Bus]:
+def opening(where: dict[str, Any]) -> AbstractAsyncContextManager[Bus]:
     if "path" in where:
         return open_embedded(Path(where["path"]), disk_cap=10**9)
     return open_kafka(where["servers"], prefix=where["prefix"], options={})
@@ -62,7 +63,12 @@ async def main(where: str, url: str, when: str, page: str) -> None:
     async def report(name: str, document: dict[str, Any]) -> None:
         pass
 
-    async with opening(orjson.loads(where)) as bus:
+    place = orjson.loads(where)
+
+    async def known(prefix: str) -> AsyncIterator[Sequence[str]]:
+        yield sorted(f"{prefix}{number}" for number in range(place["known"]))
+
+    async with opening(place) as bus:
         await ingest.run(
             Dying(bus, when, int(page)),  # type: ignore[arg-type]
             {desk.name: desk},
@@ -73,6 +79,8 @@ async def main(where: str, url: str, when: str, page: str) -> None:
             report=report,
             started=lambda address: print(address, flush=True),
             pace=QUICK,
+            known=known if "known" in place else None,
+            folder=Path(place["folder"]) if "folder" in place else None,
         )
 
 

@@ -1,4 +1,4 @@
-"""Killed in the middle of a first fetch, of a sweep, and of fetching what webhooks named: the end is the same.
+"""Killed in the middle of a first fetch, of a sweep, of a listing, and of fetching what webhooks named: the same end.
 
 First at exact instants, with a process that sends itself SIGKILL between two steps; then a whole hub, killed from
 outside while HubSpot and Guru hesitate to answer.
@@ -7,7 +7,8 @@ outside while HubSpot and Guru hesitate to answer.
 import asyncio
 import subprocess
 import sys
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.dying import opening
 from tests.hubs import Hub, Tools
 from tests.journeys.sameness import haunting, missing
 from tests.journeys.test_ingest import _all, _complete, _hints_done, desk, named, running, source, until
+from tests.journeys.test_sweeps import Knows, _gone
 from tests.source import Source, signed
 
 __all__ = ["source"]
@@ -32,18 +34,14 @@ __all__ = ["source"]
 class Log:
     """A bus that one process after the other opens."""
 
-    place: dict[str, str]
+    place: dict[str, Any]
 
     def open(self) -> AbstractAsyncContextManager[Bus]:
         return opening(self.place)
 
     async def dies(self, source: Source, when: str, page: int, body: Any = None) -> None:
         """A process works on it until it kills itself; once it listens it acknowledges `body`."""
-        given = [orjson.dumps(self.place).decode(), source.url, when, str(page)]
-        process = subprocess.Popen([sys.executable, "-m", "tests.dying", *given], stdout=subprocess.PIPE)
-        try:
-            assert process.stdout is not None
-            address = (await asyncio.to_thread(process.stdout.readline)).decode().strip()
+        async with self._works(source, when, page) as (process, address):
             if body is not None:
                 async with (
                     aiohttp.ClientSession() as session,
@@ -51,6 +49,21 @@ class Log:
                 ):
                     assert answer.status == 202
             assert await asyncio.to_thread(process.wait, hubs.PATIENCE) == -9
+
+    async def killed(self, source: Source, moment: Callable[[], Any]) -> None:
+        """A process works on it until the moment has come."""
+        async with self._works(source, "before", 10**6) as (process, _):
+            await until(moment)
+            process.kill()
+            assert await asyncio.to_thread(process.wait, hubs.PATIENCE) == -9
+
+    @asynccontextmanager
+    async def _works(self, source: Source, when: str, page: int) -> AsyncIterator[tuple[subprocess.Popen[bytes], str]]:
+        given = [orjson.dumps(self.place).decode(), source.url, when, str(page)]
+        process = subprocess.Popen([sys.executable, "-m", "tests.dying", *given], stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None
+            yield process, (await asyncio.to_thread(process.stdout.readline)).decode().strip()
         finally:
             process.kill()
             process.communicate()
@@ -109,6 +122,33 @@ async def test_killed_while_it_fetches_what_a_webhook_named_all_of_it_is_fetched
     log: Log, source: Source, when: str
 ) -> None:
     await fetched_in_the_end(log, source, when)
+
+
+async def test_killed_in_the_middle_of_a_listing_it_goes_on_after_the_last_page(
+    log: Log, source: Source, tmp_path: Path
+) -> None:
+    for number in range(30):
+        source.person(number)
+    source.listed = 10
+    del source.people[3]
+
+    async def hesitate(request: web.Request) -> web.StreamResponse:
+        if request.path_qs == "/ids?after=20":
+            await asyncio.sleep(60)
+        return source.regular(request, source.bodies[-1])
+
+    source.broken = hesitate
+    log.place |= {"folder": str(tmp_path), "known": 30}
+    await log.killed(source, lambda: "/ids?after=20" in source.paths)
+    source.broken = None
+    async with (
+        log.open() as bus,
+        running(bus, desk(source), known=Knows(*range(30)), folder=tmp_path) as hub,
+    ):
+        await until(lambda: _gone(hub, {"3"}))
+        await until(lambda: not [*(tmp_path / "listings").iterdir()])
+    asked = [path for path in source.paths if path.startswith("/ids")]
+    assert asked == ["/ids?after=0", "/ids?after=10", "/ids?after=20", "/ids?after=20"]
 
 
 @pytest.mark.slow
