@@ -13,8 +13,8 @@ from core.errors import TransientError
 from core.ingest.pace import Lag, Pace, live_first
 
 BUSY, QUIET = 0.02, 0.25  # seconds that a lot may take until process has it; or twice as long as the quickest
-REST = 3.0  # so much longer than the lot took is the pause after it, while deliveries come
-LIVE = 60.0  # seconds after a delivery for which more are expected
+REST = 6.0  # so much longer than the lot took is the pause after it, while deliveries come
+LIVE = 30.0  # seconds after a delivery for which more are expected
 LEAST, SOME, MOST = 5, 50, 500  # payloads of a lot; SOME: while deliveries come
 LONGEST = 1.0  # seconds for which the past waits for process: where live alone keeps it busy, a lot goes all the same
 _LOOK = 0.003

@@ -45,8 +45,8 @@ class Size:
 
 
 SIZES = {
-    "short": Size((10_000,), 20_000, 5.0, 20_000),
-    "full": Size((10_000, 300_000), 40_000, 8.0, 50_000),
+    "short": Size((10_000,), 20_000, 5.0, 15_000),
+    "full": Size((10_000, 300_000), 40_000, 8.0, 25_000),
     "backfill": Size((10_000,), 0, 20.0, 1_000_000),
 }
 
@@ -102,7 +102,7 @@ async def measure(pair: Pair, existing: int, size: Size, report: Report, *, base
     if size.events:
         await _outside(pair, where, existing, size, report)
     if existing == size.existing[0]:
-        await backfill.measure(pair.folder, pair.backends, where, existing, size.backfill, size.seconds * 3, report)
+        await backfill.measure(pair.folder, pair.backends, where, existing, size.backfill, size.seconds * 4, report)
 
 
 async def _stream(

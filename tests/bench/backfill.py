@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
+from core.ingest.turns import LIVE
 from tests.bench import hubs
 from tests.bench.rows import Report, out, percentile
 
@@ -25,42 +26,50 @@ class _Course:
     """What was seen of a backfill; times are seconds since it began."""
 
     count: int
-    seconds: float = 0.0
+    seen: list[tuple[float, float]] = field(default_factory=list)  # time, objects
     memory: dict[float, float] = field(default_factory=dict)  # MB by the share that was fetched
-    left: tuple[float, float] | None = None  # when a tenth was fetched, and what the hub said was left
+    left: tuple[float, float] | None = None  # when a tenth was fetched, and how long it would take by then
+
+    def rate(self, begin: float, end: float) -> float:
+        """Objects per second between two times."""
+        part = [each for each in self.seen if begin <= each[0] <= end]
+        return (part[-1][1] - part[0][1]) / (part[-1][0] - part[0][0]) if len(part) > 1 else 0.0
 
 
 async def measure(
-    data: Path, backends: str, where: str, existing: int, count: int, quiet: float, report: Report
+    data: Path, backends: str, where: str, existing: int, count: int, seconds: float, report: Report
 ) -> None:
-    """`quiet`: seconds of live deliveries alone, before; `existing` customers are who writes."""
+    """`seconds` of live deliveries alone, and twice as long during a backfill; then they stop, and the rest of the
+    `count` objects comes as fast as it can. `existing` customers are who writes."""
     async with hubs.running(data, backends) as hub:
         await _latency(hub, existing, 5.0)
-        alone = await _latency(hub, existing, quiet)
+        alone = await _latency(hub, existing, seconds)
         before = hub.memory_mb()
+    course = _Course(count)
     async with _crowd(count) as url, hubs.running(data, backends, url) as hub:
-        course = _Course(count)
         watching = asyncio.create_task(_watch(hub, course))
+        began = time.perf_counter()
+        await _latency(hub, existing, _WINDOW)  # what was under way when the first delivery came does not count
+        settled = time.perf_counter() - began
         beside: list[float] = []
-        while not watching.done():
+        while time.perf_counter() - began - settled < 2 * seconds and not watching.done():
             beside += await _latency(hub, existing, _WINDOW)
+        stopped = time.perf_counter() - began
         await watching
-    _tell(report, where, course, alone, beside, before)
-
-
-def _tell(report: Report, where: str, course: _Course, alone: list[float], beside: list[float], before: float) -> None:
     what = f"webhook to feed, {RATE} events/s"
     for share in (0.5, 0.95):
-        name = f"p{share * 100:.0f}"
-        quiet = report.add(f"{what}, {name}", where, percentile(alone, share) * 1000, "ms")
-        report.add(f"{what}, during a backfill, {name}", where, percentile(beside, share) * 1000, "ms", against=quiet)
-    report.add(f"backfill of {course.count:,}", where, course.count / course.seconds, "objects/s")
+        quiet = report.add(f"{what}, p{share * 100:.0f}", where, percentile(alone, share) * 1000, "ms")
+        took = percentile(beside, share) * 1000
+        report.add(f"{what}, during a backfill, p{share * 100:.0f}", where, took, "ms", against=quiet)
+    report.add(f"backfill beside {RATE} live events/s", where, course.rate(settled, stopped), "objects/s")
+    report.add("backfill alone", where, course.rate(stopped + LIVE, 1e9), "objects/s")
     if course.left:
         at, told = course.left
-        report.add("ETA at 10 %, against the truth", where, told / (course.seconds - at), "times")
+        report.add("ETA of a backfill at 10 %, of the truth", where, told / (course.seen[-1][0] - at), "times")
     report.add("memory before a backfill", where, before, "MB")
     for share, memory in course.memory.items():
         report.add(f"memory at {share * 100:.0f} % of a backfill", where, memory, "MB")
+    report.add("size of the backfill", where, count, "objects")
 
 
 async def _latency(hub: hubs.Hub, existing: int, seconds: float) -> list[float]:
@@ -80,14 +89,14 @@ async def _watch(hub: hubs.Hub, course: _Course) -> None:
             async with session.get(f"{hub.api}/v1/sources") as answer:
                 sources = await answer.json()
             crowd = next(source for source in sources["sources"] if source["connection"] == "crowd")
-            now, progress = time.perf_counter() - begin, crowd["streams"].get(_STREAM, {}).get("progress") or {}
-            share = crowd["objects"].get("person", 0) / course.count
+            now, objects = time.perf_counter() - begin, crowd["objects"].get("person", 0)
+            course.seen.append((now, objects))
+            share, progress = objects / course.count, crowd["streams"].get(_STREAM, {}).get("progress") or {}
             for mark in (mark for mark in _MARKS if mark <= share and mark not in course.memory):
                 course.memory[mark] = hub.memory_mb()
                 out.print(f"  {now:6.0f} s: {share * 100:3.0f} %, {course.memory[mark]:.0f} MB, {progress}")
-            if share >= 0.1 and course.left is None and progress.get("seconds_left") is not None:
+            if share >= _MARKS[0] and course.left is None and progress.get("seconds_left") is not None:
                 course.left = now, progress["seconds_left"]
-    course.seconds = time.perf_counter() - begin
 
 
 @asynccontextmanager
