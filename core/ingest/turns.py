@@ -61,6 +61,7 @@ class Turns:
         self._lag, self._pace, self._arrivals = lag, pace, arrivals
         self._lock = asyncio.Lock()
         self._size, self._quickest = LEAST, QUIET
+        self._usual = 0  # events: what process lags behind at the least, because of live ones alone
 
     @asynccontextmanager
     async def lot(self) -> AsyncIterator[int]:
@@ -74,7 +75,7 @@ class Turns:
             await self._taken(began + LONGEST)
             self._learn(took := clock() - began, BUSY if busy else QUIET)
             if busy:
-                await asyncio.sleep(took * REST)
+                await asyncio.sleep(min(took, QUIET) * REST)
 
     def _learn(self, took: float, target: float) -> None:
         self._quickest = min(took, self._quickest * 1.01)  # what was quick once may be so no more
@@ -82,13 +83,19 @@ class Turns:
         self._size = self._size + max(1, self._size // 4) if more else max(LEAST, self._size * 3 // 4)
 
     async def _taken(self, until: float) -> None:
-        """Until process has all that is on the bus; not for ever, unless it lags far behind."""
+        """Until process has what is on the bus, or all but what is usual; not for ever, unless it lags far behind."""
         await live_first(self._lag, self._pace)
-        while asyncio.get_running_loop().time() < until:
+        least = self._pace.most_lag
+        while True:
             await self._arrivals.none()
             try:
-                if await self._lag() == 0:
+                least = min(least, await self._lag())
+                if least <= self._usual:
+                    self._usual = least
                     return
             except TransientError:
                 await live_first(self._lag, self._pace)
+            if asyncio.get_running_loop().time() >= until:
+                self._usual = least
+                return
             await asyncio.sleep(_LOOK)
