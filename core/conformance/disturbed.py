@@ -41,6 +41,8 @@ async def _disturbed(subject: Subject, faults: Sequence[Fault], buries: bool) ->
             await on.polled()
         same(undisturbed.backfill, on.objects(), "the first fetch")
         struck = on.mock.faulty.struck
+        if on.mock.faulty.hasty:
+            raise BrokenError("the source is asked again before the time that it named")
     if subject.connector.hydrate is None:
         return struck
     found = await told(subject, list, [replace(one) for one in faults])

@@ -35,6 +35,7 @@ FAULTS: Mapping[str, str] = {
 }
 
 _PAGES = frozenset({"oversized", "rows", "shift"})  # strike only answers that hold a list of objects
+_FLIGHT = 0.05  # seconds: what was on its way already is not hasty
 _CURSOR = 6  # letters at least: page numbers are no cursors
 _ID = re.compile(r"/(?=[^/]*\d)[0-9a-f-]{6,}(?=/|$)")
 _TEXT = re.compile(r'"([^"]+)"')
@@ -87,6 +88,8 @@ class Faulty:
     def __init__(self, simulator: Simulator, stopped: asyncio.Event, play: Callable[[int], None]) -> None:
         self.faults: list[Fault] = []
         self.struck = 0  # how many requests
+        self.hasty = 0  # how many came again before the time that a Retry-After had told
+        self._until: dict[str, tuple[float, float]] = {}  # per route: when they were told, and when they may
         self._simulator, self._stopped, self._play = simulator, stopped, play
         self._last: dict[str, tuple[web.Response, frozenset[str]]] = {}
 
@@ -96,6 +99,9 @@ class Faulty:
 
     def take(self, request: web.Request) -> Fault | None:
         """The first fault that strikes this request."""
+        told, until = self._until.get(route_of(request), (0.0, 0.0))
+        if told + _FLIGHT < asyncio.get_running_loop().time() < until - _FLIGHT:
+            self.hasty += 1
         self.faults = [fault for fault in self.faults if fault.waiting > 0]
         return next((fault for fault in self.faults if fault.strikes(request)), None)
 
@@ -117,6 +123,8 @@ class Faulty:
         match fault.kind:
             case "429" | "503":
                 wait = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+                now = asyncio.get_running_loop().time()
+                self._until[route_of(request)] = now, now + (fault.retry_after or 0)
                 return answer(failure(int(fault.kind)), int(fault.kind), wait)
             case "500":
                 return answer(failure(500), 500, headers)

@@ -117,6 +117,7 @@ class Mock:
             "clock": self.player.clock.now(), "requests": self.requests, "queue": len(self.courier),
             "spilled": self.courier.spilled, "off": self.courier.off,
             "acknowledged": sum(200 <= entry["status"] < 300 for entry in log), "struck": self.faulty.struck,
+            "hasty": self.faulty.hasty,
             "counts": self.simulator.counts(),
         }  # fmt: skip
         if request.query.get("truth") != "0":

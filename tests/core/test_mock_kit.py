@@ -398,6 +398,19 @@ async def test_a_429_may_come_with_or_without_retry_after(wait: int | None, clie
             assert response.headers.get("Retry-After") == (None if wait is None else "7")
 
 
+async def test_who_asks_again_before_the_time_that_was_told_is_counted(client: aiohttp.ClientSession) -> None:
+    async with running(Diary(), pace=0) as mock:
+        await post(client, mock, "fault", kind="429", retry_after=1)
+        await get(client, mock)
+        await get(client, mock)  # on its way already, for all that one knows
+        await asyncio.sleep(0.4)
+        assert mock.faulty.hasty == 0
+        await get(client, mock)
+        await asyncio.sleep(0.7)
+        await get(client, mock)
+        assert (await get(client, mock, "/_mock/state?truth=0"))[1]["hasty"] == 1
+
+
 async def raw(client: aiohttp.ClientSession, mock: Mock) -> tuple[int, bytes, Mapping[str, str]]:
     async with client.get(mock.url + "/entries", headers={"key": KEY}, allow_redirects=False) as response:
         return response.status, await response.read(), response.headers
