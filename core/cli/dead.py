@@ -72,33 +72,31 @@ def show(
         say(safe(line))
 
 
-@dead.command()
-def replay(
-    ids: _IDS = None,
-    all_: _ALL = False,
-    connection: _CONNECTION = None,
-    stage: _STAGE = None,
-    config: CONFIG = YAML,
-    json: JSON = False,
-) -> None:
+def _order(verb: str, told: str) -> None:
+    """A command that does something with letters, named or chosen."""
+
+    def order(
+        ids: _IDS = None,
+        all_: _ALL = False,
+        connection: _CONNECTION = None,
+        stage: _STAGE = None,
+        config: CONFIG = YAML,
+        json: JSON = False,
+    ) -> None:
+        _handle(verb, ids, all_, connection, stage, config, json)
+
+    order.__doc__ = told
+    dead.command(verb)(order)
+
+
+_order(
+    "replay",
     """Put letters' inputs on their way again, after a fix. What fails once more is open again.
 
     Ends with 1 where one of them failed.
-    """
-    _handle("replay", ids, all_, connection, stage, config, json)
-
-
-@dead.command()
-def discard(
-    ids: _IDS = None,
-    all_: _ALL = False,
-    connection: _CONNECTION = None,
-    stage: _STAGE = None,
-    config: CONFIG = YAML,
-    json: JSON = False,
-) -> None:
-    """Give letters up; they are kept as discarded until their time is over."""
-    _handle("discard", ids, all_, connection, stage, config, json)
+    """,
+)
+_order("discard", "Give letters up; they are kept as discarded until their time is over.")
 
 
 def _handle(

@@ -1,0 +1,197 @@
+"""Polls, page by page: cursors, crashes, sources that fail, and several processes."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from core.bus import Bus, Message
+from core.bus.topics import CURSORS, EVENTS
+from core.errors import TransientError
+from core.ingest import Pace
+from tests.journeys.test_ingest import (
+    Hub,
+    _all,
+    _complete,
+    _count,
+    any_bus,
+    bus,
+    desk,
+    messages,
+    running,
+    source,
+    status,
+    until,
+)
+from tests.source import Source, serving
+
+__all__ = ["any_bus", "bus", "source"]
+
+
+async def test_a_stream_is_read_page_by_page_and_its_cursor_saved(bus: Bus, source: Source) -> None:
+    for number in range(5):
+        source.person(number)
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: _all(hub, 5))
+        saved = await until(lambda: _complete(hub))
+        assert saved["cursor"] == {"after": 5} and saved["began"] is None
+        assert source.paths.count("/people?after=0") == 1
+        await until(lambda: hub.documents["desk"]["streams"].get("people", {}).get("complete_up_to"))
+        assert hub.documents["desk"]["polls_here"] is True
+        assert hub.metrics.value("polled", connection="desk", stream="people") == 5
+
+
+async def test_a_restart_goes_on_at_the_cursor_and_sweeps_at_once_what_was_missed(any_bus: Bus, source: Source) -> None:
+    source.person(1)
+    async with running(any_bus, desk(source)) as hub:
+        await until(lambda: _complete(hub))
+        assert await hub.origins() == {"1": [("backfill", "people", True)]}
+    polls = len(source.paths)
+    source.person(2)
+    async with running(any_bus, desk(source)) as hub:
+        await until(lambda: _all(hub, 2))
+        assert source.paths[polls:] == ["/people?after=1"], "once, though it would be due in an hour"
+        assert (await hub.origins())["2"] == [("sweep", "people", True)]
+
+
+async def test_a_poll_that_was_cut_short_is_complete_up_to_its_first_beginning(bus: Bus, source: Source) -> None:
+    for number in range(4):
+        source.person(number)
+    source.failing = [lambda _: web.json_response({"people": source.people[:2], "next": 2, "more": True})]
+    source.broken = status(500)
+    async with running(bus, desk(source)) as hub:
+        began = (await until(hub.cursor))["began"]
+    source.broken = None
+    async with running(bus, desk(source)) as hub:
+        assert (await until(lambda: _complete(hub)))["complete_up_to"] == began
+
+
+async def test_a_crash_between_publish_and_cursor_repeats_the_page(bus: Bus, source: Source) -> None:
+    class Crashing:
+        """The bus until the first cursor is to be saved."""
+
+        def __init__(self) -> None:
+            self.crashed = asyncio.Event()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bus, name)
+
+        async def publish(self, messages: Any) -> None:
+            if any(message.topic == CURSORS for message in messages):
+                self.crashed.set()
+                await asyncio.Event().wait()
+            await bus.publish(messages)
+
+    source.person(1)
+    crashing = Crashing()
+    async with running(crashing, desk(source)):  # type: ignore[arg-type]
+        await asyncio.wait_for(crashing.crashed.wait(), 20)
+    assert await messages(bus, EVENTS) and not await messages(bus, CURSORS)
+    async with running(bus, desk(source)) as hub:
+        assert await until(lambda: _complete(hub))
+        events = await hub.events()
+        assert len(events) == 2 and len({event.subject for event in events}) == 1
+    assert source.paths == ["/people?after=0"] * 2
+
+
+@pytest.mark.parametrize(
+    "answer", [status(429), status(500), status(401), status(404)], ids=["429", "500", "401", "404"]
+)
+async def test_a_failing_poll_is_said_once_heals_and_touches_nobody_else(bus: Bus, source: Source, answer: Any) -> None:
+    async with serving(Source("other")) as dead:
+        dead.person(1)
+        dead.person(2)
+        dead.person(3)
+        source.person(4)
+        dead.failing = [lambda _: web.json_response({"people": dead.people[:2], "next": 2, "more": True})]
+        dead.broken = answer
+        with capture_logs() as lines:
+            async with running(bus, desk(source), desk(dead, "down", account="other")) as hub:
+                await until(lambda: _count(hub, "desk/acme/", 1))
+                await until(lambda: len(dead.requests) > 6)
+                document = await until(lambda: hub.documents["down"]["error"] and hub.documents["down"])
+                assert document["remedy"] and document["streams"]["people"]["error"]
+                assert hub.documents["desk"]["error"] is None
+                dead.broken = None
+                await until(lambda: _count(hub, "desk/other/", 3))
+                await until(lambda: hub.documents["down"]["error"] is None)
+        said = [line["event"] for line in lines if line.get("connection") == "down"]
+        assert said == ["source unavailable", "source is back"]
+        assert "/people?after=2" in dead.paths, "it went on where it was"
+
+
+async def test_a_poll_waits_while_process_lags_and_webhooks_do_not(bus: Bus, source: Source) -> None:
+    source.person(1)
+    async with running(bus, desk(source), lag=101) as hub:
+        assert await hub.post({"items": [{**source.people[0], "id": 99}]}) == 202
+        await asyncio.sleep(1.0)
+        assert await hub.people() == {"99"}
+        hub.lag = 100
+        await until(lambda: _all(hub, 2))
+
+
+@pytest.mark.parametrize("cursor", [b"nonsense", b'{"cursor": 7, "at": 1, "complete_up_to": 1}', b'{"other": 1}'])
+async def test_a_wrong_cursor_is_shown_and_not_polled(bus: Bus, source: Source, cursor: bytes) -> None:
+    await bus.publish([Message(CURSORS, "desk/people", cursor, "desk")])
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: "cursor" in (hub.documents.get("desk", {}).get("error") or ""))
+        assert not source.requests
+
+
+async def test_a_source_that_goes_in_circles_is_shown_and_not_followed(bus: Bus, source: Source) -> None:
+    source.person(1)
+    source.broken = lambda _: web.json_response({"people": source.people, "next": 1, "more": True})
+    pace = Pace(rest=30.0, report=0.05)
+    async with running(bus, desk(source), pace=pace) as hub:
+        await until(lambda: "circles" in (hub.documents.get("desk", {}).get("error") or ""))
+        asked = len(source.requests)
+        await asyncio.sleep(0.5)
+        assert len(source.requests) == asked == 2
+
+
+async def test_each_connection_is_polled_by_one_of_two_and_handed_over(any_bus: Bus, source: Source) -> None:
+    names = [f"desk {number}" for number in range(12)]
+    every = timedelta(milliseconds=200)
+    connections = [desk(source, name, poll_every=every) for name in names]
+
+    def mine(hub: Hub) -> set[str]:
+        return {name for name, document in hub.documents.items() if document["polls_here"]}
+
+    async with running(any_bus, *connections) as first:
+        await until(lambda: mine(first) == set(names))
+        async with running(any_bus, *connections) as second:
+            await until(lambda: mine(second) and not mine(first) & mine(second))
+            await until(lambda: mine(first) | mine(second) == set(names))
+        await until(lambda: mine(first) == set(names))
+
+
+async def test_polls_wait_for_a_bus_that_is_down_and_go_on(bus: Bus, source: Source) -> None:
+    class Shaky:
+        down = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bus, name)
+
+        async def publish(self, messages: Any) -> None:
+            if self.down:
+                raise TransientError("the disk is full")
+            await bus.publish(messages)
+
+    shaky = Shaky()
+    shaky.down = True
+    source.person(1)
+    with capture_logs() as lines:
+        async with running(shaky, desk(source)) as hub:  # type: ignore[arg-type]
+            await until(lambda: source.requests)
+            assert await hub.post({"items": [source.people[0]]}) == 503
+            await asyncio.sleep(0.5)
+            assert len(source.requests) == 1
+            shaky.down = False
+            await until(lambda: _all(hub, 1))
+            await until(lambda: _complete(hub))
+    said = [line["event"] for line in lines]
+    assert said.count("bus unavailable") == said.count("bus is back") == 1
+    assert "source unavailable" not in said
