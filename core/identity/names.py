@@ -8,7 +8,6 @@ nothing. Equal *full* names have the same words, at least two of which are more 
 """
 
 import unicodedata
-from collections.abc import Collection
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -40,18 +39,6 @@ class Word(NamedTuple):
 def clash(a: str, b: str) -> bool:
     """Whether both names cannot belong to one person. Symmetric; empty names clash with nobody."""
     return _clash(a, b) if a <= b else _clash(b, a)
-
-
-def equal_full(a: str, b: str) -> bool:
-    """Whether both are the same full name."""
-    found = full(a)
-    return found is not None and found == full(b)
-
-
-def all_clash(a: Collection[str], b: Collection[str]) -> bool:
-    """Whether two people, each going by several names, share none that fits. Nobody clashes with the nameless."""
-    mine, theirs = [each for each in a if words(each)], [each for each in b if words(each)]
-    return bool(mine and theirs) and all(clash(left, right) for left in mine for right in theirs)
 
 
 @lru_cache(maxsize=65_536)

@@ -4,13 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.identity.names import PLACEHOLDER_WORDS, all_clash, clash, equal_full, words
+from core.identity.clusters import Cluster
+from core.identity.names import PLACEHOLDER_WORDS, clash, full, words
 
 NAMES = st.one_of(
     st.sampled_from(["Dana Reyes", "D. Reyes", "Reyes, Dana", "Daniel Reyes", "Д. Рейес", "Unknown", "", "陈 伟"]),
     st.lists(st.sampled_from(["D", "Da", "Dan", "Dana", "E", "Ed", "Eda", "Reyes", "R"]), max_size=4).map(" ".join),
     st.text(max_size=20),
 )
+
+
+def equal_full(a: str, b: str) -> bool:
+    return full(a) is not None and full(a) == full(b)
+
+
+def all_clash(a: list[str], b: list[str]) -> bool:
+    one, other = (Cluster([], frozenset(name for name in names if words(name)), {}) for names in (a, b))
+    return one.clashes(other)
 
 
 @pytest.mark.parametrize(
