@@ -1,7 +1,7 @@
 """`python -m tests.bench [short|full|backfill] [embedded|kafka|sources]`: JSON in build/bench.json and a table.
 
 short: 10,000 existing customers, few events: a first look in some minutes. full: also 300,000, as the README quotes it:
-about a quarter of an hour. backfill: only that, of 1,000,000 objects beside live deliveries; the others have a small
+some 20 minutes. backfill: only that, of 1,000,000 objects, first beside live deliveries, then alone; others a small
 one. The last word takes one part alone. What is found stands in the file at once, also where a run is cut short.
 Baselines run in between on the same broker with the same payloads: the raw aiokafka hop, and Quix Streams in an
 environment of its own (build/quix; left out with a line where it cannot be installed).
