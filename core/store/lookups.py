@@ -20,7 +20,7 @@ from core.store import (
     search,
 )
 from core.store.database import Database
-from core.store.packing import to_customer
+from core.store.packing import to_customer, to_object, unpacked
 from core.store.search import COLUMNS, MOST_WORDS, NO_SEQ
 from core.store.words import distinct
 from core.store.writing import KEYS_BELOW, Transaction, below, to_activities, to_persons
@@ -68,7 +68,7 @@ class DatabaseStore:
         return dict(rows)
 
     async def registers(self, keys: Sequence[str]) -> dict[str, bytes]:
-        return {key: registers for key, registers, _ in await self._among(self._sql.objects, keys)}
+        return {key: unpacked(registers) for key, registers, _ in await self._among(self._sql.objects, keys)}
 
     # -- feed and publish
     async def changes(self, after: int, limit: int, *, at_most: int | None = None) -> tuple[HubRow, list[CustomerRow]]:
@@ -140,11 +140,11 @@ class DatabaseStore:
         return next(iter(await self.objects_by_key([key])), None)
 
     async def objects_by_key(self, keys: Sequence[str]) -> list[ObjectRow]:
-        return [ObjectRow._make(row) for row in await self._among(self._sql.full_objects, keys)]
+        return [to_object(row) for row in await self._among(self._sql.full_objects, keys)]
 
     async def articles(self, words: Sequence[str], limit: int) -> list[ObjectRow]:
         found = distinct(words)[:MOST_WORDS]
-        return [ObjectRow._make(row) for row in await self._among(self._sql.articles, found, limit)]
+        return [to_object(row) for row in await self._among(self._sql.articles, found, limit)]
 
     async def verified_articles(self) -> int:
         ((count,),) = await self._rows("SELECT count(*) FROM article WHERE verified")

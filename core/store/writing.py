@@ -110,7 +110,7 @@ class Transaction:
         self._new.update(keys)
         for key, registers, live in await self._session.among(self._sql.objects, keys):
             self._new.discard(key)
-            found[key] = registers
+            found[key] = unpacked(registers)
             self._live[key] = bool(live)
         return found
 
@@ -119,7 +119,7 @@ class Transaction:
             self._sql.put_object,
             [
                 (row.key, "/".join(row.key.split("/", 2)[:2]), row.entity, row.parent, row.card is not None,
-                 row.registers, row.card, row.text)
+                 packed(row.registers), row.card, row.text)
                 for row in rows
             ],
         )  # fmt: skip

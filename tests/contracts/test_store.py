@@ -52,6 +52,15 @@ async def test_a_long_record_comes_back_as_it_was(store: Store) -> None:
     assert await store.search("dana", 5) == [expected] == await store.search("", 5)
 
 
+async def test_long_registers_come_back_as_they_were(store: Store) -> None:
+    row = thing("v/a/article/1", "article", registers=b'{"f":"%s"}' % (b"0123" * 900), text="hello")
+    async with store.writing() as tx:
+        await tx.put_objects([row])
+        assert await tx.objects([row.key]) == {row.key: row.registers}
+    assert await store.registers([row.key]) == {row.key: row.registers}
+    assert await store.objects_by_key([row.key]) == [row] == await store.articles(["hello"], 5)
+
+
 async def test_an_exception_rolls_everything_back(store: Store) -> None:
     with pytest.raises(RuntimeError, match="in the middle"):
         async with store.writing() as tx:

@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from cramjam import DecompressionError
 from psycopg import sql
 
 from core.bus.topics import TOPICS
 from core.sdk.cast import TOPICS as TALKS
+from core.store.packing import unpacked
 from tests import hubs
 from tests.hubs import Hub, Tools
 from tests.journeys.test_ingest import messages
@@ -115,7 +117,11 @@ def postgres_rows(url: str) -> Iterator[tuple[str, Any]]:
 
 
 def _bytes(value: Any) -> bytes:
-    return bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
+    if not isinstance(value, bytes | memoryview):
+        return str(value).encode()
+    with suppress(DecompressionError):  # random bytes may begin as what is packed
+        return unpacked(bytes(value))
+    return bytes(value)
 
 
 async def searched(folder: Path, sections: dict[str, Any]) -> None:
