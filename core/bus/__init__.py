@@ -111,6 +111,11 @@ class Bus(Protocol):
         """Tell the bus how far a group that keeps its own offsets has come, so that retention may pass it."""
         ...
 
+    @property
+    def tight(self) -> bool:
+        """Whether there is so little room left that who can wait should."""
+        ...
+
     async def check(self) -> Sequence[str]:
         """What stands against keeping the promises (replication, retention), one sentence with remedy each."""
         ...

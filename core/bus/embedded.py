@@ -17,7 +17,7 @@ import structlog
 from core.bus import Batch, Bus, Message, Sender, Start, Subscription
 from core.bus.committer import Committer, Ranges
 from core.bus.groups import Group, Place
-from core.bus.log import Clock, Log, Part, Reader, connect, sqlite_errors
+from core.bus.log import TIGHT, Clock, Log, Part, Reader, connect, sqlite_errors
 from core.bus.member import EmbeddedSender, Member
 from core.bus.topics import TOPICS, Topic
 from core.errors import ConfigError, PermanentError, TransientError
@@ -215,6 +215,10 @@ class EmbeddedBus:
         """From now on retention waits for this group."""
         await self._committer.submit(lambda file: file.hold(group, offsets, move=False))
 
+    @property
+    def tight(self) -> bool:
+        return self._file.tight
+
     async def check(self) -> Sequence[str]:
         found = [
             f"the bus's {task.get_name()} has stopped, so its file grows: restart the hub ({task.exception()!r})"
@@ -222,10 +226,10 @@ class EmbeddedBus:
             if task.done()
         ]
         used = await self._committer.submit(lambda file: file.used())
-        if used > self._file.disk_cap * 0.8:
+        if used >= self._file.disk_cap * TIGHT:
             found.append(
-                f"the bus uses {used:,} of its {self._file.disk_cap:,} bytes: raise bus.disk_cap in hub.yaml before "
-                "deliveries are refused"
+                f"the bus uses {used:,} of its {self._file.disk_cap:,} bytes: raise bus.disk_cap in hub.yaml; "
+                "polls wait, so that deliveries still have room"
             )
         return found + await self._late()
 

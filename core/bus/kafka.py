@@ -83,6 +83,10 @@ class KafkaBus:
 
     # -- writing
 
+    @property
+    def tight(self) -> bool:
+        return False  # the brokers' disks are watched by those who run them
+
     async def publish(self, messages: Sequence[Message]) -> None:
         if messages:
             await self._producer.publish(messages)

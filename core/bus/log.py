@@ -16,6 +16,7 @@ FORMAT = 1
 STEP = 500  # records per step of upkeep: a few milliseconds
 ROWS = 128  # records per INSERT
 FULL_FOR = timedelta(minutes=1)
+TIGHT = 0.8  # of the disk cap; the rest is for deliveries
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS partition(
@@ -109,6 +110,7 @@ class Log:
         self._connection = connect(path)
         self._rows: list[Row] = []
         self._full = False
+        self.tight = False  # as of the last transaction
         try:
             self._open()
         except BaseException:
@@ -149,7 +151,8 @@ class Log:
         self._rows = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._full = self.used() >= self.disk_cap
+            used = self.used()
+            self._full, self.tight = used >= self.disk_cap, used >= self.disk_cap * TIGHT
             yield
             self._insert()
             self._connection.execute("COMMIT")

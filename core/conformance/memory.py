@@ -15,6 +15,8 @@ from core.ingest.status import Clock, ms
 class MemoryBus:
     """A Bus. `crashes` names topics, each as often as a publish to it shall fail as if the process had died."""
 
+    tight = False
+
     def __init__(self, clock: Clock) -> None:
         self.crashes: list[str] = []
         self.crashed = asyncio.Event()

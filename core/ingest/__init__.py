@@ -17,7 +17,7 @@ from core.ingest.hydrate import Hydrator
 from core.ingest.intake import Intake, Outcome
 from core.ingest.oauth import Keyring
 from core.ingest.orders import begin_anew, read_again
-from core.ingest.pace import Lag, Pace
+from core.ingest.pace import Lag, Pace, sparing
 from core.ingest.poll import Poller
 from core.ingest.status import Board, Clock
 from core.ingest.tools import Known, Tools
@@ -89,6 +89,7 @@ async def run(
             name: Client(it, session, clock, patience=patience, treasury=treasury, keyring=keyring)
             for name, it in connections.items()
         }
+        lag = sparing(bus, lag)
         turns = Turns(lag, pace, intake.arrivals)
         tools = Tools(bus, intake, connections, https, board, clock, lag, pace, turns, known, folder)
         listener = Listener(intake, connections, board, clock, public_url=server.public_url)

@@ -9,11 +9,14 @@ from typing import TypeVar
 
 import tenacity
 
+from core.bus import Bus
 from core.deadletter import reason_of
 from core.errors import PermanentError, TransientError, UnauthorizedError
 
 Lag = Callable[[], Awaitable[int]]
 T = TypeVar("T")
+
+_ENDLESS = 10**9  # events
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,15 @@ async def patiently(work: Callable[[], Awaitable[T]]) -> T:
         with attempt:
             return await work()
     raise AssertionError("it retries for ever")
+
+
+def sparing(bus: Bus, lag: Lag) -> Lag:
+    """`lag`, or endless where the bus has little room: what is left there is for deliveries."""
+
+    async def spared() -> int:
+        return _ENDLESS if bus.tight else await lag()
+
+    return spared
 
 
 async def live_first(lag: Lag, pace: Pace) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from core.bus import Bus, Message
-from core.bus.topics import CURSORS, EVENTS
+from core.bus.embedded import open_embedded
+from core.bus.topics import CURSORS, EVENTS, TOPICS, Topic
 from core.errors import TransientError
 from core.ingest import Pace
 from tests.journeys.test_ingest import (
@@ -131,6 +133,22 @@ async def test_a_poll_waits_while_process_lags_and_webhooks_do_not(bus: Bus, sou
         assert await hub.people() == {"99"}
         hub.lag = 100
         await until(lambda: _all(hub, 2))
+
+
+async def test_polls_leave_the_last_fifth_of_the_disk_cap_to_deliveries(source: Source, tmp_path: Path) -> None:
+    source.person(1)
+    topics = {**TOPICS, "brief": Topic("brief", 1, timedelta(seconds=1), False, "for tests")}
+    async with open_embedded(tmp_path / "bus.db", disk_cap=1_000_000, topics=topics, upkeep_every=0.1) as bus:
+        await bus.forget("slow", {("brief", 0): 0})
+        while not bus.tight:
+            await bus.publish([Message("brief", "k", bytes(10_000))])
+        async with running(bus, desk(source)) as hub:
+            assert await hub.post({"items": [{**source.people[0], "id": 99}]}) == 202
+            await asyncio.sleep(1.0)
+            assert await hub.people() == {"99"}
+            assert "polls wait" in (await bus.check())[0]
+            await bus.forget("slow", {("brief", 0): (await bus.range("brief"))[0][1]})
+            await until(lambda: _all(hub, 2))
 
 
 @pytest.mark.parametrize("cursor", [b"nonsense", b'{"cursor": 7, "at": 1, "complete_up_to": 1}', b'{"other": 1}'])
