@@ -164,7 +164,10 @@ async def stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
     await asyncio.wait([stopping], timeout=ANSWER_WITHIN)
     stopping.cancel()
     await asyncio.gather(stopping, return_exceptions=True)
-    await (client.client if isinstance(client, AIOKafkaProducer) else client._client).close()
+    inner = client.client if isinstance(client, AIOKafkaProducer) else client._client
+    await inner.close()
+    async with inner._get_conn_lock:  # a connection that was being opened is known only afterwards
+        await inner.close()
 
 
 _KINDS = (AIOKafkaAdminClient, AIOKafkaProducer, AIOKafkaConsumer)

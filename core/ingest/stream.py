@@ -58,6 +58,14 @@ class StreamPoll:
         return 0.0 if self._saved.backfill else min(self._every, max(0.0, due))
 
     async def _once(self) -> None:
+        assert self._saved is not None
+        began = self._saved.began
+        await self._round()
+        # A round that was cut short is complete up to its first beginning only; that may be a whole downtime ago.
+        if began is not None and began / 1000 + self._every <= self._tools.clock().timestamp():
+            await self._round()
+
+    async def _round(self) -> None:
         tools, name = self._tools, self._connection.name
         assert self._saved is not None
         backfill = self._saved.backfill or self._saved.complete_up_to is None

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
@@ -69,6 +70,21 @@ async def test_a_poll_that_was_cut_short_is_complete_up_to_its_first_beginning(b
     source.broken = None
     async with running(bus, desk(source)) as hub:
         assert (await until(lambda: _complete(hub)))["complete_up_to"] == began
+
+
+async def test_a_poll_that_was_cut_short_a_downtime_ago_is_followed_by_the_next_at_once(
+    bus: Bus, source: Source
+) -> None:
+    source.failing = [lambda _: web.json_response({"people": [source.person(1)], "next": 1, "more": True})]
+    source.broken = status(500)
+    async with running(bus, desk(source)) as hub:
+        saved = await until(hub.cursor)
+    long_ago = saved["began"] - 25 * 3_600_000
+    await bus.publish([Message(CURSORS, "desk/people", orjson.dumps({**saved, "began": long_ago}), "desk")])
+    source.broken = None
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: _complete(hub))
+        await until(lambda: _told(hub) > long_ago)
 
 
 async def test_a_crash_between_publish_and_cursor_repeats_the_page(bus: Bus, source: Source) -> None:
@@ -179,11 +195,11 @@ async def test_each_connection_is_polled_by_one_of_two_and_handed_over(any_bus: 
         return {name for name, document in hub.documents.items() if document["polls_here"]}
 
     async with running(any_bus, *connections) as first:
-        await until(lambda: mine(first) == set(names))
+        await until(lambda: mine(first) == set(names), 60.0)
         async with running(any_bus, *connections) as second:
-            await until(lambda: mine(second) and not mine(first) & mine(second))
-            await until(lambda: mine(first) | mine(second) == set(names))
-        await until(lambda: mine(first) == set(names))
+            await until(lambda: mine(second) and not mine(first) & mine(second), 60.0)
+            await until(lambda: mine(first) | mine(second) == set(names), 60.0)
+        await until(lambda: mine(first) == set(names), 60.0)
 
 
 async def test_polls_wait_for_a_bus_that_is_down_and_go_on(bus: Bus, source: Source) -> None:
@@ -213,3 +229,8 @@ async def test_polls_wait_for_a_bus_that_is_down_and_go_on(bus: Bus, source: Sou
     said = [line["event"] for line in lines]
     assert said.count("bus unavailable") == said.count("bus is back") == 1
     assert "source unavailable" not in said
+
+
+def _told(hub: Hub) -> int:
+    """Up to when its people are complete, as it reports; epoch ms."""
+    return hub.documents.get("desk", {}).get("streams", {}).get("people", {}).get("complete_up_to") or 0
