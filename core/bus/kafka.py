@@ -45,12 +45,11 @@ async def open_kafka(
 
 @asynccontextmanager
 async def _admin(client: Client) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = client.admin()
+    admin = await started(client.admin())
     try:
-        await admin.start()
         yield admin
     finally:
-        await admin.close()
+        await stopped(admin)
 
 
 class KafkaBus:

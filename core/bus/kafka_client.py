@@ -7,7 +7,7 @@ import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -21,6 +21,7 @@ from core.bus.topics import MAX_VALUE
 from core.errors import ConfigError, HubError, PermanentError, TransientError, UnauthorizedError
 
 ANSWER_WITHIN = 10.0  # seconds that any call may take, connecting included
+ANSWER_SOON = 1.0  # seconds that a start that nobody wants any more may take
 RETRY_AFTER = timedelta(seconds=5)
 
 _TLS = {
@@ -60,7 +61,7 @@ _last_words = _LastWords()
 logging.getLogger("aiokafka").addHandler(_last_words)
 logging.getLogger("aiokafka").propagate = False
 
-C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer)
+C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
 
 
 @contextmanager
@@ -149,25 +150,35 @@ def make_client(servers: str, prefix: str, options: Mapping[str, Any]) -> Client
 
 async def started(client: C) -> C:
     """The client, connected; closed again where that fails."""
+    starting = asyncio.ensure_future(client.start())
     try:
-        await client.start()
+        await asyncio.shield(starting)
     except BaseException:
+        # Cancelled while it waits for the first answer, aiokafka forgets that connection: so the answer may come first.
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([starting], timeout=ANSWER_SOON)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
         await stopped(client)
         raise
     return client
 
 
-async def stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+async def stopped(client: C) -> None:
     """Close in bounded time, also while no broker answers: aiokafka's own `stop` may wait for ever, and lets the
     cancellation of its inner tasks out before it has closed the connections."""
-    stopping = asyncio.create_task(client.stop())
-    await asyncio.wait([stopping], timeout=ANSWER_WITHIN)
-    stopping.cancel()
-    await asyncio.gather(stopping, return_exceptions=True)
+    stopping = asyncio.ensure_future(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
     inner = client.client if isinstance(client, AIOKafkaProducer) else client._client
-    await inner.close()
-    async with inner._get_conn_lock:  # a connection that was being opened is known only afterwards
+    try:
+        await asyncio.wait([stopping], timeout=ANSWER_WITHIN)
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
         await inner.close()
+        async with inner._get_conn_lock:  # a connection that was being opened is known only afterwards
+            await inner.close()
+    finally:
+        for connection in list(inner._conns.values()):  # also where this is cancelled, for this waits for nothing
+            connection.close()
 
 
 _KINDS = (AIOKafkaAdminClient, AIOKafkaProducer, AIOKafkaConsumer)

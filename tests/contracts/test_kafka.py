@@ -1,9 +1,11 @@
 """What is special about the bus on Kafka: topics and their settings, options, a broker that dies."""
 
 import asyncio
+import gc
 import shutil
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -15,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from core.bus import Batch, Bus, Message
 from core.bus.kafka import open_kafka
+from core.bus.kafka_client import make_client, started, stopped
 from core.bus.topics import Topic
 from core.errors import ConfigError, PermanentError, TransientError
 from tests.contracts.reading import SOON, collect, everything, messages, records
@@ -110,6 +113,23 @@ async def test_no_broker_is_an_error_within_seconds(prefix: str) -> None:
     with pytest.raises(TransientError, match="connecting to 127"):
         async with open_kafka("127.0.0.1:1", prefix=prefix, options={}, topics=TOPICS):
             pass
+
+
+async def test_who_is_cancelled_while_connecting_leaves_no_connection_open(kafka_servers: str, prefix: str) -> None:
+    client = make_client(kafka_servers, prefix, {})
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always", ResourceWarning)
+        for moment in range(60):
+            kind = (client.producer, client.consumer, client.admin)[moment % 3]
+            made = kind()
+            connecting = asyncio.create_task(started(made))
+            await asyncio.sleep(moment / 10_000)
+            if not connecting.cancel():
+                await stopped(made)
+            await asyncio.wait([connecting])
+            del made, connecting
+        gc.collect()
+    assert not left
 
 
 async def test_retention_that_passed_the_callers_offset_is_an_error(kafka_servers: str, prefix: str) -> None:

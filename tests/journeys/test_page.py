@@ -213,8 +213,7 @@ async def test_what_matters_at_once_fits_without_scrolling(sight: Sight) -> None
     await sight.rings("1", DANA)
     open_ = sight.page.get_by_role("region", name="Open")
     await expect(open_.get_by_text("Maya Lind")).to_be_visible()
-    box = await open_.bounding_box()
-    assert box is not None and box["y"] + box["height"] < 760
+    await expect(open_).to_be_in_viewport(ratio=1)
     wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert not await sight.page.evaluate(wide)
 
