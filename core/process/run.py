@@ -21,6 +21,7 @@ from core.store import DeadRow, Store
 GROUP = "process"
 BATCH = 2_000
 _IDLE = 0.5  # seconds
+_TELL_EVERY = 1.0  # seconds between two words to the bus of what is done: each is a commit of its own
 _WORTH_PREPARING = 200  # events; fewer are committed sooner than prepared
 _LONGEST_PAUSE = 10.0
 _GARBAGE_AFTER = 100_000  # objects more than at the last look; a batch makes some hundred thousand, and none in circles
@@ -68,6 +69,8 @@ class _Worker:
         self._read_again = read_again
         self._pause = 0.0
         self._under_way: set[str] = set()  # subjects of the batch that is being committed
+        self._done: dict[tuple[str, int], int] = {}  # where each partition's next record stands, not yet told
+        self._told = 0.0  # on the loop's clock
 
     async def start(self, partitions: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Where the store says that these partitions go on. An offset that the topic does not have (a bus that was lost
@@ -109,6 +112,7 @@ class _Worker:
                 # Fetched, taken apart and prepared while the database works.
                 self._under_way = {event.subject for event in work.events}
                 ahead = asyncio.ensure_future(self._next(subscription, limit))
+                await self._tell()
                 if not batches:
                     continue
                 moved = await self._commit(work, batches)
@@ -144,7 +148,7 @@ class _Worker:
                 return None
             else:
                 self._healed()
-                await self._count(outcome, work)
+                self._count(outcome, work)
                 return None
 
     async def _parted(self, batches: Sequence[Batch]) -> Mapping[tuple[str, int], int] | None:
@@ -168,7 +172,7 @@ class _Worker:
             else:
                 self._healed()
                 log.info("purged", connection=mark.connection, topic=batch.topic, partition=batch.partition)
-                await self._bus.forget(GROUP, {place: batch.end})
+                self._done[place] = batch.end
                 return None
 
     async def _bisect(self, work: Decoded, batches: Sequence[Batch], error: PermanentError) -> None:
@@ -201,7 +205,7 @@ class _Worker:
             log.info("process goes on")
             self._pause = 0.0
 
-    async def _count(self, outcome: Outcome, work: Decoded) -> None:
+    def _count(self, outcome: Outcome, work: Decoded) -> None:
         now = time.time() * 1000
         for connection, (count, oldest) in outcome.connections.items():
             self._metrics.applied.labels(connection).inc(count)
@@ -212,7 +216,15 @@ class _Worker:
                 self._metrics.repaired.labels(hour.connection).inc(hour.repaired)
         for row in outcome.dead:
             self._dead(row)
-        await self._bus.forget(GROUP, {(topic, partition): end for topic, partition, _, end in work.moves})
+        self._done |= {(topic, partition): end for topic, partition, _, end in work.moves}
+
+    async def _tell(self) -> None:
+        """Retention need not keep what is done. Whoever dies before tells it after the next start."""
+        now = asyncio.get_running_loop().time()
+        if self._done and now - self._told >= _TELL_EVERY:
+            self._told = now
+            await self._bus.forget(GROUP, self._done)
+            self._done = {}
 
     def _dead(self, row: DeadRow) -> None:
         if row.stage == "fold":  # the others were counted when they were published
