@@ -17,6 +17,7 @@ from core.bus import Bus, Message, Sender
 from core.bus.topics import CUSTOMERS
 from core.errors import PermanentError, TransientError
 from core.metrics import Metrics
+from core.precedence import Precedence
 from core.store import CustomerRow, HubRow, Store
 
 SENDER = "publish"
@@ -37,8 +38,10 @@ def message(hub: HubRow, row: CustomerRow) -> Message:
     return Message(CUSTOMERS, row.id, None if row.status == "erased" else value, headers=headers)
 
 
-async def run(bus: Bus, store: Store, metrics: Metrics) -> None:
-    """Publish until cancelled. Where another publisher takes over, this one waits and tries to take back later."""
+async def run(bus: Bus, store: Store, metrics: Metrics, precedence: Precedence | None = None) -> None:
+    """Publish until cancelled. Where another publisher takes over, this one waits and tries to take back later.
+    `precedence` is this process's."""
+    precedence = precedence or Precedence()
     pause = 0.0
     while True:
         try:
@@ -50,6 +53,7 @@ async def run(bus: Bus, store: Store, metrics: Metrics) -> None:
                     log.info("publish goes on")
                     pause = 0.0
                 async for _ in notices:
+                    await precedence.free()
                     await sent.drain(sender, metrics, remember_every=_REMEMBER)
                     await asyncio.sleep(_LINGER)
         except (TransientError, PermanentError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from core.ingest.turns import LIVE
+from core.precedence import EXPECTED
 from tests.bench import hubs
 from tests.bench.rows import Report, out, percentile
 
@@ -62,7 +62,7 @@ async def measure(
         took = percentile(beside, share) * 1000
         report.add(f"{what}, during a backfill, p{share * 100:.0f}", where, took, "ms", against=quiet)
     report.add(f"backfill beside {RATE} live events/s", where, course.rate(settled, stopped), "objects/s")
-    report.add("backfill alone", where, course.rate(stopped + LIVE, 1e9), "objects/s")
+    report.add("backfill alone", where, course.rate(stopped + EXPECTED, 1e9), "objects/s")
     if course.left:
         at, told = course.left
         report.add("ETA of a backfill at 10 %, of the truth", where, told / (course.seen[-1][0] - at), "times")

@@ -4,6 +4,7 @@ Nobody holds them: each page is made from the place that its token names, so tha
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Mapping
 
@@ -61,6 +62,7 @@ def _ready(mock: Mock) -> None:
 
 
 def main() -> None:
+    os.nice(19)  # in life a source has a machine of its own
     asyncio.run(serve(Crowd(7, {}, int(sys.argv[1])), port=0, target="", pace=0, ready=_ready))
 
 

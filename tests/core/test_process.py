@@ -71,7 +71,7 @@ async def test_any_order_and_any_number_of_times_give_the_same_records(tmp_path:
 async def test_what_was_prepared_before_its_turn_counts_only_while_it_holds(tmp_path: Path, told: bool) -> None:
     events = worlds.world(7)
     async with hub(tmp_path / "ahead") as (bus, store):
-        await worlds.publish(bus, events)
+        await worlds.publish(bus, events, fetched=False)
         work = []
         for partition, (begin, end) in (await bus.range(EVENTS)).items():
             middle = (begin + end) // 2  # the same objects in one batch and the next
@@ -312,7 +312,7 @@ async def test_a_hub_whose_bus_was_lost_goes_on_with_an_alarm_and_sends_everythi
 
 async def test_what_the_bus_lost_is_asked_of_the_sources_again_and_said_once(tmp_path: Path) -> None:
     async with hub(tmp_path) as (bus, store):
-        await worlds.publish(bus, worlds.world(13))
+        await worlds.publish(bus, worlds.world(13), fetched=False)
         await drain(bus, store)
     for file in tmp_path.glob("bus.db*"):
         file.unlink()
