@@ -1,8 +1,8 @@
 """How much of the past is taken at once: little while deliveries come, so that it is soon out of their way. Pure."""
 
 LEAST, SOME, MOST = 4, 100, 2_000  # events of a lot; SOME: while deliveries come
-QUICK, LONG = 0.006, 0.25  # seconds that a lot may take, or twice as long as the quickest; LONG: where nobody waits
-PAUSE = 1.0  # so much longer than the lot took is the pause after it, while deliveries come
+QUICK, LONG = 0.004, 0.25  # seconds that a lot may take, or twice as long as the quickest; LONG: where nobody waits
+PAUSE = 3.0  # so much longer than the lot took is the pause after it, while deliveries come
 
 
 class Lots:
