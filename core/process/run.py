@@ -98,7 +98,7 @@ class _Worker:
         found: dict[tuple[str, int], int] = {}
         for topic in {topic for topic, _ in partitions}:
             stored, ranges = await self._store.offsets(topic), await self._bus.range(topic)
-            mine = {p: stored[p] for t, p in partitions if t == topic and p in stored}
+            mine = {p: stored.get(p, 0) for t, p in partitions if t == topic}
             lost = {p: next for p, next in mine.items() if not ranges[p][0] <= next <= ranges[p][1]}
             if lost:
                 await self._skip(topic, lost, {p: ranges[p][0] for p in lost})

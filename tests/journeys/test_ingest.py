@@ -63,7 +63,8 @@ class Hub:
             return answer.status
 
     async def events(self) -> list[Incoming]:
-        return [decode(record) for topic in (PAST, EVENTS) for record in await messages(self.bus, topic)]
+        found = [decode(record) for topic in (PAST, EVENTS) for record in await messages(self.bus, topic)]
+        return sorted(found, key=lambda event: event.received)
 
     async def origins(self) -> dict[str, list[tuple[str, str, bool]]]:
         """By which ways each object came, in order."""
