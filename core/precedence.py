@@ -25,7 +25,6 @@ class Precedence:
     @contextmanager
     def delivery(self) -> Iterator[None]:
         """A delivery is at the door."""
-        self._came = time.monotonic()
         self.enter()
         try:
             yield
@@ -35,6 +34,7 @@ class Precedence:
 
     def enter(self) -> None:
         """Something that goes first is under way, until `leave`."""
+        self._came = time.monotonic()
         self._count += 1
 
     def leave(self) -> None:
