@@ -144,9 +144,9 @@ class Portal:
 
         return told
 
-    def limit_of(self, request: web.Request) -> int:
-        """An OAuth app has less of the window than a private app's token."""
-        return APP_LIMIT if self.grants.admits(request) else self.limit
+    def limit_of(self, request: web.Request, limit: int) -> int:
+        """An OAuth app has less of the window than a private app's token, also where tests ask for another limit."""
+        return limit * APP_LIMIT // self.limit if self.grants.admits(request) else limit
 
     def authorized(self, request: web.Request) -> bool:
         return request.headers.get("Authorization") == f"Bearer {self._token}" or self.grants.admits(request)

@@ -92,7 +92,7 @@ class Mock:
         if request.path.startswith("/_mock/"):
             return await handler(request)
         self.requests += 1
-        limit = min(self.limit, getattr(self.simulator, "limit_of", lambda request: self.limit)(request))
+        limit = getattr(self.simulator, "limit_of", lambda request, limit: limit)(request, self.limit)
         remaining, reset = self._window.spend(limit, asyncio.get_running_loop().time())
         headers = self.simulator.rate_headers(limit, max(remaining, 0), reset, int(self.today() * 1000))
         if not self.simulator.authorized(request):
