@@ -21,9 +21,8 @@ import yaml
 from core import hub as composition
 from core import registry
 from core.bus import Bus
-from core.bus.topics import HINTS
+from core.bus.topics import EVENTS, HINTS
 from core.config import HubConfig, load
-from core.process import lag
 from core.sdk import to_ms
 from core.store import Store
 
@@ -276,9 +275,9 @@ class Hub:
 
 async def _behind(bus: Bus, store: Store) -> int:
     """Events and hints that are not yet handled."""
-    hints = await bus.committed("hydrate", HINTS)
+    hints, events = await bus.committed("hydrate", HINTS), await store.offsets(EVENTS)
     behind = sum(high - hints.get(at, low) for at, (low, high) in (await bus.range(HINTS)).items())
-    return behind + await lag(bus, store)
+    return behind + sum(high - events.get(at, low) for at, (low, high) in (await bus.range(EVENTS)).items())
 
 
 def _after(moment: str | None, since: float) -> bool:
