@@ -85,6 +85,10 @@ class NormalizeError(PermanentError):
     """The payload is not what we know."""
 
 
+class GaveWay(HubError):
+    """A transaction ended itself, because something else goes first; nothing of it has happened."""
+
+
 class OffsetsMoved(HubError):
     """Another worker has applied this batch already; `stored` says where to go on: {(topic, partition): next}."""
 

@@ -1,10 +1,11 @@
 """Taking a connection out again: marks on the bus, behind which nothing that its source said counts any more.
 
-A mark stands in every partition of the events and of the dead letters. Process applies it in its place: what came
-before is forgotten, what comes after (the connection was added again) counts. So a purge outlives a crash, a replay of
-the bus and a store that is made anew. What earlier messages held is made void: events, raw payloads and learnt shapes
-by tombstones of their keys, which compaction turns into nothing; dead letters expire. Hints that wait only name what to
-fetch: whoever reads them finds no such connection, or one that was added again and fetches its own.
+A mark stands in every partition of the events, of those from first fetches, and of the dead letters. Process applies it
+in its place, once it has come to it in both topics of events: what came before is forgotten, what comes after (the
+connection was added again) counts. So a purge outlives a crash, a replay of the bus and a store that is made anew. What
+earlier messages held is made void: events, raw payloads and learnt shapes by tombstones of their keys, which compaction
+turns into nothing; dead letters expire. Hints that wait only name what to fetch: whoever reads them finds no such
+connection, or one that was added again and fetches its own.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import orjson
 
 from core.bus import Bus, Message, Record
-from core.bus.topics import DEAD, EVENTS, RAW, SHAPES, partition_of
+from core.bus.topics import DEAD, EVENTS, PAST, RAW, SHAPES, partition_of
 
 _KEY = "purge/"  # no event and no letter has a key like this: theirs are digests
 _PAGE = 1_000
@@ -52,12 +53,12 @@ async def begin(bus: Bus, connection: str, source: str, now: int) -> tuple[Place
     and from where on there is something to make void."""
     mark = Mark(connection, source, len(await bus.range(EVENTS)))
     value, messages = orjson.dumps(mark._asdict()), []
-    for topic in (EVENTS, DEAD):
+    for topic in topics():
         count = len(await bus.range(topic))
         messages += [Message(topic, f"{_KEY}{source}/{now}/{n}", value, _into(n, count)) for n in range(count)]
     await bus.publish(messages)
-    ends = {f"{topic}/{n}": end for topic in (EVENTS, DEAD) for n, (_, end) in (await bus.range(topic)).items()}
-    kept = (EVENTS, RAW, SHAPES)
+    ends = {f"{topic}/{n}": end for topic in topics() for n, (_, end) in (await bus.range(topic)).items()}
+    kept = (EVENTS, PAST, RAW, SHAPES)
     void = {f"{topic}/{n}": low for topic in kept for n, (low, _) in (await bus.range(topic)).items()}
     return ends, void
 
@@ -112,4 +113,4 @@ def reached(stored: Mapping[str, Mapping[int, int]], ends: Mapping[str, int]) ->
 
 
 def topics() -> Sequence[str]:
-    return EVENTS, DEAD
+    return EVENTS, PAST, DEAD

@@ -21,7 +21,7 @@ from core import ingest
 from core.bus import Bus, Message
 from core.bus.embedded import open_embedded
 from core.bus.kafka import open_kafka
-from core.bus.topics import EVENTS
+from core.bus.topics import EVENTS, PAST
 from core.config.model import Server
 from core.metrics import Metrics
 from tests.journeys.test_ingest import QUICK
@@ -39,7 +39,7 @@ class Dying:
         return getattr(self._bus, name)
 
     async def publish(self, sent: Sequence[Message]) -> None:
-        self._pages += any(message.topic == EVENTS for message in sent)
+        self._pages += any(message.topic in (EVENTS, PAST) for message in sent)
         last = self._pages == self._page
         if last and self._when == "after":
             await self._bus.publish(sent)

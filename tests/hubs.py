@@ -21,8 +21,9 @@ import yaml
 from core import hub as composition
 from core import registry
 from core.bus import Bus
-from core.bus.topics import EVENTS, HINTS
+from core.bus.topics import HINTS
 from core.config import HubConfig, load
+from core.process import lag
 from core.sdk import to_ms
 from core.store import Store
 
@@ -275,9 +276,9 @@ class Hub:
 
 async def _behind(bus: Bus, store: Store) -> int:
     """Events and hints that are not yet handled."""
-    hints, events = await bus.committed("hydrate", HINTS), await store.offsets(EVENTS)
+    hints = await bus.committed("hydrate", HINTS)
     behind = sum(high - hints.get(at, low) for at, (low, high) in (await bus.range(HINTS)).items())
-    return behind + sum(high - events.get(at, low) for at, (low, high) in (await bus.range(EVENTS)).items())
+    return behind + await lag(bus, store)
 
 
 def _after(moment: str | None, since: float) -> bool:

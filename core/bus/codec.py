@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from core.bus import Message, Record
-from core.bus.topics import EVENTS
+from core.bus.topics import EVENTS, PAST
 from core.errors import NormalizeError
 from core.sdk import from_ms
 from schemas.event import SCHEMA_VERSION, Event
@@ -79,7 +79,7 @@ def encode(event: Event, origin: Origin | None = None) -> Message:
         headers.append(("ce_final", "erased" if event.erased else "final"))
     encoded = [(name, value.encode()) for name, value in headers]
     return Message(
-        EVENTS,
+        PAST if origin and origin.way == "backfill" else EVENTS,
         event.id,
         orjson.dumps(event.data, option=orjson.OPT_SORT_KEYS),  # equal states are equal bytes in records, too
         partition_by=event.subject,

@@ -189,7 +189,7 @@ class KafkaBus:
         with kafka_errors(f"committing as group {group}"):
             try:
                 async with asyncio.timeout(ANSWER_WITHIN):
-                    await consumer.start()
+                    await started(consumer)
                     consumer.assign(list(offsets))
                     with suppress(errors.CommitFailedError):  # it has members elsewhere: they tell for themselves
                         await consumer.commit(dict(offsets))

@@ -84,7 +84,8 @@ def _show(report: "Report", *, whole: bool) -> None:
     passed = sum(each.outcome == "passed" for each in report.results)
     exempt = sum(each.outcome == "exempt" for each in report.results)
     told = f"{report.connector}: passes {passed} of {number(len(report.results), 'check')}"
-    say(told + (f", {exempt} do not apply" if exempt else "") + f" ({report.stability})", "bold")
+    told += f", {exempt} do not apply" if exempt else ""
+    say(told + (f" ({report.stability})" if report.stability else ""), "bold")
 
 
 def connectors(folder: FOLDER = None, config: CONFIG = YAML, json: JSON = False) -> None:

@@ -81,7 +81,7 @@ async def run(
     subject = Subject(connector, folder, mock, settings or {}, comes)
     wanted = [check for name, check in CHECKS.items() if not checks or name in checks]
     results = await asyncio.to_thread(lambda: list(_results(subject, wanted, until_failure)))
-    return Report(connector.name, tuple(results))
+    return Report(connector.name, tuple(results), partial=bool(checks))
 
 
 def _results(subject: Subject, wanted: list[Check], until_failure: bool) -> Iterator[Result]:

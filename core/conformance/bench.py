@@ -9,7 +9,7 @@ from typing import Any
 
 from core import ingest
 from core.bus.codec import decode
-from core.bus.topics import DEAD, EVENTS, HINTS
+from core.bus.topics import DEAD, EVENTS, HINTS, PAST
 from core.config.model import Connection, Server
 from core.conformance.memory import MemoryBus
 from core.conformance.subject import BrokenError, Subject
@@ -148,7 +148,7 @@ class Bench:
     def objects(self) -> Objects:
         """What all events together say, folded as the hub folds them; without times of fetching and receiving."""
         registers: dict[str, Registers] = {}
-        for record in self.bus.records(EVENTS):
+        for record in [*self.bus.records(EVENTS), *self.bus.records(PAST)]:
             event = decode(record)
             registers.setdefault(event.subject, Registers(event.entity)).apply(event)
         found = {}

@@ -32,7 +32,7 @@ def told(report: Report) -> Kept:
         for each in report.results
         if each.outcome in ("failed", "not run")
     ]
-    return Kept(report.stability, tuple(against) or (STABLE,))
+    return Kept(report.stability or "alpha", tuple(against) or (STABLE,))
 
 
 def text(reports: Iterable[Report]) -> str:

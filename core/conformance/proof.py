@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from core.bus.topics import DEAD, EVENTS, HINTS, RAW
+from core.bus.topics import DEAD, EVENTS, HINTS, PAST, RAW
 from core.conformance.bench import Bench, bench
 from core.conformance.forgery import PLAIN, Signed, alone, bare, changed, cut, renamed
 from core.conformance.mapping import numbers_as_text, without_fields
@@ -51,7 +51,7 @@ class Door:
     def published(self) -> tuple[int, int]:
         """Messages that tell something, and dead letters."""
         bus = self.bench.bus
-        return len(bus.records(EVENTS)) + len(bus.records(HINTS)), len(bus.records(DEAD))
+        return sum(len(bus.records(topic)) for topic in (EVENTS, PAST, HINTS)), len(bus.records(DEAD))
 
 
 @asynccontextmanager
@@ -223,7 +223,7 @@ async def no_secret(subject: Subject) -> None:
             _without_secrets(repr([payload.data for payload in split.payloads]), subject, push.kind)
         for push in pushes:
             await listener.post(listener.signed(push))
-        for topic in (EVENTS, RAW, DEAD, HINTS):
+        for topic in (EVENTS, PAST, RAW, DEAD, HINTS):
             for record in listener.bench.bus.records(topic):
                 _without_secrets((record.value or b"").decode(errors="replace"), subject, f"the topic {topic}")
 

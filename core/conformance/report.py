@@ -36,6 +36,7 @@ class Report:
 
     connector: str
     results: Sequence[Result]
+    partial: bool = False
 
     @property
     def failures(self) -> tuple[Result, ...]:
@@ -46,9 +47,11 @@ class Report:
         return not self.failures
 
     @property
-    def stability(self) -> Stability:
-        """`beta` where every check passed or is exempt. `stable` asks for a dated run against the real service, too,
-        which no examination without the service can give."""
+    def stability(self) -> Stability | None:
+        """None where only some checks were asked for. `beta` where every check passed or is exempt. `stable` asks for a
+        dated run against the real service, too, which no examination without the service can give."""
+        if self.partial:
+            return None
         kept = all(result.outcome in ("passed", "exempt") for result in self.results)
         return "beta" if kept and self.results else "alpha"
 

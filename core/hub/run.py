@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from core import api, ingest, process, publish
 from core.bus import Bus
-from core.bus.topics import CUSTOMERS, EVENTS
+from core.bus.topics import CUSTOMERS, EVENTS, PAST
 from core.config import HubConfig
 from core.errors import ConfigError, PermanentError, TransientError
 from core.hub import mocks
@@ -23,6 +23,7 @@ from core.hub.compose import open_bus, open_store, rules_of, settings_of
 from core.hub.losses import read_again
 from core.hub.purging import purge
 from core.metrics import Metrics
+from core.precedence import Precedence
 from core.sdk.times import Duration
 from core.store import Store
 from schemas.answers import BackfillOrder, PurgeOrder, Purging
@@ -110,7 +111,8 @@ class _Rooms:
         assert running.bus is not None
         self._running, self._roles, self._bus = running, roles, running.bus
         self._has_store, self._listens = asyncio.Event(), asyncio.Event()
-        self._stored: Mapping[int, int] = {}
+        self._stored: dict[str, Mapping[int, int]] = {}  # by topic
+        self._precedence = Precedence()
 
     def wanted(self) -> list[tuple[str, Any]]:
         rooms: list[tuple[str, Any]] = [("store", self._keep_store())]
@@ -150,6 +152,7 @@ class _Rooms:
             while True:
                 with suppress(TransientError):  # who reads or writes there says so
                     await self._lag()
+                    await self._past()
                 await asyncio.sleep(_LAG_EVERY)
 
     async def _with_store(self, room: Callable[[Store], Awaitable[None]]) -> None:
@@ -175,6 +178,8 @@ class _Rooms:
             started=started,
             known=self._known,
             folder=running.config.data,
+            past=self._past,
+            precedence=self._precedence,
             alone=running.config.bus.type == "embedded",
         )
 
@@ -191,10 +196,17 @@ class _Rooms:
         async def again() -> Mapping[str, str]:
             return await read_again(running.config, self._bus, store, _ms(running.clock))
 
-        await process.run(self._bus, store, settings_of(running.config), running.metrics, read_again=again)
+        await process.run(
+            self._bus,
+            store,
+            settings_of(running.config),
+            running.metrics,
+            read_again=again,
+            precedence=self._precedence,
+        )
 
     async def _publish(self, store: Store) -> None:
-        await publish.run(self._bus, store, self._running.metrics)
+        await publish.run(self._bus, store, self._running.metrics, self._precedence)
 
     async def _api(self, store: Store) -> None:
         running = self._running
@@ -220,15 +232,21 @@ class _Rooms:
             await asyncio.Event().wait()
 
     async def _lag(self) -> int:
+        return await self._behind(EVENTS, "process")
+
+    async def _past(self) -> int:
+        return await self._behind(PAST, "past")
+
+    async def _behind(self, topic: str, shown: str) -> int:
         """Raises TransientError while the store is down; then the gauge goes on from what was last known of it."""
         if self._running.store is None:
             return _NO_STORE
-        range_ = await self._bus.range(EVENTS)
+        range_ = await self._bus.range(topic)
         try:
-            self._stored = await self._running.store.offsets(EVENTS)
+            self._stored[topic] = await self._running.store.offsets(topic)
         finally:
-            lag = process.behind(self._stored, range_)
-            self._running.metrics.lag.labels("process").set(lag)
+            lag = process.behind(self._stored.get(topic, {}), range_)
+            self._running.metrics.lag.labels(shown).set(lag)
         return lag
 
     async def _report(self, connection: str, document: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from core.ingest.treasury import Treasury
 from core.ingest.turns import Turns
 from core.ingest.webhooks import Listener, listening
 from core.metrics import Metrics
+from core.precedence import Precedence
 
 __all__ = [
     "Board",
@@ -67,18 +68,22 @@ async def run(
     patience: Patience | None = None,
     alone: bool = True,
     folder: Path | None = None,
+    past: Lag | None = None,
+    precedence: Precedence | None = None,
 ) -> None:
     """Take webhooks, poll and fetch until cancelled; then stop within seconds, the listener first.
 
-    `clock` gives the time of day in UTC; `lag` how many events process has still to take; `known` what the hub has
+    `clock` gives the time of day in UTC; `lag` how many events process has still to take, `past` how many of
+    first fetches; `known` what the hub has
     (without it no listing is compared); `report` gets each connection's document (see Board.document) when it has
     changed, and may raise TransientError; `started` gets the listener's address; `alone`: no other process asks these
-    sources; `folder`: where tokens that sources replace, and listings under way, are kept. Raises OSError where the
-    address is taken.
+    sources; `folder`: where tokens that sources replace, and listings under way, are kept; `precedence` is this
+    process's. Raises OSError where the address is taken.
     """
     pace = pace or Pace()
     board = Board(connections.values(), metrics, clock, calm=pace.calm)
-    intake = Intake(bus, connections, board, clock)
+    precedence = precedence or Precedence()
+    intake = Intake(bus, connections, board, clock, precedence)
     drift = Drift(bus, connections, metrics, clock)
     intake.look, board.drift = drift.look, drift.news
     async with sessions() as session:
@@ -90,7 +95,7 @@ async def run(
             for name, it in connections.items()
         }
         lag = sparing(bus, lag)
-        turns = Turns(lag, pace, intake.arrivals)
+        turns = Turns(lag, sparing(bus, past or lag), pace, precedence)
         tools = Tools(bus, intake, connections, https, board, clock, lag, pace, turns, known, folder)
         listener = Listener(intake, connections, board, clock, public_url=server.public_url)
         async with asyncio.TaskGroup() as rooms:

@@ -20,7 +20,7 @@ from core.errors import AccountError, NormalizeError, PermanentError, RefusedErr
 from core.ingest.cuts import blank, without
 from core.ingest.keep import Door, door_of, dumps, fields, hint_message, raw, whole
 from core.ingest.status import BUS, Board, Clock, ms
-from core.ingest.turns import Arrivals
+from core.precedence import Precedence
 from core.sdk import Delivery, Hint, Payload, Split, classify, loads
 from core.sdk.bodies import clean
 from core.store import DeadRow
@@ -63,13 +63,21 @@ class _Group:
 
 class Intake:
     """`accounts` maps connections to their source's own accounts, as far as they are known; whoever learns one writes
-    it there. `clock` gives the time of day in UTC. `look` sees every payload, before anything is made of it."""
+    it there. `clock` gives the time of day in UTC. `look` sees every payload, before anything is made of it.
+    `precedence` is this process's."""
 
-    def __init__(self, bus: Bus, connections: Mapping[str, Connection], board: Board, clock: Clock) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        connections: Mapping[str, Connection],
+        board: Board,
+        clock: Clock,
+        precedence: Precedence | None = None,
+    ) -> None:
         self.accounts: dict[str, str] = {}
         self._bus = bus
         self._board = board
-        self.arrivals = Arrivals()
+        self._precedence = precedence or Precedence()
         self._clock = clock
         self._doors = {name: door_of(connection) for name, connection in connections.items()}
         self.look: Callable[[str, Payload], None] = lambda name, payload: None
@@ -98,7 +106,7 @@ class Intake:
         """Take one webhook request (`received`: epoch ms). Returns what to answer: 202 once it is durable on the bus,
         also where it became a dead letter; 401 and 403 keep nothing. Raises TransientError where it cannot be kept
         now: the source must send it again."""
-        with self.arrivals.one():
+        with self._precedence.delivery():
             return await self._delivery(self._doors[name], delivery, received)
 
     async def _delivery(self, door: Door, delivery: Delivery, received: int) -> Outcome:
@@ -129,7 +137,7 @@ class Intake:
         for payload in payloads:
             groups.append(self._normalized(door, payload, origin))
             # A long page must not hold up live deliveries; what they named is live itself.
-            await (asyncio.sleep(0) if way == "hydrate" else self.arrivals.none())
+            await (asyncio.sleep(0) if way == "hydrate" else self._precedence.free())
         return await self._publish(door, groups)
 
     async def hints(self, name: str, hints: Sequence[Hint]) -> None:

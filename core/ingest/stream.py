@@ -105,7 +105,8 @@ class StreamPoll:
         name, stream = self._connection.name, self._stream.name
         rest = payloads
         while rest:
-            async with self._tools.turns.lot() as size:
+            turn = self._tools.turns.past if way == "backfill" else self._tools.turns.lot
+            async with turn() as size:
                 lot, rest = rest[:size], rest[size:]
                 await patiently(lambda lot=lot: self._tools.intake.payloads(name, lot, way, stream))  # type: ignore[misc]
         self._tools.board.polled(name, stream, len(payloads))

@@ -1,67 +1,56 @@
-"""Lets onto the bus what polls bring: in lots, each only after process has taken the one before, so that no delivery
-waits behind more than one.
+"""Lets onto the bus what polls bring, so that no delivery waits behind much of it.
 
-How large a lot is follows from the time that it took. While deliveries come it is small, and most of the time is theirs
-alone; where nobody would notice, it is as large as pays.
+What first fetches bring has a topic of its own, which process reads while no delivery is under way: it only must not
+pile up there. What sweeps bring goes the way of deliveries: in lots, each only after process has taken the one before.
+How large such a lot is follows from the time that it took. While deliveries come it is small, and most of the time is
+theirs alone; where nobody would notice, it is as large as pays.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from core.errors import TransientError
 from core.ingest.pace import Lag, Pace, live_first
+from core.precedence import Precedence
 
 BUSY, QUIET = 0.02, 0.25  # seconds that a lot may take until process has it; or twice as long as the quickest
 REST = 6.0  # so much longer than the lot took is the pause after it, while deliveries come
-LIVE = 30.0  # seconds after a delivery for which more are expected
 LEAST, SOME, MOST = 5, 50, 500  # payloads of a lot; SOME: while deliveries come
-LONGEST = 1.0  # seconds for which the past waits for process: where live alone keeps it busy, a lot goes all the same
+FEW = 8  # payloads of first fetches that go onto the bus at once, while deliveries come
+AHEAD, FAR_AHEAD = 100, 4_000  # events of first fetches that may wait for process; AHEAD: while deliveries come
+LONGEST = 1.0  # seconds for which a sweep waits for process: where live alone keeps it busy, a lot goes all the same
 _LOOK = 0.003
-_NOD = 0.05  # seconds for which a payload gives way to deliveries at the door
-
-
-class Arrivals:
-    """The deliveries that are at the door now, from their first byte read until they are on the bus."""
-
-    def __init__(self) -> None:
-        self._count, self._last = 0, -LIVE
-        self._none = asyncio.Event()
-        self._none.set()
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        self._last = asyncio.get_running_loop().time()
-        self._count += 1
-        self._none.clear()
-        try:
-            yield
-        finally:
-            self._count -= 1
-            if not self._count:
-                self._none.set()
-
-    async def none(self) -> None:
-        """Until nobody is at the door, or there is always somebody."""
-        await asyncio.sleep(0)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_NOD):
-                await self._none.wait()
-
-    @property
-    def expected(self) -> bool:
-        """Whether more are to be expected, because some came of late."""
-        return asyncio.get_running_loop().time() - self._last < LIVE
+_LOOK_PAST = 0.01
 
 
 class Turns:
-    """One per process, for all of its polls. `lag` says how many events process has still to take."""
+    """One per process, for all of its polls. `lag` says how many events process has still to take, `past` how many of
+    those that first fetches brought."""
 
-    def __init__(self, lag: Lag, pace: Pace, arrivals: Arrivals) -> None:
-        self._lag, self._pace, self._arrivals = lag, pace, arrivals
+    def __init__(self, lag: Lag, past: Lag, pace: Pace, precedence: Precedence) -> None:
+        self._lag, self._past, self._pace, self._precedence = lag, past, pace, precedence
         self._lock = asyncio.Lock()
         self._size, self._quickest = LEAST, QUIET
         self._usual = 0  # events: what process lags behind at the least, because of live ones alone
+
+    @asynccontextmanager
+    async def past(self) -> AsyncIterator[int]:
+        """The turn to publish so many payloads of a first fetch."""
+        async with self._lock:
+            while True:
+                if not await self._piled():
+                    break
+                await asyncio.sleep(_LOOK_PAST)
+            await self._precedence.free()
+            yield FEW if self._precedence.expected else MOST
+
+    async def _piled(self) -> bool:
+        try:
+            return await self._past() > (AHEAD if self._precedence.expected else FAR_AHEAD)
+        except TransientError:
+            await live_first(self._lag, self._pace)
+            return False
 
     @asynccontextmanager
     async def lot(self) -> AsyncIterator[int]:
@@ -69,7 +58,7 @@ class Turns:
         clock = asyncio.get_running_loop().time
         async with self._lock:
             await self._taken(clock() + LONGEST)
-            began, busy = clock(), self._arrivals.expected
+            began, busy = clock(), self._precedence.expected
             self._size = min(self._size, SOME if busy else MOST)
             yield self._size
             await self._taken(began + LONGEST)
@@ -87,7 +76,7 @@ class Turns:
         await live_first(self._lag, self._pace)
         least = self._pace.most_lag
         while True:
-            await self._arrivals.none()
+            await self._precedence.free()
             try:
                 least = min(least, await self._lag())
                 if least <= self._usual:

@@ -1,31 +1,34 @@
 """A mark of a purge in its place: what one source said in this partition is taken out, as if it had never come."""
 
 import time
+from collections.abc import Sequence
 
-from core.bus.topics import EVENTS
+from core.bus.topics import EVENTS, PAST
 from core.process.objects import forgotten
 from core.process.step import Settings, write
 from core.purge import Mark
 from core.store import DeadRow, Store, Writing
 
 _STEP = 500  # keys of one transaction
+TWINS = {EVENTS: PAST, PAST: EVENTS}  # where the same objects are told of, partition by partition
 
 
-async def forget(store: Store, mark: Mark, topic: str, partition: int, offset: int, settings: Settings) -> None:
-    """Until the offset is behind the mark, in steps that are each committed: killed in between, the next worker finds
-    the mark and what is left. Raises OffsetsMoved where another worker has it, and TransientError.
+async def forget(store: Store, mark: Mark, places: Sequence[tuple[str, int, int]], settings: Settings) -> None:
+    """Until the mark is passed, in steps that are each committed: killed in between, the next worker finds the mark and
+    what is left. `places`: topic, partition and offset of the mark, and of its twin. Raises OffsetsMoved where another
+    worker has one of them, and TransientError.
 
     What was erased stays erased: marks of suppression are kept, so that adding the connection again brings nobody back.
     """
-    after = ""
+    after, (topic, partition, _) = "", places[0]
     while True:
         async with store.writing() as writing:
             # Also a fence: whoever lost the partition must not forget what came behind the mark meanwhile.
-            await writing.move_offsets([(topic, partition, offset, offset)])
-            keys = await writing.object_keys(f"{mark.source}/", after, _STEP) if topic == EVENTS else []
+            await writing.move_offsets([(*place, place[2]) for place in places])
+            keys = await writing.object_keys(f"{mark.source}/", after, _STEP) if topic in TWINS else []
             if not keys:
                 await writing.drop_connection(mark.connection)
-                await writing.move_offsets([(topic, partition, offset, offset + 1)])
+                await writing.move_offsets([(*place, place[2] + 1) for place in places])
                 return
             await _take_out(writing, [key for key in keys if mark.holds(key, partition)], settings)
         after = keys[-1]

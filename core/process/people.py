@@ -67,6 +67,8 @@ async def put_people(writing: Writing, changed: Changed) -> Written:
                 written.append(PersonRow(key, id, customer, implied, UNHEARD, False, False, None, "", None))
                 result.again.add(key)
                 result.edges.update([implied] if implied else [])
+            elif old.departed:  # had nothing to show perhaps, and so no record of what identity said
+                result.again.add(key)
             continue
         names, state = "\n".join(person.names), changed.state[key]
         flags = person.staff, person.departed, person.alias_of

@@ -3,26 +3,34 @@
 import asyncio
 import gc
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
 from core import deadletter, generation, purge
 from core.bus import Batch, Bus, Subscription
-from core.bus.topics import DEAD, EVENTS
-from core.errors import OffsetsMoved, PermanentError, TransientError
+from core.bus.topics import DEAD, EVENTS, PAST
+from core.errors import GaveWay, OffsetsMoved, PermanentError, TransientError
 from core.metrics import Metrics
-from core.process.forget import forget
+from core.precedence import Precedence
+from core.process.forget import TWINS, forget
+from core.process.lots import Lots
+from core.process.pieces import at_marks, begins, first, halves, is_mark
 from core.process.step import Decoded, Outcome, Settings, apply, decoded, prepare
 from core.store import DeadRow, Store
 
-GROUP = "process"
+GROUP, PAST_GROUP = "process", "process-past"
 BATCH = 2_000
 _IDLE = 0.5  # seconds
+_TELL_EVERY = 1.0  # seconds between two words to the bus of what is done: each is a commit of its own
 _WORTH_PREPARING = 200  # events; fewer are committed sooner than prepared
 _LONGEST_PAUSE = 10.0
+_PATIENT = 5  # times that a lot of the past gives way; then it is done all the same
+_TWIN_WITHIN = 10.0  # seconds within which Kafka shows both marks of a purge, once it shows one
+_TWIN_LOOK = 0.02
 _GARBAGE_AFTER = 100_000  # objects more than at the last look; a batch makes some hundred thousand, and none in circles
 
 log = structlog.get_logger()
@@ -40,16 +48,20 @@ async def run(
     *,
     batch: int = BATCH,
     read_again: ReadAgain | None = None,
+    precedence: Precedence | None = None,
 ) -> None:
     """Process until cancelled. A batch that is under way when cancelled is rolled back and comes again. `read_again`
-    is called where events are not on the bus any more; it may raise TransientError."""
-    worker = _Worker(bus, store, settings, metrics, read_again)
+    is called where events are not on the bus any more; it may raise TransientError. `precedence` is this process's."""
+    worker = _Worker(bus, store, settings, metrics, read_again, precedence or Precedence())
     calm_collector()
     while True:
         try:
             await generation.check(bus, store)
-            async with bus.subscribe([EVENTS, DEAD], GROUP, start=worker.start) as subscription:
-                await worker.work(subscription, batch)
+            async with (
+                bus.subscribe([EVENTS, DEAD], GROUP, start=worker.start) as live,
+                bus.subscribe([PAST], PAST_GROUP, start=worker.start) as past,
+            ):
+                await _both(worker.work(live, batch), worker.catch_up(past, batch))
         except TransientError as error:
             await worker.broke(error)
 
@@ -62,12 +74,23 @@ def calm_collector() -> None:
 
 class _Worker:
     def __init__(
-        self, bus: Bus, store: Store, settings: Settings, metrics: Metrics, read_again: ReadAgain | None
+        self,
+        bus: Bus,
+        store: Store,
+        settings: Settings,
+        metrics: Metrics,
+        read_again: ReadAgain | None,
+        precedence: Precedence,
     ) -> None:
         self._bus, self._store, self._settings, self._metrics = bus, store, settings, metrics
         self._read_again = read_again
+        self._precedence = precedence
+        self._lots = Lots()
+        self._fetched = 0  # batches that go first and are not yet committed
         self._pause = 0.0
         self._under_way: set[str] = set()  # subjects of the batch that is being committed
+        self._done: dict[tuple[str, int], int] = {}  # where each partition's next record stands, not yet told
+        self._told = 0.0  # on the loop's clock
 
     async def start(self, partitions: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Where the store says that these partitions go on. An offset that the topic does not have (a bus that was lost
@@ -75,7 +98,7 @@ class _Worker:
         found: dict[tuple[str, int], int] = {}
         for topic in {topic for topic, _ in partitions}:
             stored, ranges = await self._store.offsets(topic), await self._bus.range(topic)
-            mine = {p: stored[p] for t, p in partitions if t == topic and p in stored}
+            mine = {p: stored.get(p, 0) for t, p in partitions if t == topic}
             lost = {p: next for p, next in mine.items() if not ranges[p][0] <= next <= ranges[p][1]}
             if lost:
                 await self._skip(topic, lost, {p: ranges[p][0] for p in lost})
@@ -84,7 +107,7 @@ class _Worker:
 
     async def _skip(self, topic: str, lost: Mapping[int, int], begins: Mapping[int, int]) -> None:
         """Said once. The sources are asked before the offsets move: who dies in between asks once more."""
-        again = await self._read_again() if self._read_again and topic == EVENTS else {}
+        again = await self._read_again() if self._read_again and topic != DEAD else {}
         async with self._store.writing() as writing:
             await writing.move_offsets(
                 [(topic, partition, next, begins[partition]) for partition, next in lost.items()]
@@ -109,32 +132,76 @@ class _Worker:
                 # Fetched, taken apart and prepared while the database works.
                 self._under_way = {event.subject for event in work.events}
                 ahead = asyncio.ensure_future(self._next(subscription, limit))
+                await self._tell()
                 if not batches:
                     continue
                 moved = await self._commit(work, batches)
                 self._under_way = set()
+                self._took(-1)
                 if moved is not None:
                     await _ended(ahead)
-                    await subscription.seek(moved)
+                    self._took(-self._fetched)
+                    fetched = () if ahead.cancelled() or ahead.exception() else ahead.result()[0]
+                    await subscription.seek({**begins([*batches, *fetched]), **moved})
                     ahead = asyncio.ensure_future(self._next(subscription, limit))
         finally:
             await _ended(ahead)
+            self._took(-self._fetched)
+
+    def _took(self, more: int) -> None:
+        """So many more batches are fetched and not yet committed: all else waits for them."""
+        self._fetched += more
+        for _ in range(abs(more)):
+            (self._precedence.enter if more > 0 else self._precedence.leave)()
+
+    async def catch_up(self, subscription: Subscription, limit: int) -> None:
+        """Take what first fetches brought, in lots, while no delivery is under way."""
+        while True:
+            batches = await subscription.next(limit, _IDLE)
+            await self._tell()
+            while batches:
+                lot, batches = first(batches, self._lots.size)
+                if (moved := await self._aside(lot)) is not None:
+                    await subscription.seek({**begins([*lot, *batches]), **moved})
+                    break
+
+    async def _aside(self, lot: Sequence[Batch]) -> Mapping[tuple[str, int], int] | None:
+        """As `_commit`; it gives way to deliveries, some times."""
+        work, gave = decoded(lot), 0
+        while True:
+            await self._precedence.free()
+            began = time.monotonic()
+            try:
+                moved = await self._commit(work, lot, self._goes_first if gave < _PATIENT else None)
+            except GaveWay:
+                gave += 1
+                continue
+            await asyncio.sleep(self._lots.took(time.monotonic() - began, busy=self._precedence.expected))
+            return moved
+
+    def _goes_first(self) -> bool:
+        return self._precedence.taken
 
     async def _next(self, subscription: Subscription, limit: int) -> tuple[Sequence[Batch], Decoded]:
         batches = await subscription.next(limit, _IDLE)
+        if batches:
+            self._took(1)
         work = decoded(batches)
         if self._store.beside and self._under_way and len(work.events) >= _WORTH_PREPARING:
             with suppress(TransientError):  # the transaction will tell
                 await prepare(self._store, work, self._under_way, self._settings)
         return batches, work
 
-    async def _commit(self, work: Decoded, batches: Sequence[Batch]) -> Mapping[tuple[str, int], int] | None:
-        """Until it is committed, or somebody else was first: then where to go on."""
+    async def _commit(
+        self, work: Decoded, batches: Sequence[Batch], give_way: Callable[[], bool] | None = None
+    ) -> Mapping[tuple[str, int], int] | None:
+        """Until it is committed, or somebody else was first: then where to go on. With `give_way` it may raise
+        GaveWay."""
         if work.marks:
             return await self._parted(batches)
         while True:
             try:
-                outcome = await apply(self._store, work, self._settings)
+                outcome = await apply(self._store, work, self._settings, give_way)
             except OffsetsMoved as moved:
                 return moved.stored
             except TransientError as error:
@@ -144,38 +211,81 @@ class _Worker:
                 return None
             else:
                 self._healed()
-                await self._count(outcome, work)
+                self._count(outcome, work)
                 return None
 
     async def _parted(self, batches: Sequence[Batch]) -> Mapping[tuple[str, int], int] | None:
         """What stands before a purge's mark, then the purge, then what stands behind it."""
-        for part in (part for batch in batches for part in _at_marks(batch)):
-            moved = await (self._purge(part) if _is_mark(part) else self._commit(decoded([part]), [part]))
+        parts = [part for batch in batches for part in at_marks(batch)]
+        for number, part in enumerate(parts):
+            moved = await (self._purge(part) if is_mark(part) else self._commit(decoded([part]), [part]))
             if moved is not None:
-                return moved
+                return {**begins(parts[number:]), **moved}
         return None
 
     async def _purge(self, batch: Batch) -> Mapping[tuple[str, int], int] | None:
         """Until its source is forgotten in this partition, or somebody else has it: then where to go on."""
-        mark, place = purge.decode(batch.records[0]), (batch.topic, batch.partition)
+        mark, places = purge.decode(batch.records[0]), [(batch.topic, batch.partition, batch.begin)]
         while True:
             try:
-                await forget(self._store, mark, *place, batch.begin, self._settings)
+                if twin := await self._twin(batch):
+                    places.append(twin)
+                await forget(self._store, mark, places, self._settings)
             except OffsetsMoved as moved:
                 return moved.stored
             except TransientError as error:
                 await self.broke(error)
+                del places[1:]
             else:
                 self._healed()
                 log.info("purged", connection=mark.connection, topic=batch.topic, partition=batch.partition)
-                await self._bus.forget(GROUP, {place: batch.end})
+                self._done |= {(topic, partition): offset + 1 for topic, partition, offset in places}
                 return None
+
+    async def _twin(self, batch: Batch) -> tuple[str, int, int] | None:
+        """The same mark among the other events of this partition's objects, once all before it is applied. None where
+        it was passed long ago: the topics are not kept for the same time. Raises OffsetsMoved where somebody else has
+        moved past either of the marks."""
+        if (topic := TWINS.get(batch.topic)) is None:
+            return None
+        key, partition, until = batch.records[0].key, batch.partition, time.monotonic() + _TWIN_WITHIN
+        while time.monotonic() < until:
+            stored = (await self._store.offsets(batch.topic)).get(partition, batch.begin)
+            if stored != batch.begin:
+                raise OffsetsMoved({(batch.topic, partition): stored})
+            low, high = (await self._bus.range(topic)).get(partition, (0, 0))
+            begin = max((await self._store.offsets(topic)).get(partition, low), low)
+            found = await self._bus.read(topic, partition, begin, BATCH) if begin < high else None
+            if found is None or found.end <= begin:
+                await asyncio.sleep(_TWIN_LOOK)
+                continue
+            until = time.monotonic() + _TWIN_WITHIN
+            for part in at_marks(found):
+                if not is_mark(part):
+                    moved = await self._commit(decoded([part]), [part])
+                elif part.records[0].key == key:
+                    return topic, partition, part.begin
+                else:
+                    moved = await self._purge_alone(part)
+                if moved is not None:
+                    break  # somebody else goes on there: look again
+        log.warning("a purge's mark has no twin", topic=topic, partition=partition, remedy="none is needed: it expired")
+        return None
+
+    async def _purge_alone(self, part: Batch) -> Mapping[tuple[str, int], int] | None:
+        """A mark whose twin was passed before."""
+        try:
+            place = part.topic, part.partition, part.begin
+            await forget(self._store, purge.decode(part.records[0]), [place], self._settings)
+        except OffsetsMoved as moved:
+            return moved.stored
+        return None
 
     async def _bisect(self, work: Decoded, batches: Sequence[Batch], error: PermanentError) -> None:
         """The database refuses something in this batch for good: halve it until that one is alone, and bury it."""
         size = sum(len(batch.records) for batch in batches)
         if size > 1:
-            for half in _halves(batches):
+            for half in halves(batches):
                 await self._commit(decoded(half), half)
             return
         records = [record for batch in batches for record in batch.records]
@@ -201,7 +311,7 @@ class _Worker:
             log.info("process goes on")
             self._pause = 0.0
 
-    async def _count(self, outcome: Outcome, work: Decoded) -> None:
+    def _count(self, outcome: Outcome, work: Decoded) -> None:
         now = time.time() * 1000
         for connection, (count, oldest) in outcome.connections.items():
             self._metrics.applied.labels(connection).inc(count)
@@ -212,7 +322,17 @@ class _Worker:
                 self._metrics.repaired.labels(hour.connection).inc(hour.repaired)
         for row in outcome.dead:
             self._dead(row)
-        await self._bus.forget(GROUP, {(topic, partition): end for topic, partition, _, end in work.moves})
+        self._done |= {(topic, partition): end for topic, partition, _, end in work.moves}
+
+    async def _tell(self) -> None:
+        """Retention need not keep what is done. Whoever dies before tells it after the next start."""
+        now = asyncio.get_running_loop().time()
+        if self._done and now - self._told >= _TELL_EVERY:
+            self._told = now
+            for group, topics in ((GROUP, (EVENTS, DEAD)), (PAST_GROUP, (PAST,))):
+                if done := {place: end for place, end in self._done.items() if place[0] in topics}:
+                    await self._bus.forget(group, done)
+            self._done = {}
 
     def _dead(self, row: DeadRow) -> None:
         if row.stage == "fold":  # the others were counted when they were published
@@ -220,9 +340,9 @@ class _Worker:
             log.warning("dead letter", connection=row.connection, stage=row.stage, reason=row.reason)
 
 
-async def lag(bus: Bus, store: Store) -> int:
+async def lag(bus: Bus, store: Store, topics: Sequence[str] = (EVENTS, PAST)) -> int:
     """Events that are on the bus and not yet in the store."""
-    return behind(await store.offsets(EVENTS), await bus.range(EVENTS))
+    return sum([behind(await store.offsets(topic), await bus.range(topic)) for topic in topics])
 
 
 def behind(stored: Mapping[int, int], range_: Mapping[int, tuple[int, int]]) -> int:
@@ -230,40 +350,16 @@ def behind(stored: Mapping[int, int], range_: Mapping[int, tuple[int, int]]) -> 
     return sum(max(0, head - stored.get(part, low)) for part, (low, head) in range_.items())
 
 
-def _halves(batches: Sequence[Batch]) -> list[list[Batch]]:
-    """Two parts of about equal size; each partition's records stay in order and without holes between them."""
-    if len(batches) > 1:
-        middle = len(batches) // 2
-        return [list(batches[:middle]), list(batches[middle:])]
-    batch = batches[0]
-    middle = len(batch.records) // 2
-    cut = batch.records[middle].offset
-    return [
-        [batch._replace(end=cut, records=batch.records[:middle])],
-        [batch._replace(begin=cut, records=batch.records[middle:])],
-    ]
+async def _both(*jobs: Coroutine[Any, Any, None]) -> None:
+    """Until one of them fails, with what it failed of."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            await _ended(task)
 
 
-def _at_marks(batch: Batch) -> list[Batch]:
-    """The batch in pieces without holes between them, each mark alone."""
-    parts, begin = [], batch.begin
-    for index in [index for index, record in enumerate(batch.records) if purge.is_mark(record)]:
-        offset = batch.records[index].offset
-        before = [record for record in batch.records[:index] if record.offset >= begin]
-        if offset > begin:
-            parts.append(batch._replace(begin=begin, end=offset, records=before))
-        parts.append(batch._replace(begin=offset, end=offset + 1, records=[batch.records[index]]))
-        begin = offset + 1
-    if batch.end > begin:
-        rest = [record for record in batch.records if record.offset >= begin]
-        parts.append(batch._replace(begin=begin, records=rest))
-    return parts
-
-
-def _is_mark(batch: Batch) -> bool:
-    return len(batch.records) == 1 and purge.is_mark(batch.records[0])
-
-
-async def _ended(task: "asyncio.Future[tuple[Sequence[Batch], Decoded]]") -> None:
+async def _ended(task: asyncio.Future[Any]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

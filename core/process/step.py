@@ -1,7 +1,7 @@
 """One batch of the bus in one transaction of the store: apply, resolve, fold, and the offsets with them."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -92,9 +92,12 @@ def decoded(batches: Sequence[Batch]) -> Decoded:
     return result
 
 
-async def apply(store: Store, batch: Decoded, settings: Settings) -> Outcome:
-    """Commit one batch. Raises OffsetsMoved, StaleWorkerError, TransientError; then nothing of it has happened."""
-    async with store.writing() as writing:
+async def apply(
+    store: Store, batch: Decoded, settings: Settings, give_way: Callable[[], bool] | None = None
+) -> Outcome:
+    """Commit one batch. Raises OffsetsMoved, StaleWorkerError, TransientError, and GaveWay (see Store.writing); then
+    nothing of it has happened."""
+    async with store.writing(give_way) as writing:
         if writing.hub.fold_revision > FOLD_REVISION:
             raise StaleWorkerError(
                 f"the store is folded by revision {writing.hub.fold_revision}, this process knows {FOLD_REVISION}: "

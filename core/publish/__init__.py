@@ -7,6 +7,7 @@ remembering sends the same or a newer state again; consumers drop a version that
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import orjson
 import structlog
@@ -16,11 +17,14 @@ from core.bus import Bus, Message, Sender
 from core.bus.topics import CUSTOMERS
 from core.errors import PermanentError, TransientError
 from core.metrics import Metrics
+from core.precedence import Precedence
 from core.store import CustomerRow, HubRow, Store
 
 SENDER = "publish"
 BATCH = 500
 _TICK = 1.0  # seconds; notices come at once, this is for those that get lost
+_LINGER = 0.03  # seconds that the next commits are gathered for after a send, for each send is a sync of a disk
+_REMEMBER = 1.0  # seconds between two marks in the store of how far was sent: each is a commit
 _LONGEST_PAUSE = 10.0
 
 log = structlog.get_logger()
@@ -34,19 +38,24 @@ def message(hub: HubRow, row: CustomerRow) -> Message:
     return Message(CUSTOMERS, row.id, None if row.status == "erased" else value, headers=headers)
 
 
-async def run(bus: Bus, store: Store, metrics: Metrics) -> None:
-    """Publish until cancelled. Where another publisher takes over, this one waits and tries to take back later."""
+async def run(bus: Bus, store: Store, metrics: Metrics, precedence: Precedence | None = None) -> None:
+    """Publish until cancelled. Where another publisher takes over, this one waits and tries to take back later.
+    `precedence` is this process's."""
+    precedence = precedence or Precedence()
     pause = 0.0
     while True:
         try:
             await generation.check(bus, store)
             async with bus.sender(SENDER) as sender, store.notified(_TICK) as notices:
-                await drain(sender, store, metrics)
+                sent = await Sent.of(store)
+                await sent.drain(sender, metrics)
                 if pause:
                     log.info("publish goes on")
                     pause = 0.0
                 async for _ in notices:
-                    await drain(sender, store, metrics)
+                    await precedence.free()
+                    await sent.drain(sender, metrics, remember_every=_REMEMBER)
+                    await asyncio.sleep(_LINGER)
         except (TransientError, PermanentError) as error:
             if not pause:
                 log.warning("publish waits", reason=str(error))
@@ -56,18 +65,49 @@ async def run(bus: Bus, store: Store, metrics: Metrics) -> None:
 
 async def drain(sender: Sender, store: Store, metrics: Metrics | None = None) -> int:
     """Send everything that is committed and not yet sent. Returns how many records that were."""
-    sent = 0
-    while True:
-        old = await store.published()
-        hub, rows = await store.changes(old, BATCH)
-        if not rows:
-            return sent
-        await sender.send([message(hub, row) for row in rows])
-        sent += len(rows)
-        if metrics:
-            _count(metrics, rows)
-        if not await store.set_published(old, rows[-1].seq):
-            continue  # a fenced predecessor was slower than its fence: read again
+    return await (await Sent.of(store)).drain(sender, metrics)
+
+
+@dataclass(slots=True)
+class Sent:
+    """How far was sent, and how far the store remembers that it was: what lies between is sent twice after a crash."""
+
+    store: Store
+    seq: int
+    remembered: int
+    generation: int
+    at: float = 0.0  # when it was remembered, on the loop's clock
+
+    @classmethod
+    async def of(cls, store: Store) -> "Sent":
+        # In this order: a generation that begins in between is seen with the first changes.
+        generation, seq = (await store.hub()).generation, await store.published()
+        return cls(store, seq, seq, generation)
+
+    async def drain(self, sender: Sender, metrics: Metrics | None = None, *, remember_every: float = 0.0) -> int:
+        """Send what is not yet sent, and remember it if that was not done for so many seconds."""
+        count = 0
+        while True:
+            hub, rows = await self.store.changes(self.seq, BATCH)
+            if hub.generation != self.generation:
+                self.generation, self.seq = hub.generation, await self.store.published()
+                self.remembered = self.seq
+                continue
+            if rows:
+                await sender.send([message(hub, row) for row in rows])
+                self.seq = rows[-1].seq
+                count += len(rows)
+                if metrics:
+                    _count(metrics, rows)
+            if self.seq != self.remembered and asyncio.get_running_loop().time() - self.at >= remember_every:
+                await self._remember()
+            if not rows:
+                return count
+
+    async def _remember(self) -> None:
+        if not await self.store.set_published(self.remembered, self.seq):
+            self.seq = await self.store.published()  # a fenced predecessor was slower than its fence
+        self.remembered, self.at = self.seq, asyncio.get_running_loop().time()
 
 
 def _count(metrics: Metrics, rows: Sequence[CustomerRow]) -> None:

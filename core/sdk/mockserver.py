@@ -92,8 +92,9 @@ class Mock:
         if request.path.startswith("/_mock/"):
             return await handler(request)
         self.requests += 1
-        remaining, reset = self._window.spend(self.limit, asyncio.get_running_loop().time())
-        headers = self.simulator.rate_headers(self.limit, max(remaining, 0), reset, int(self.today() * 1000))
+        limit = getattr(self.simulator, "limit_of", lambda request, limit: limit)(request, self.limit)
+        remaining, reset = self._window.spend(limit, asyncio.get_running_loop().time())
+        headers = self.simulator.rate_headers(limit, max(remaining, 0), reset, int(self.today() * 1000))
         if not self.simulator.authorized(request):
             return answer(self.simulator.failure(401), 401)
         if fault := self.faulty.take(request):

@@ -35,7 +35,7 @@ class Simulator(Protocol):
     later one; its world is told by the beat `webhook.off`.
 
     Its limit may hold for `per` seconds instead, in a `rolling` window (True), and its 429 come without Retry-After
-    (`tells_wait` False).
+    (`tells_wait` False). `limit_of(request, limit)` may say that it is less for some requests.
     """
 
     @property

@@ -4,7 +4,7 @@ All statements are set-based: arguments and results are whole batches, never one
 so that they pass to a driver as they are. Everything that needs a batch to be complete happens in one `writing()`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -251,8 +251,9 @@ class Store(Protocol):
 
     beside: bool
 
-    def writing(self) -> AbstractAsyncContextManager[Writing]:
-        """Begin, lock the hub row first and alone (one writer at a time), read it."""
+    def writing(self, give_way: Callable[[], bool] | None = None) -> AbstractAsyncContextManager[Writing]:
+        """Begin, lock the hub row first and alone (one writer at a time), read it. Once `give_way` answers so, the next
+        statement raises GaveWay instead, and all is rolled back."""
         ...
 
     async def hub(self) -> HubRow: ...

@@ -1,7 +1,7 @@
 """The store over a database: look-ups, the feed's reads, and the short changes that need no writer's lock."""
 # ruff: noqa: S608 - put together from this file's own constants; values are parameters
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,7 +23,7 @@ from core.store.database import Database
 from core.store.packing import to_customer, to_object, unpacked
 from core.store.search import COLUMNS, MOST_WORDS, NO_SEQ
 from core.store.words import distinct
-from core.store.writing import KEYS_BELOW, Transaction, below, to_activities, to_persons
+from core.store.writing import KEYS_BELOW, Polite, Transaction, below, to_activities, to_persons
 
 _HOLDERS = 200
 _HUB = "SELECT generation, seq, fold_revision, kind, secret FROM hub"
@@ -40,8 +40,9 @@ class DatabaseStore:
         self._sql = database.statements
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Writing]:
-        async with self._database.writing() as session:
+    async def writing(self, give_way: Callable[[], bool] | None = None) -> AsyncIterator[Writing]:
+        async with self._database.writing() as writer:
+            session = Polite(writer, give_way) if give_way else writer
             row = (await session.rows(self._sql.lock_hub))[0]
             yield Transaction(self._database, session, HubRow._make(row))
             if self._sql.notify:

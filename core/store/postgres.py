@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import ConnStatus, Format, TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper
 
-from core.errors import ConfigError, TransientError
+from core.errors import ConfigError, GaveWay, TransientError
 from core.store import Store
 from core.store import words as folding
 from core.store.database import PATIENCE, Rows
@@ -153,9 +153,20 @@ class PostgresDatabase:
                 await writer.rows("BEGIN")
                 yield writer
                 await writer.rows("COMMIT")
+            except GaveWay:
+                await self._take_back(writer)
+                raise
             except BaseException:
                 self._end_writer()
                 raise
+
+    async def _take_back(self, writer: WriterSession) -> None:
+        """A transaction that ended itself leaves its connection as it was."""
+        try:
+            await writer.rows("ROLLBACK")
+        except BaseException:
+            self._end_writer()
+            raise
 
     def _end_writer(self) -> None:
         writer, self._writer = self._writer, None

@@ -21,6 +21,7 @@ from core.store.notices import Bell
 from core.store.sqlite_statements import STATEMENTS
 
 _READERS = 2
+_SMALL = 16  # keys or rows, about which a call takes microseconds
 _POLL_SECONDS = 0.1  # between looks for other processes' commits
 _CHECKPOINT_BYTES = 8_000_000  # of write-ahead log, from which on a checkpoint beside the writer pays
 _STALL_BYTES = 256_000_000  # of write-ahead log, from which on writers wait for a checkpoint
@@ -76,15 +77,19 @@ class _Session:
     # All at once: SQLite gives up the interpreter at each row and gets it back late from a thread that computes.
     lot = 1_000_000
 
-    def __init__(self, thread: _Thread) -> None:
+    def __init__(self, thread: _Thread, here: sqlite3.Connection | None = None) -> None:
+        """With `here`, the thread's connection, small calls are made where they stand: to change threads costs more."""
         self._thread = thread
+        self._here = here
 
     async def rows(self, sql: str, *parameters: Any) -> Rows:
-        return await self._thread.run(lambda connection: connection.execute(sql, parameters).fetchall())
+        return await self._run(lambda connection: connection.execute(sql, parameters).fetchall())
 
     async def among(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
-        listed = list(keys)
-        return await self.rows(sql, orjson.dumps(listed).decode(), *parameters) if listed else []
+        if not (listed := list(keys)):
+            return []
+        given = orjson.dumps(listed).decode(), *parameters
+        return await self._run(lambda connection: connection.execute(sql, given).fetchall(), len(listed))
 
     async def each(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
         listed = list(dict.fromkeys(keys))
@@ -96,13 +101,20 @@ class _Session:
                 found += connection.execute(sql, (key, *parameters)).fetchall()
             return found
 
-        return await self._thread.run(call) if listed else []
+        return await self._run(call, len(listed)) if listed else []
 
     async def put(self, put: Put, rows: Sequence[Sequence[Any]]) -> None:
         if not rows:
             return
         put.check(rows)
-        await self._thread.run(lambda connection: connection.executemany(put.sql, rows))
+        await self._run(lambda connection: connection.executemany(put.sql, rows), len(rows))
+
+    async def _run(self, call: Callable[[sqlite3.Connection], T], size: int = 1) -> T:
+        """`size`: how many keys or rows it is about."""
+        if self._here is None or size > _SMALL:
+            return await self._thread.run(call)
+        with _ours():
+            return call(self._here)
 
 
 class SqliteDatabase:
@@ -132,8 +144,7 @@ class SqliteDatabase:
             raise PermanentError("the store is open for reading only")
         async with self._lock:
             try:
-                await self._writer.run(lambda connection: connection.execute("BEGIN IMMEDIATE"))
-                yield _Session(self._writer)
+                yield _Session(self._writer, await self._writer.run(_begin))
                 await self._writer.run(lambda connection: connection.commit())
             except BaseException:
                 # It stands in the thread's queue before any later BEGIN, also where we are cancelled once more.
@@ -198,6 +209,11 @@ class SqliteDatabase:
         self._tasks.clear()
         for thread in (self._poller, self._reader, self._checkpointer, self._writer):
             await thread.close()
+
+
+def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.execute("BEGIN IMMEDIATE")  # waits for other processes' writers
+    return connection
 
 
 def _connect(path: Path, mode: str, *, cache: int, patience: float = PATIENCE) -> sqlite3.Connection:

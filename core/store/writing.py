@@ -1,13 +1,14 @@
 """One transaction of the one writer: what is written together, and what follows from it (words, parties, offsets)."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
 import orjson
 
-from core.errors import OffsetsMoved
+from core.errors import GaveWay, OffsetsMoved
 from core.store import (
     ActivityRow,
     CustomerHead,
@@ -21,7 +22,7 @@ from core.store import (
     PersonRow,
     RepairRow,
 )
-from core.store.database import Database, Writer
+from core.store.database import Database, Put, Rows, Writer
 from core.store.packing import packed, unpacked
 
 # Of several roles in one activity the first of these counts; the activity is one line in the timeline.
@@ -57,6 +58,36 @@ def _flagged(row: Sequence[Any], *flags: int) -> Sequence[Any]:
     for flag in flags:
         values[flag] = bool(values[flag])
     return values
+
+
+class Polite:
+    """A `Writer` that ends its transaction, between two statements, once `give_way` answers so."""
+
+    def __init__(self, writer: Writer, give_way: Callable[[], bool]) -> None:
+        self.lot = writer.lot
+        self._writer = writer
+        self._give_way = give_way
+
+    async def rows(self, sql: str, *parameters: Any) -> Rows:
+        await self._ask()
+        return await self._writer.rows(sql, *parameters)
+
+    async def among(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
+        await self._ask()
+        return await self._writer.among(sql, keys, *parameters)
+
+    async def each(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
+        await self._ask()
+        return await self._writer.each(sql, keys, *parameters)
+
+    async def put(self, put: Put, rows: Sequence[Sequence[Any]]) -> None:
+        await self._ask()
+        await self._writer.put(put, rows)
+
+    async def _ask(self) -> None:
+        await asyncio.sleep(0)  # what comes in meanwhile is heard of
+        if self._give_way():
+            raise GaveWay("something else goes first")
 
 
 class Transaction:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from core.ingest.turns import LIVE
+from core.precedence import EXPECTED
 from tests.bench import hubs
 from tests.bench.rows import Report, out, percentile
 
@@ -37,10 +37,10 @@ class _Course:
 
 
 async def measure(
-    data: Path, backends: str, where: str, existing: int, count: int, seconds: float, report: Report
+    data: Path, backends: str, where: str, existing: int, count: int, seconds: float, report: Report, *, whole: bool
 ) -> None:
-    """`seconds` of live deliveries alone, and twice as long during a backfill; then they stop, and the rest of the
-    `count` objects comes as fast as it can. `existing` customers are who writes."""
+    """`seconds` of live deliveries alone, and twice as long during a backfill, or, with `whole`, to its end; then they
+    stop, and the rest of the `count` objects comes as fast as it can. `existing` customers are who writes."""
     async with hubs.running(data, backends) as hub:
         await _latency(hub, existing, 5.0)
         alone = await _latency(hub, existing, seconds)
@@ -52,8 +52,10 @@ async def measure(
         await _latency(hub, existing, _WINDOW)  # what was under way when the first delivery came does not count
         settled = time.perf_counter() - began
         beside: list[float] = []
-        while time.perf_counter() - began - settled < 2 * seconds and not watching.done():
+        while (whole or time.perf_counter() - began - settled < 2 * seconds) and not watching.done():
             beside += await _latency(hub, existing, _WINDOW)
+            p50, p95 = (percentile(beside, share) * 1000 for share in (0.5, 0.95))
+            out.print(f"  {time.perf_counter() - began:6.0f} s: p50 {p50:.1f} ms, p95 {p95:.1f} ms so far", end="\r")
         stopped = time.perf_counter() - began
         await watching
     what = f"webhook to feed, {RATE} events/s"
@@ -62,7 +64,8 @@ async def measure(
         took = percentile(beside, share) * 1000
         report.add(f"{what}, during a backfill, p{share * 100:.0f}", where, took, "ms", against=quiet)
     report.add(f"backfill beside {RATE} live events/s", where, course.rate(settled, stopped), "objects/s")
-    report.add("backfill alone", where, course.rate(stopped + LIVE, 1e9), "objects/s")
+    if not whole:
+        report.add("backfill alone", where, course.rate(stopped + EXPECTED, 1e9), "objects/s")
     if course.left:
         at, told = course.left
         report.add("ETA of a backfill at 10 %, of the truth", where, told / (course.seen[-1][0] - at), "times")

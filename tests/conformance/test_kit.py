@@ -56,6 +56,8 @@ async def test_without_a_mock_it_is_said_what_could_not_be_run() -> None:
     assert {outcomes[name] for name in ("samples", "readme", "backfill", "genuine", "429")} == {"not run"}
     assert report.passed
     assert report.stability == "alpha"
+    some = await conformance.run(desk.CONNECTOR, checks=["contract"])
+    assert (some.passed, some.stability) == (True, None), "one check says nothing of the others"
     with pytest.raises(ConfigError, match="no check 'samplse'"):
         await conformance.run(desk.CONNECTOR, checks=["samplse"])
 

@@ -62,6 +62,17 @@ async def test_a_limit_is_as_large_as_the_sources_and_told_as_the_source_tells_i
     assert (mock.limit, getattr(mock.simulator, "per", 60.0)) == (requests, per)
 
 
+async def test_an_oauth_app_of_hubspot_has_less_than_a_private_app() -> None:
+    module = registry.mock("hubspot")
+    form = {"grant_type": "refresh_token", "client_secret": module.DEMO["client_secret"], **module.APP}
+    async with source("hubspot") as (_, session):
+        async with session.post("/oauth/v1/token", data=form) as answer:
+            access = (await answer.json())["access_token"]
+        for headers, most in (({}, "190"), ({"Authorization": f"Bearer {access}"}, "110")):
+            async with session.get(PATHS["hubspot"], headers=headers) as answer:
+                assert (answer.status, answer.headers["X-HubSpot-RateLimit-Max"]) == (200, most)
+
+
 @pytest.mark.parametrize("name", NAMES)
 async def test_above_it_comes_the_sources_own_refusal(name: str) -> None:
     async with source(name, limit=2) as (_, session):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from core.errors import OffsetsMoved, PermanentError, TransientError
+from core.errors import GaveWay, OffsetsMoved, PermanentError, TransientError
 from core.store import EvidenceRow, Store
 from tests.contracts.store_rows import customer, dead, party, person, thing
 from tests.fixtures_store import OpenStore
@@ -107,6 +107,21 @@ async def test_a_cancellation_at_any_moment_leaves_the_store_usable(store: Store
         assert hub.seq == len(rows) and hub.seq - committed in (0, 1)
         committed = hub.seq
     assert await put_next(store, "last") == committed + 1
+
+
+async def test_a_transaction_that_gives_way_leaves_nothing_and_the_next_one_works(store: Store) -> None:
+    goes_first: list[bool] = []
+    for statements in range(4):
+        goes_first.clear()
+        with pytest.raises(GaveWay):
+            async with store.writing(lambda: bool(goes_first)) as tx:
+                for number in range(statements):
+                    await tx.put_customers([customer(f"c{number}", tx.hub.seq + 1 + number)])
+                goes_first.append(True)
+                await tx.set_seq(100)
+        assert (await store.hub()).seq == statements
+        await put_next(store, f"after{statements}")
+    assert await store.customer("c0") is None
 
 
 async def test_one_writer_at_a_time_and_seq_is_the_order_of_commits(open_store: OpenStore) -> None:

@@ -17,7 +17,7 @@ from core import deadletter
 from core.bus import Bus, Record
 from core.bus.codec import Incoming, decode
 from core.bus.embedded import open_embedded
-from core.bus.topics import DEAD, EVENTS, HINTS, RAW, TOPICS
+from core.bus.topics import DEAD, EVENTS, HINTS, PAST, RAW, TOPICS
 from core.config.model import Connection, Server
 from core.errors import PermanentError, TransientError
 from core.ingest import Board, Intake
@@ -68,7 +68,7 @@ class Door:
             return answer
 
     async def events(self) -> list[Incoming]:
-        return [decode(record) for record in await messages(self.bus, EVENTS)]
+        return [decode(record) for topic in (PAST, EVENTS) for record in await messages(self.bus, topic)]
 
     async def letters(self) -> list[DeadRow]:
         return [deadletter.decode(record) for record in await messages(self.bus, DEAD)]

@@ -8,14 +8,15 @@ import pytest
 
 from core.errors import TransientError
 from core.ingest.pace import Pace
-from core.ingest.turns import LEAST, LONGEST, MOST, REST, SOME, Arrivals, Turns
+from core.ingest.turns import AHEAD, FEW, LEAST, LONGEST, MOST, REST, SOME, Turns
+from core.precedence import Precedence
 
 
 class Process:
     """Takes `each` seconds per event, one after the other."""
 
     def __init__(self, each: float) -> None:
-        self.each, self.lag, self.down = each, 0, False
+        self.each, self.lag, self.past, self.down = each, 0, 0, False
         self.most = 0
 
     def give(self, events: int) -> None:
@@ -26,6 +27,9 @@ class Process:
         if self.down:
             raise TransientError("the store is down")
         return self.lag
+
+    async def behind_in_the_past(self) -> int:
+        return self.past
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator["Process"]:
@@ -42,6 +46,10 @@ class Process:
             await asyncio.gather(task, return_exceptions=True)
 
 
+def turns_of(process: Process, precedence: Precedence | None = None, pace: Pace | None = None) -> Turns:
+    return Turns(process.behind, process.behind_in_the_past, pace or Pace(), precedence or Precedence())
+
+
 async def lots(turns: Turns, process: Process, count: int, *, usual: int = 0, takes: bool = False) -> list[int]:
     """`takes`: process takes each lot at once, and never what is usual."""
     found = []
@@ -55,14 +63,14 @@ async def lots(turns: Turns, process: Process, count: int, *, usual: int = 0, ta
 
 async def test_each_lot_waits_until_process_has_the_one_before_and_the_next_is_as_large_as_pays() -> None:
     async with Process(0.0001).working() as process:
-        turns = Turns(process.behind, Pace(), Arrivals())
+        turns = turns_of(process)
         found = await lots(turns, process, 12)
     assert found == sorted(found) and LEAST == found[0] < found[-1] <= MOST
 
 
 async def test_several_streams_take_turns() -> None:
     async with Process(0.0001).working() as process:
-        turns = Turns(process.behind, Pace(), Arrivals())
+        turns = turns_of(process)
         await asyncio.gather(*(lots(turns, process, 4) for _ in range(5)))
         assert process.most <= MOST
 
@@ -70,9 +78,9 @@ async def test_several_streams_take_turns() -> None:
 async def test_while_deliveries_come_lots_are_small_and_most_of_the_time_is_theirs() -> None:
     loop = asyncio.get_running_loop()
     async with Process(0.002).working() as process:
-        arrivals = Arrivals()
-        turns = Turns(process.behind, Pace(), arrivals)
-        with arrivals.one():
+        precedence = Precedence()
+        turns = turns_of(process, precedence)
+        with precedence.delivery():
             pass
         began = loop.time()
         found = await lots(turns, process, 4)
@@ -83,7 +91,7 @@ async def test_while_deliveries_come_lots_are_small_and_most_of_the_time_is_thei
 async def test_where_live_alone_keeps_process_busy_a_lot_goes_all_the_same() -> None:
     process = Process(1.0)
     process.give(7)  # it is never less
-    turns = Turns(process.behind, Pace(), Arrivals())
+    turns = turns_of(process)
     began = asyncio.get_running_loop().time()
     async with turns.lot() as size:
         assert size >= LEAST and asyncio.get_running_loop().time() - began >= LONGEST * 0.9
@@ -94,7 +102,7 @@ async def test_where_live_alone_keeps_process_busy_a_lot_goes_all_the_same() -> 
 
 async def test_no_lot_goes_while_process_lags_far_behind_or_nobody_can_say() -> None:
     process = Process(1.0)
-    turns = Turns(process.behind, Pace(look=0.01), Arrivals())
+    turns = turns_of(process, pace=Pace(look=0.01))
     for state in ("lag", "down"):
         process.lag, process.down = 6_000, state == "down"
         with pytest.raises(TimeoutError):
@@ -107,12 +115,30 @@ async def test_no_lot_goes_while_process_lags_far_behind_or_nobody_can_say() -> 
 
 
 async def test_payloads_of_polls_give_way_while_a_delivery_is_at_the_door_but_not_for_ever() -> None:
-    arrivals = Arrivals()
-    with arrivals.one():
-        waiting = asyncio.create_task(arrivals.none())
+    precedence = Precedence()
+    with precedence.delivery():
+        waiting = asyncio.create_task(precedence.free())
         await asyncio.sleep(0.01)
         assert not waiting.done()
     await waiting
-    with arrivals.one():
+    with precedence.delivery():
         async with asyncio.timeout(10):
-            await arrivals.none()
+            await precedence.free()
+
+
+async def test_a_first_fetch_does_not_pile_up_while_deliveries_come_and_sweeps_do_not_wait_for_it() -> None:
+    process, precedence = Process(1.0), Precedence()
+    turns = turns_of(process, precedence)
+    async with turns.past() as size:
+        assert size == MOST
+    with precedence.delivery():
+        pass
+    process.past = AHEAD
+    async with asyncio.timeout(10), turns.past() as size:
+        assert size == FEW
+    process.past = AHEAD + 1
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3), turns.past():
+            pass
+    async with asyncio.timeout(10), turns.lot():
+        pass

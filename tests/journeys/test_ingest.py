@@ -19,11 +19,12 @@ from core.bus import Bus, Record
 from core.bus.codec import Incoming, decode
 from core.bus.embedded import open_embedded
 from core.bus.kafka import open_kafka
-from core.bus.topics import CURSORS, DEAD, EVENTS, HINTS
+from core.bus.topics import CURSORS, DEAD, EVENTS, HINTS, PAST
 from core.config.model import Connection, Server
 from core.ingest import Known, Pace, Patience, replaying, run
 from core.ingest.turns import Turns
 from core.metrics import Metrics
+from core.precedence import Precedence
 from core.store import DeadRow
 from tests.source import Source, connection, serving, signed
 
@@ -62,7 +63,8 @@ class Hub:
             return answer.status
 
     async def events(self) -> list[Incoming]:
-        return [decode(record) for record in await messages(self.bus, EVENTS)]
+        found = [decode(record) for topic in (PAST, EVENTS) for record in await messages(self.bus, topic)]
+        return sorted(found, key=lambda event: event.received)
 
     async def origins(self) -> dict[str, list[tuple[str, str, bool]]]:
         """By which ways each object came, in order."""
@@ -289,7 +291,7 @@ async def _hydrating(bus: Bus, kind: Any, only: Connection) -> AsyncIterator[Hub
     async with sessions() as session:
         https = {only.name: Client(only, session, now, patience=HASTY)}
         hydrator = kind(
-            Tools(bus, intake, connections, https, board, now, lag, QUICK, Turns(lag, QUICK, intake.arrivals))
+            Tools(bus, intake, connections, https, board, now, lag, QUICK, Turns(lag, lag, QUICK, Precedence()))
         )
         task = asyncio.create_task(hydrator.run())
         try:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from core.bus import Bus, Message
 from core.bus.embedded import open_embedded
-from core.bus.topics import CURSORS, EVENTS, TOPICS, Topic
+from core.bus.topics import CURSORS, PAST, TOPICS, Topic
 from core.errors import TransientError
 from core.ingest import Pace
 from tests.journeys.test_ingest import (
@@ -107,7 +107,7 @@ async def test_a_crash_between_publish_and_cursor_repeats_the_page(bus: Bus, sou
     crashing = Crashing()
     async with running(crashing, desk(source)):  # type: ignore[arg-type]
         await asyncio.wait_for(crashing.crashed.wait(), 20)
-    assert await messages(bus, EVENTS) and not await messages(bus, CURSORS)
+    assert await messages(bus, PAST) and not await messages(bus, CURSORS)
     async with running(bus, desk(source)) as hub:
         assert await until(lambda: _complete(hub))
         events = await hub.events()

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from core.bus import Bus
-from core.bus.topics import CURSORS, EVENTS
+from core.bus.topics import CURSORS, EVENTS, PAST
 from core.errors import PermanentError, TransientError
 from core.ingest import begin_anew, read_again
 from core.ingest.hydrate import MISSING
@@ -153,7 +153,7 @@ async def test_deliveries_that_were_turned_away_are_a_reason_to_sweep(bus: Bus, 
             return getattr(bus, name)
 
         async def publish(self, sent: Any) -> None:
-            if self.down and any(message.topic == EVENTS for message in sent):
+            if self.down and any(message.topic in (EVENTS, PAST) for message in sent):
                 raise TransientError("the bus is down")
             await bus.publish(sent)
 

@@ -1,0 +1,60 @@
+"""Deliveries go first: whoever handles the past asks here whether one is under way, and waits.
+
+One per process. A delivery is under way from its first byte at the door until process has committed it; where process
+runs elsewhere, until it is on the bus.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EXPECTED = 30.0  # seconds after a delivery for which more are expected
+PATIENCE = 0.05  # seconds for which the past gives way at a time: where there is always a delivery, it goes on, too
+_HANDED = 0.004  # seconds that a delivery may take from the bus to process
+_LOOK = 0.001
+
+
+class Precedence:
+    """Times are those of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._came = self._handed = -EXPECTED
+
+    @contextmanager
+    def delivery(self) -> Iterator[None]:
+        """A delivery is at the door."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+            self._handed = time.monotonic()
+
+    def enter(self) -> None:
+        """Something that goes first is under way, until `leave`."""
+        self._came = time.monotonic()
+        self._count += 1
+
+    def leave(self) -> None:
+        self._count -= 1
+
+    @property
+    def taken(self) -> bool:
+        """Whether anything that goes first is under way."""
+        return self._count > 0 or time.monotonic() - self._handed < _HANDED
+
+    @property
+    def expected(self) -> bool:
+        """Whether deliveries are to be expected, because some came of late."""
+        return time.monotonic() - self._came < EXPECTED
+
+    async def free(self) -> None:
+        """Until nothing that goes first is under way, or there is always something."""
+        until = time.monotonic() + PATIENCE
+        await asyncio.sleep(0)
+        while True:  # looked for, because those who go first should not have to tell
+            if not self.taken or time.monotonic() >= until:
+                return
+            await asyncio.sleep(_LOOK)
