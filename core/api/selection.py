@@ -38,7 +38,7 @@ class OfEntities:
         self._store, self._entities = store, entities
 
     async def choose(self, rows: Sequence[CustomerRow], after: int, resumed: bool) -> list[Chosen]:
-        changed = await self._store.parts([row.id for row in rows], after) if rows else {}
+        changed = await self._store.parts({row.id: row.seq for row in rows}, after) if rows else {}
         return [
             Chosen(row.seq, row)
             for row in rows
@@ -54,7 +54,7 @@ class OfNeed:
         self._shown: set[str] = set()
 
     async def choose(self, rows: Sequence[CustomerRow], after: int, resumed: bool) -> list[Chosen]:
-        maybe = await self._store.parts([row.id for row in rows], after) if resumed and rows else {}
+        maybe = await self._store.parts({row.id: row.seq for row in rows}, after) if resumed and rows else {}
         relevant = frozenset({"call"}) if self._ringing else _ASSIGNED
         chosen = []
         for row in rows:

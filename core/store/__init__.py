@@ -4,7 +4,7 @@ All statements are set-based: arguments and results are whole batches, never one
 so that they pass to a driver as they are. Everything that needs a batch to be complete happens in one `writing()`.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -272,8 +272,9 @@ class Store(Protocol):
         """Compare-and-set; False where somebody else moved it."""
         ...
 
-    async def parts(self, customers: Sequence[str], after: int) -> dict[str, set[str]]:
-        """Entity types that changed per customer with a seq above `after`."""
+    async def parts(self, seqs: Mapping[str, int], after: int) -> dict[str, set[str]]:
+        """Entity types per customer that last changed above `after`, and not later than the customer's seq given:
+        what changed again since the customer was read is told with its next change."""
         ...
 
     def notified(self, timeout: float) -> AbstractAsyncContextManager["Notices"]:

@@ -1,7 +1,7 @@
 """The store over a database: look-ups, the feed's reads, and the short changes that need no writer's lock."""
 # ruff: noqa: S608 - put together from this file's own constants; values are parameters
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -89,10 +89,11 @@ class DatabaseStore:
     async def set_published(self, old: int, new: int) -> bool:
         return bool(await self._change("UPDATE published SET seq = ? WHERE seq = ? RETURNING 1", new, old))
 
-    async def parts(self, customers: Sequence[str], after: int) -> dict[str, set[str]]:
+    async def parts(self, seqs: Mapping[str, int], after: int) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
-        for customer, entity in await self._among(self._sql.parts, customers, after):
-            found.setdefault(customer, set()).add(entity)
+        for customer, entity, seq in await self._among(self._sql.parts, list(seqs), after):
+            if seq <= seqs[customer]:
+                found.setdefault(customer, set()).add(entity)
         return found
 
     @asynccontextmanager

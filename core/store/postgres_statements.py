@@ -120,7 +120,7 @@ STATEMENTS = Statements(
     ),
     drop_words=f"DELETE FROM customer_words WHERE customer {_KEYS}",
     put_part=_upsert(tables.CUSTOMER_PART, "customer, entity, seq"),
-    parts=f"SELECT customer, entity FROM customer_part WHERE customer {_KEYS} AND seq > ?",
+    parts=f"SELECT customer, entity, seq FROM customer_part WHERE customer {_KEYS} AND seq > ?",
     suppressed=f"SELECT key FROM suppressed WHERE key {_KEYS}",
     put_suppressed=_upsert(tables.SUPPRESSED, "key, at"),
     put_dead=_upsert(

@@ -155,11 +155,12 @@ async def test_changes_come_in_order_with_the_hub_of_the_same_moment(store: Stor
     hub, rows = await store.changes(1, 3)
     assert hub.seq == 5 and [row.seq for row in rows] == [2, 3, 4]
     assert [row.seq for row in (await store.changes(0, 10, at_most=2))[1]] == [1, 2]
-    assert await store.parts(["c3", "c4", "c5"], 0) == {"c3": {"call"}, "c4": {"deal"}}
-    assert await store.parts(["c3", "c4"], 3) == {"c4": {"deal"}}
+    assert await store.parts({"c3": 3, "c4": 4, "c5": 5}, 0) == {"c3": {"call"}, "c4": {"deal"}}
+    assert await store.parts({"c3": 3, "c4": 4}, 3) == {"c4": {"deal"}}
     async with store.writing() as tx:
         await tx.put_customers([customer("c3", 6)], [("c3", "deal")])
-    assert await store.parts(["c3"], 3) == {"c3": {"deal"}}
+    assert await store.parts({"c3": 6}, 3) == {"c3": {"deal"}}
+    assert await store.parts({"c3": 5}, 3) == {}  # as who read c3 before it changed again asks
 
 
 async def test_letters_come_newest_first_page_by_page(store: Store) -> None:
