@@ -24,7 +24,7 @@ from core.bus.kafka import open_kafka
 from core.bus.topics import EVENTS, PAST
 from core.config.model import Server
 from core.metrics import Metrics
-from tests.journeys.test_ingest import QUICK
+from tests.ingesting import QUICK
 from tests.source import connection
 
 

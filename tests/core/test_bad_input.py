@@ -18,7 +18,7 @@ from core.identity.identifiers import canonical
 from core.identity.model import Rules
 from core.sdk import Payload, from_iso, from_ms, from_seconds, plain
 from tests.bad_input.cases import ANSWERS, FIELDS, PUSHED, Case, table
-from tests.journeys.test_ingest import Hub, running, until
+from tests.ingesting import Hub, running, until
 from tests.source import Source, connection, serving
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +90,7 @@ async def test_a_large_page_is_taken_and_an_object_too_large_for_the_bus_spares_
             assert len(await hub.people()) == 1_001
             [letter] = await hub.letters()
             assert "bytes" in letter.reason and b"sha256" in letter.payload
-            await until(lambda: _complete(hub))
+            await until(lambda: hub.complete())
 
 
 async def test_an_answer_without_end_is_not_read_further(bus: Bus) -> None:

@@ -1,138 +1,19 @@
 """The kit for contract mocks through real HTTP: the story as webhooks, faults, restarts, clocks."""
 
 import asyncio
-import json
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
-from aiohttp import web
 
-from core.sdk.mock import Clock, Mock, Push, answer, next_cycle, now, running, serve
-from core.sdk.story import STRIDE, Beat
+from core.sdk.mock import Clock, Mock, next_cycle, running, serve
+from core.sdk.story import STRIDE
+from tests.diary import MS, Diary, Hub, client, get, hub, kinds, post, until
 
-KEY = "key-of-the-mock"
-MS = 1_768_200_000_000
-
-
-class Diary:
-    """The smallest source there is: an entry per beat of the story's telephone, each told by a webhook."""
-
-    name = "aircall"
-    timeout = 2.0
-    retries = 3
-    limit = 1_000
-
-    def __init__(self, seed: int = 7) -> None:
-        self.seed = seed
-        self.entries: list[dict[str, Any]] = []
-
-    def apply(self, beat: Beat, now_ms: int) -> Sequence[Push]:
-        if beat.kind == "refuse":
-            return [Push("forged", {"id": "forged"}, "refuse", forged=True)]
-        entry = {"id": f"{beat.ref}:{len(self.entries)}", "kind": beat.kind, "at": now_ms}
-        self.entries.append(entry)
-        return [Push(str(entry["id"]), entry, beat.kind)]
-
-    def routes(self) -> Sequence[web.RouteDef]:
-        return [web.get("/entries", self._list)]
-
-    async def _list(self, request: web.Request) -> web.Response:
-        return answer({"entries": self.entries, "now": now(request)})
-
-    def authorized(self, request: web.Request) -> bool:
-        return request.headers.get("key") == KEY
-
-    def sign(self, push: Push, target: str, now: datetime) -> tuple[str, dict[str, str], bytes]:
-        return target, {"signature": "wrong" if push.forged else KEY}, json.dumps(push.body).encode()
-
-    def failure(self, status: int) -> Any:
-        return {"failure": status}
-
-    def rate_headers(self, limit: int, remaining: int, reset_seconds: int, now_ms: int) -> Mapping[str, str]:
-        return {"remaining": str(remaining)}
-
-    def counts(self) -> Mapping[str, int]:
-        return {"entries": len(self.entries)}
-
-    def truth(self) -> Mapping[str, Any]:
-        return {"entry": {entry["id"]: entry for entry in self.entries}}
-
-
-class Hub:
-    """Takes webhooks; answers 401 to a wrong signature, else `status`."""
-
-    def __init__(self) -> None:
-        self.taken: list[dict[str, Any]] = []
-        self.refused = 0
-        self.status = 202
-        self.url = ""
-        self._runner: web.AppRunner | None = None
-        self._port = 0
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.router.add_post("/hooks/diary", self._take)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
-        self._port = self._runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self._port}/hooks/diary"
-
-    async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    async def _take(self, request: web.Request) -> web.Response:
-        if request.headers["signature"] != KEY:
-            self.refused += 1
-            return web.Response(status=401)
-        if self.status < 300:
-            self.taken.append(await request.json())
-        return web.Response(status=self.status)
-
-    def ids(self) -> set[str]:
-        return {entry["id"] for entry in self.taken}
-
-
-@pytest.fixture
-async def hub() -> AsyncIterator[Hub]:
-    hub = Hub()
-    await hub.start()
-    yield hub
-    await hub.stop()
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
-        yield session
-
-
-async def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.02)
-
-
-async def post(client: aiohttp.ClientSession, mock: Mock, name: str, **body: Any) -> Any:
-    async with client.post(f"{mock.url}/_mock/{name}", json=body) as response:
-        return await response.json()
-
-
-async def get(client: aiohttp.ClientSession, mock: Mock, path: str = "/entries", key: str = KEY) -> tuple[int, Any]:
-    async with client.get(mock.url + path, headers={"key": key}) as response:
-        return response.status, await response.json()
-
-
-def kinds(diary: Diary) -> list[str]:
-    return [entry["kind"] for entry in diary.entries]
+__all__ = ["client", "hub"]
 
 
 # --- the story
@@ -288,121 +169,6 @@ async def test_what_was_not_delivered_is_delivered_after_a_restart(hub: Hub, tmp
         await mock.courier.settled()
         await asyncio.sleep(0.2)
     assert hub.taken == []
-
-
-# --- deliveries
-
-
-async def test_while_the_hub_is_down_webhooks_wait_for_it(hub: Hub) -> None:
-    async with running(Diary(), target=hub.url, pace=0) as mock:
-        await hub.stop()
-        mock.send(mock.player.step(30))
-        waiting = len(mock.courier)
-        await until(lambda: sum(each["status"] == 0 for each in mock.courier.log) >= 3)
-        assert len(mock.courier) == waiting
-        await hub.start()
-        await until(lambda: len(hub.taken) + hub.refused == waiting)
-
-
-async def test_a_refused_webhook_is_sent_again_and_a_forged_one_is_not(hub: Hub) -> None:
-    hub.status = 503
-    async with running(Diary(), target=hub.url, pace=0) as mock:
-        mock.send(mock.player.ring(None)[1])
-        mock.send(mock.player.insert("refuse", "", {}))
-        await until(lambda: sum(each["status"] == 503 for each in mock.courier.log) >= 2)
-        hub.status = 202
-        await until(lambda: len(hub.taken) == 1)
-        await mock.courier.settled()
-    assert hub.refused == 1
-    assert len(hub.ids()) == 1
-
-
-async def test_what_is_refused_too_often_is_left_to_the_pull_side(hub: Hub) -> None:
-    hub.status = 500
-    diary = Diary()
-    diary.retries = 1
-    async with running(diary, target=hub.url, pace=0) as mock:
-        mock.send(mock.player.ring(None)[1])
-        await mock.courier.settled()
-        assert mock.courier.spilled == 1
-        assert not mock.player.pending
-
-
-async def test_a_test_may_push_a_body_of_its_own(hub: Hub, client: aiohttp.ClientSession) -> None:
-    async with running(Diary(), target=hub.url, pace=0) as mock:
-        assert await post(client, mock, "push", body={"id": "mine"}) == {"status": 202}
-        assert await post(client, mock, "push", body={"id": "mine"}, forged=True) == {"status": 401}
-        await post(client, mock, "target", url="http://127.0.0.1:9/nobody")
-        assert (await post(client, mock, "push", body={"id": "mine"}))["status"] == 0
-    assert hub.ids() == {"mine"}
-
-
-async def test_refused_webhooks_come_again_when_the_source_would_by_the_clock_that_is_driven(
-    hub: Hub, client: aiohttp.ClientSession
-) -> None:
-    class Patient(Diary):
-        schedule = (3_600.0,)
-
-    hub.status = 503
-    async with running(Patient(), target=hub.url, pace=0, clock=Clock(MS, rate=0)) as mock:
-        assert (await post(client, mock, "retries", source=True)) == {"schedule": [3_600.0]}
-        mock.send(mock.player.ring(None)[1])
-        await until(lambda: len(mock.courier.log) == 1)
-        await asyncio.sleep(0.7)  # hurried, it would have come again
-        assert len(mock.courier.log) == 1
-        hub.status = 202
-        await post(client, mock, "clock", now=MS + 3_601_000)
-        await until(lambda: len(hub.taken) >= 1)
-
-
-async def test_as_strict_as_the_source_no_answer_is_a_refusal_and_the_last_one_is_the_last(
-    hub: Hub, client: aiohttp.ClientSession
-) -> None:
-    class Strict(Diary):
-        schedule, retries = (60.0,), 1
-
-    await hub.stop()
-    async with running(Strict(), target=hub.url, pace=0, clock=Clock(MS, rate=0)) as mock:
-        await post(client, mock, "retries", source=True)
-        mock.send(mock.player.ring(None)[1])
-        await until(lambda: len(mock.courier.log) == 1)
-        await post(client, mock, "clock", now=MS + 61_000)
-        await until(lambda: mock.courier.spilled >= 1)
-        assert [each["attempt"] for each in mock.courier.log if each["n"] == mock.courier.log[0]["n"]] == [0, 1]
-
-
-async def test_an_answer_may_be_cut_or_be_no_json_or_never_come(client: aiohttp.ClientSession) -> None:
-    async with running(Diary(), pace=0) as mock:
-        await post(client, mock, "fault", kind="cut")
-        with pytest.raises(aiohttp.ClientPayloadError):
-            await get(client, mock)
-        await post(client, mock, "fault", kind="html")
-        with pytest.raises(aiohttp.ContentTypeError):
-            await get(client, mock)
-        await post(client, mock, "fault", kind="timeout")
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await get(client, mock)
-        assert (await get(client, mock))[0] == 200
-
-
-async def test_forged_webhooks_come_on_demand(hub: Hub, client: aiohttp.ClientSession) -> None:
-    async with running(Diary(), target=hub.url, pace=0) as mock:
-        await post(client, mock, "fault", kind="refuse", times=3)
-        await until(lambda: hub.refused == 3)
-        async with client.post(mock.url + "/_mock/fault", json={"kind": "earthquake"}) as response:
-            assert response.status == 400
-
-
-async def test_the_state_tells_the_truth(client: aiohttp.ClientSession) -> None:
-    diary = Diary()
-    async with running(diary, pace=0) as mock:
-        await post(client, mock, "step", beats=3)
-        _, state = await get(client, mock, "/_mock/state")
-        _, brief = await get(client, mock, "/_mock/state?truth=0")
-    assert (state["n"], state["counts"]) == (3, {"entries": len(diary.entries)})
-    assert set(state["truth"]["entry"]) == {entry["id"] for entry in diary.entries}
-    assert "truth" not in brief
 
 
 # --- its end

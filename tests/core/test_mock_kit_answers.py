@@ -9,7 +9,7 @@ from aiohttp import web
 
 from core.sdk.limits import Window
 from core.sdk.mock import Mock, answer, page_size, running
-from tests.core.test_mock_kit import KEY, Diary, client, get, post
+from tests.diary import KEY, Diary, client, get, post
 
 __all__ = ["client"]
 

@@ -19,7 +19,7 @@ from core.sdk.cast import TOPICS as TALKS
 from core.store.packing import unpacked
 from tests import hubs
 from tests.hubs import Hub, Tools
-from tests.journeys.test_ingest import messages
+from tests.ingesting import messages
 
 SECRETS: dict[str, dict[str, str]] = {
     "aircall": {"api_token": "canary-aircall-api", "webhook_token": "canary-aircall-body"},

@@ -13,24 +13,8 @@ from core import deadletter
 from core.bus import Bus, Message
 from core.bus.codec import connection_headers
 from core.bus.topics import HINTS
-from tests.journeys.test_ingest import (
-    _all,
-    _count,
-    _hints_done,
-    _hydrating,
-    _shows,
-    any_bus,
-    bus,
-    desk,
-    named,
-    running,
-    source,
-    status,
-    until,
-)
+from tests.ingesting import desk, hints_done, hydrating, named, running, status, until
 from tests.source import Source, serving
-
-__all__ = ["any_bus", "bus", "source"]
 
 
 async def test_what_a_webhook_named_is_fetched_whole(bus: Bus, source: Source) -> None:
@@ -38,7 +22,7 @@ async def test_what_a_webhook_named_is_fetched_whole(bus: Bus, source: Source) -
         for number in range(25):
             source.person(number)
         assert await hub.post(named(*range(25))) == 202
-        await until(lambda: _all(hub, 25))
+        await until(lambda: hub.has(25))
         assert all(event.order[1] == 1 for event in await hub.events()), "they were read"
         assert max(len(body["ids"]) for body in source.bodies if body) == 10, "in the connector's batches"
 
@@ -49,7 +33,7 @@ async def test_a_fetch_soon_after_the_change_is_repeated_and_finds_what_it_misse
         await hub.post(named(1))
         await until(lambda: "/batch" in source.paths)
         stale["name"], stale["updated"] = "New", stale["updated"] + 1_000
-        await until(lambda: _shows(hub, "New"))
+        await until(lambda: hub.shows("New"))
         await asyncio.sleep(1.0)
         assert source.paths.count("/batch") == 2, "once, not for ever"
 
@@ -65,11 +49,11 @@ async def test_a_source_that_is_down_delays_its_own_hints_only_and_loses_none(an
                     dead.person(number)
                 assert await hub.post(named(*range(5)), "down") == 202
                 assert await hub.post(named(*range(5))) == 202
-                await until(lambda: _count(hub, "desk/acme/", 5))
+                await until(lambda: hub.has(5, "desk/acme/"))
                 await until(lambda: hub.documents.get("down", {}).get("error"))
                 assert hub.documents["desk"]["error"] is None
                 dead.broken = None
-                await until(lambda: _count(hub, "desk/other/", 5))
+                await until(lambda: hub.has(5, "desk/other/"))
                 await until(lambda: hub.documents["down"]["error"] is None)
         said = [line["event"] for line in lines if line.get("connection") == "down"]
         assert said == ["source unavailable", "source is back"]
@@ -84,7 +68,7 @@ async def test_a_fetch_that_was_refused_for_a_while_comes_in_the_end(bus: Bus, s
         await hub.post(named(1))
         await until(lambda: len(source.requests) > 3)
         source.broken = None
-        await until(lambda: _all(hub, 1))
+        await until(lambda: hub.has(1))
         assert not await hub.letters()
 
 
@@ -97,19 +81,19 @@ async def test_hints_that_were_not_fetched_are_fetched_after_a_restart(any_bus: 
         await until(lambda: len(source.requests) > 2)
     source.broken = None
     async with running(any_bus, desk(source), lag=1_000_000) as hub:
-        await until(lambda: _all(hub, 30))
+        await until(lambda: hub.has(30))
 
 
 async def test_what_was_fetched_is_not_fetched_again_after_a_restart(bus: Bus, source: Source) -> None:
     source.person(1)
     async with running(bus, desk(source), lag=1_000_000) as hub:
         await hub.post(named(1))
-        await until(lambda: _all(hub, 1))
-        await until(lambda: _hints_done(bus))
+        await until(lambda: hub.has(1))
+        await until(lambda: hints_done(bus))
     before = source.paths.count("/batch")
     async with running(bus, desk(source), lag=1_000_000) as hub:
         await hub.post(named(1))
-        await until(lambda: _hints_done(bus))
+        await until(lambda: hints_done(bus))
     assert source.paths.count("/batch") in (before + 1, before + 2)
 
 
@@ -125,10 +109,10 @@ async def test_an_object_that_can_never_be_fetched_becomes_a_letter_and_spares_t
     source.broken = poisoned
     async with running(bus, desk(source), lag=1_000_000) as hub:
         await hub.post(named(*range(20)))
-        await until(lambda: _all(hub, 19))
+        await until(lambda: hub.has(19))
         [letter] = await until(hub.letters)
         assert letter.stage == "hydrate" and orjson.loads(letter.payload)["id"] == "13"
-        await until(lambda: _hints_done(bus))
+        await until(lambda: hints_done(bus))
         assert hub.metrics.value("dead", connection="desk", stage="hydrate") == 1
 
 
@@ -161,12 +145,12 @@ async def test_an_endless_queue_of_hints_stays_on_the_bus(bus: Bus, source: Sour
     ]
     for number in range(300):
         source.person(number)
-    async with _hydrating(watched, partial(hydrate.Hydrator, most=20), desk(source)) as hub:
+    async with hydrating(watched, partial(hydrate.Hydrator, most=20), desk(source)) as hub:
         await bus.publish(hints)
         await until(lambda: len(source.requests) > 3)
         source.broken = None
-        await until(lambda: _all(hub, 300))
-        await until(lambda: _hints_done(bus))
+        await until(lambda: hub.has(300))
+        await until(lambda: hints_done(bus))
         assert watched.again >= 300 // 20 - 1, "20 at a time had room"
 
 
@@ -192,8 +176,8 @@ async def test_a_hint_that_cannot_be_read_becomes_a_letter_and_the_next_is_fetch
     async with running(bus, desk(source), lag=1_000_000) as hub:
         await bus.publish([Message(HINTS, "desk/person/1", value, "desk", headers)])
         assert await hub.post(named(2)) == 202
-        await until(lambda: _all(hub, 1))
-        await until(lambda: _hints_done(bus))
+        await until(lambda: hub.has(1))
+        await until(lambda: hints_done(bus))
         letters = await hub.letters()
         assert [(letter.connection, letter.stage) for letter in letters] == ([("desk", "hydrate")] if value else [])
         if letters:

@@ -15,31 +15,16 @@ from core.bus.embedded import open_embedded
 from core.bus.topics import CURSORS, PAST, TOPICS, Topic
 from core.errors import TransientError
 from core.ingest import Pace
-from tests.journeys.test_ingest import (
-    Hub,
-    _all,
-    _complete,
-    _count,
-    any_bus,
-    bus,
-    desk,
-    messages,
-    running,
-    source,
-    status,
-    until,
-)
+from tests.ingesting import Hub, desk, messages, running, status, until
 from tests.source import Source, serving
-
-__all__ = ["any_bus", "bus", "source"]
 
 
 async def test_a_stream_is_read_page_by_page_and_its_cursor_saved(bus: Bus, source: Source) -> None:
     for number in range(5):
         source.person(number)
     async with running(bus, desk(source)) as hub:
-        await until(lambda: _all(hub, 5))
-        saved = await until(lambda: _complete(hub))
+        await until(lambda: hub.has(5))
+        saved = await until(lambda: hub.complete())
         assert saved["cursor"] == {"after": 5} and saved["began"] is None
         assert source.paths.count("/people?after=0") == 1
         await until(lambda: hub.documents["desk"]["streams"].get("people", {}).get("complete_up_to"))
@@ -50,12 +35,12 @@ async def test_a_stream_is_read_page_by_page_and_its_cursor_saved(bus: Bus, sour
 async def test_a_restart_goes_on_at_the_cursor_and_sweeps_at_once_what_was_missed(any_bus: Bus, source: Source) -> None:
     source.person(1)
     async with running(any_bus, desk(source)) as hub:
-        await until(lambda: _complete(hub))
+        await until(lambda: hub.complete())
         assert await hub.origins() == {"1": [("backfill", "people", True)]}
     polls = len(source.paths)
     source.person(2)
     async with running(any_bus, desk(source)) as hub:
-        await until(lambda: _all(hub, 2))
+        await until(lambda: hub.has(2))
         assert source.paths[polls:] == ["/people?after=1"], "once, though it would be due in an hour"
         assert (await hub.origins())["2"] == [("sweep", "people", True)]
 
@@ -69,7 +54,7 @@ async def test_a_poll_that_was_cut_short_is_complete_up_to_its_first_beginning(b
         began = (await until(hub.cursor))["began"]
     source.broken = None
     async with running(bus, desk(source)) as hub:
-        assert (await until(lambda: _complete(hub)))["complete_up_to"] == began
+        assert (await until(lambda: hub.complete()))["complete_up_to"] == began
 
 
 async def test_a_poll_that_was_cut_short_a_downtime_ago_is_followed_by_the_next_at_once(
@@ -83,7 +68,7 @@ async def test_a_poll_that_was_cut_short_a_downtime_ago_is_followed_by_the_next_
     await bus.publish([Message(CURSORS, "desk/people", orjson.dumps({**saved, "began": long_ago}), "desk")])
     source.broken = None
     async with running(bus, desk(source)) as hub:
-        await until(lambda: _complete(hub))
+        await until(lambda: hub.complete())
         await until(lambda: _told(hub) > long_ago)
 
 
@@ -109,7 +94,7 @@ async def test_a_crash_between_publish_and_cursor_repeats_the_page(bus: Bus, sou
         await asyncio.wait_for(crashing.crashed.wait(), 20)
     assert await messages(bus, PAST) and not await messages(bus, CURSORS)
     async with running(bus, desk(source)) as hub:
-        assert await until(lambda: _complete(hub))
+        assert await until(lambda: hub.complete())
         events = await hub.events()
         assert len(events) == 2 and len({event.subject for event in events}) == 1
     assert source.paths == ["/people?after=0"] * 2
@@ -128,13 +113,13 @@ async def test_a_failing_poll_is_said_once_heals_and_touches_nobody_else(bus: Bu
         dead.broken = answer
         with capture_logs() as lines:
             async with running(bus, desk(source), desk(dead, "down", account="other")) as hub:
-                await until(lambda: _count(hub, "desk/acme/", 1))
+                await until(lambda: hub.has(1, "desk/acme/"))
                 await until(lambda: len(dead.requests) > 6)
                 document = await until(lambda: hub.documents["down"]["error"] and hub.documents["down"])
                 assert document["remedy"] and document["streams"]["people"]["error"]
                 assert hub.documents["desk"]["error"] is None
                 dead.broken = None
-                await until(lambda: _count(hub, "desk/other/", 3))
+                await until(lambda: hub.has(3, "desk/other/"))
                 await until(lambda: hub.documents["down"]["error"] is None)
         said = [line["event"] for line in lines if line.get("connection") == "down"]
         assert said == ["source unavailable", "source is back"]
@@ -148,7 +133,7 @@ async def test_a_poll_waits_while_process_lags_and_webhooks_do_not(bus: Bus, sou
         await asyncio.sleep(1.0)
         assert await hub.people() == {"99"}
         hub.lag = 100
-        await until(lambda: _all(hub, 2))
+        await until(lambda: hub.has(2))
 
 
 async def test_polls_leave_the_last_fifth_of_the_disk_cap_to_deliveries(source: Source, tmp_path: Path) -> None:
@@ -164,7 +149,7 @@ async def test_polls_leave_the_last_fifth_of_the_disk_cap_to_deliveries(source: 
             assert await hub.people() == {"99"}
             assert "polls wait" in (await bus.check())[0]
             await bus.forget("slow", {("brief", 0): (await bus.range("brief"))[0][1]})
-            await until(lambda: _all(hub, 2))
+            await until(lambda: hub.has(2))
 
 
 @pytest.mark.parametrize("cursor", [b"nonsense", b'{"cursor": 7, "at": 1, "complete_up_to": 1}', b'{"other": 1}'])
@@ -224,8 +209,8 @@ async def test_polls_wait_for_a_bus_that_is_down_and_go_on(bus: Bus, source: Sou
             await asyncio.sleep(0.5)
             assert len(source.requests) == 1
             shaky.down = False
-            await until(lambda: _all(hub, 1))
-            await until(lambda: _complete(hub))
+            await until(lambda: hub.has(1))
+            await until(lambda: hub.complete())
     said = [line["event"] for line in lines]
     assert said.count("bus unavailable") == said.count("bus is back") == 1
     assert "source unavailable" not in said

@@ -10,7 +10,7 @@ from core.bus.topics import HINTS, TOPICS
 from core.config.model import Connection
 from core.ingest import Pace
 from core.sdk import mock as kit
-from tests.journeys.test_ingest import messages, running, until
+from tests.ingesting import messages, running, until
 
 SOURCES = ("aircall", "guru", "hubspot", "intercom")
 SECRETS = ("token", "api_token", "webhook_token", "webhook_secret", "client_secret")
@@ -35,7 +35,7 @@ async def test_the_story_comes_in_from_all_four_sources(tmp_path: Path) -> None:
         await until(lambda: len(documents) == 4 and all(it["last_delivery"] for it in documents.values()), 60)
         await until(lambda: all(documents[name]["hydrated"] for name in ("guru", "hubspot")), 60)
         await until(lambda: documents["aircall"]["refused"], 60)
-        await until(lambda: all(_complete(it) for it in documents.values()), 60)
+        await until(lambda: all(it.complete() for it in documents.values()), 60)
 
         assert [it["error"] for it in documents.values()] == [None] * 4
         assert not await hub.letters()

@@ -22,12 +22,9 @@ from core.bus import Bus
 from tests import hubs
 from tests.dying import opening
 from tests.hubs import Hub, Tools
+from tests.ingesting import Knows, desk, hints_done, named, running, until
 from tests.journeys.sameness import haunting, missing
-from tests.journeys.test_ingest import _all, _complete, _hints_done, desk, named, running, source, until
-from tests.journeys.test_sweeps import Knows, _gone
 from tests.source import Source, signed
-
-__all__ = ["source"]
 
 
 @dataclass
@@ -92,8 +89,8 @@ async def test_killed_before_or_after_a_page_of_the_past_is_published_one_page_i
         source.person(number)
     await log.dies(source, when, page=2)
     async with log.open() as bus, running(bus, desk(source)) as hub:
-        await until(lambda: _all(hub, 10))
-        await until(lambda: _complete(hub))
+        await until(lambda: hub.has(10))
+        await until(lambda: hub.complete())
         ways = await hub.origins()
     assert {number for number, found in ways.items() if len(found) > 1} == ({"2", "3"} if when == "after" else set())
     assert source.paths.count("/people?after=2") == 2 and source.paths.count("/people?after=0") == 1
@@ -105,13 +102,13 @@ async def test_killed_before_or_after_a_page_of_a_sweep_is_published_one_page_is
 ) -> None:
     source.person(0)
     async with log.open() as bus, running(bus, desk(source)) as hub:
-        await until(lambda: _complete(hub))
+        await until(lambda: hub.complete())
     for number in range(1, 9):
         source.person(number)
     await log.dies(source, when, page=2)
     async with log.open() as bus, running(bus, desk(source)) as hub:
-        await until(lambda: _all(hub, 9))
-        await until(lambda: _complete(hub))
+        await until(lambda: hub.has(9))
+        await until(lambda: hub.complete())
         ways = await hub.origins()
     assert {number for number, found in ways.items() if len(found) > 1} == ({"3", "4"} if when == "after" else set())
     assert ways["8"] == [("sweep", "people", True)] and source.paths.count("/people?after=1") == 1
@@ -145,7 +142,7 @@ async def test_killed_in_the_middle_of_a_listing_it_goes_on_after_the_last_page(
         log.open() as bus,
         running(bus, desk(source), known=Knows(*range(30)), folder=tmp_path) as hub,
     ):
-        await until(lambda: _gone(hub, {"3"}))
+        await until(lambda: hub.is_gone({"3"}))
         await until(lambda: not [*(tmp_path / "listings").iterdir()])
     asked = [path for path in source.paths if path.startswith("/ids")]
     assert asked == ["/ids?after=0", "/ids?after=10", "/ids?after=20", "/ids?after=20"]
@@ -165,8 +162,8 @@ async def fetched_in_the_end(log: Log, source: Source, when: str) -> None:
     without_lists(source)
     await log.dies(source, when, page=2, body=named(*range(25)))
     async with log.open() as bus, running(bus, desk(source)) as hub:
-        await until(lambda: _all(hub, 25), seconds=60)
-        await until(lambda: _hints_done(bus))
+        await until(lambda: hub.has(25), seconds=60)
+        await until(lambda: hints_done(bus))
         assert {way for found in (await hub.origins()).values() for way, *_ in found} == {"hydrate"}
 
 

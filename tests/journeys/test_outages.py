@@ -20,8 +20,8 @@ from core.sdk import mock as kit
 from tests import hubs, postgres
 from tests.fixtures_bus import kafka_node
 from tests.hubs import Hub, Tools
+from tests.ingesting import running, until
 from tests.journeys.sameness import missing
-from tests.journeys.test_ingest import running, until
 
 SOURCES = ("aircall", "guru", "intercom")
 FAULTS = ("429", "500", "timeout", "unauthorized", "cut", "html")  # what mocks can be told to answer
