@@ -196,8 +196,9 @@ async def test_a_transaction_whose_connection_dies_is_rolled_back(postgres_url: 
     async with open_postgres(postgres_url, kind="real", schema=postgres_schema) as store:
         with pytest.raises(TransientError):
             async with store.writing() as tx:
-                await tx.put_customers([customer("a", 1)])
-                cut(postgres_url, "state = 'idle in transaction'")
+                await tx.put_customers([customer("a", 1)])  # handed over, not awaited
+                while not cut(postgres_url, "state = 'idle in transaction'"):
+                    await asyncio.sleep(0.01)
                 await tx.set_seq(1)
         assert await store.customer("a") is None
         assert await put_next(store, "b") == 1
