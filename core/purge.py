@@ -19,6 +19,7 @@ import orjson
 
 from core.bus import Bus, Message, Record
 from core.bus.topics import DEAD, EVENTS, PAST, RAW, SHAPES, partition_of
+from core.errors import PermanentError
 
 _KEY = "purge/"  # no event and no letter has a key like this: theirs are digests
 _PAGE = 1_000
@@ -50,8 +51,14 @@ def decode(record: Record) -> Mark:
 
 async def begin(bus: Bus, connection: str, source: str, now: int) -> tuple[Places, Places]:
     """Set the marks: durable on return. `now` is epoch ms. Answers how far process must come until all is forgotten,
-    and from where on there is something to make void."""
+    and from where on there is something to make void. Raises PermanentError where the topics do not fit."""
     mark = Mark(connection, source, len(await bus.range(EVENTS)))
+    if (others := len(await bus.range(PAST))) != mark.partitions:
+        # PRIVACY: an object would stand in another partition there, and come back from behind its mark.
+        raise PermanentError(
+            f"the topics {EVENTS} and {PAST} have {mark.partitions} and {others} partitions: once nothing waits in "
+            f"{PAST}, stop the hub, delete that topic, and start the hub, which makes it anew"
+        )
     value, messages = orjson.dumps(mark._asdict()), []
     for topic in topics():
         count = len(await bus.range(topic))

@@ -4,8 +4,9 @@ import random
 import zlib
 from collections.abc import Sequence
 
-from core.bus import Bus
+from core.bus import Bus, Message
 from core.bus.codec import Origin, encode
+from core.bus.topics import PAST
 from core.sdk import Maker, Payload, from_ms
 from core.store import Store
 from schemas.entities import Call, Conversation, Identifier, Party, Person, Task
@@ -83,12 +84,15 @@ def _phone(chance: random.Random) -> Identifier:
 
 async def publish(bus: Bus, events: Sequence[Event], *, fetched: bool = True) -> None:
     """With `fetched` a third of them as a first fetch brings them."""
-    await bus.publish(
-        [encode(event, _FETCHED if fetched and zlib.crc32(event.id.encode()) % 3 == 0 else None) for event in events]
-    )
+    await bus.publish([_fetched(event) if fetched and _third(event) else encode(event) for event in events])
 
 
-_FETCHED = Origin("backfill")
+def _third(event: Event) -> bool:
+    return zlib.crc32(event.id.encode()) % 3 == 0
+
+
+def _fetched(event: Event) -> Message:
+    return encode(event, Origin("backfill"), PAST)
 
 
 async def records(store: Store) -> dict[str, bytes]:

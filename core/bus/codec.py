@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from core.bus import Message, Record
-from core.bus.topics import EVENTS, PAST
+from core.bus.topics import EVENTS
 from core.errors import NormalizeError
 from core.sdk import from_ms
 from schemas.event import SCHEMA_VERSION, Event
@@ -55,8 +55,9 @@ class Incoming(NamedTuple):
     origin: Origin = Origin()
 
 
-def encode(event: Event, origin: Origin | None = None) -> Message:
-    """One event as a message: its key the event's id, its partition by subject, so that one object keeps its order."""
+def encode(event: Event, origin: Origin | None = None, topic: str = EVENTS) -> Message:
+    """One event as a message: its key the event's id, its partition by subject, so that one object keeps its order in
+    the topic, which is EVENTS or PAST."""
     headers = [
         ("ce_specversion", "1.0"),
         ("ce_id", event.id),
@@ -79,7 +80,7 @@ def encode(event: Event, origin: Origin | None = None) -> Message:
         headers.append(("ce_final", "erased" if event.erased else "final"))
     encoded = [(name, value.encode()) for name, value in headers]
     return Message(
-        PAST if origin and origin.way == "backfill" else EVENTS,
+        topic,
         event.id,
         orjson.dumps(event.data, option=orjson.OPT_SORT_KEYS),  # equal states are equal bytes in records, too
         partition_by=event.subject,

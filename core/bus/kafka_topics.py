@@ -44,9 +44,11 @@ async def create(admin: AIOKafkaAdminClient, names: Mapping[str, Topic], replica
     if missing := [name for name in names if name not in found]:
         cluster = await admin.describe_cluster()
         replicas = replication or min(REPLICAS, len(cluster["brokers"]))
+        there = {names[name].name: len(topic["partitions"]) for name, topic in found.items()}
         new = [
-            NewTopic(name, names[name].partitions, replicas, topic_configs=settings(names[name], replicas))
-            for name in missing
+            NewTopic(name, there.get(topic.like, topic.partitions), replicas, topic_configs=settings(topic, replicas))
+            for name, topic in names.items()
+            if name in missing
         ]
         for name, code, message in (await admin.create_topics(new)).topic_errors:
             error = errors.for_code(code)

@@ -28,6 +28,7 @@ class Topic:
     retention: timedelta | None
     compact: bool
     why: str
+    like: str = ""  # made with as many partitions as this one has: the same objects are in both
 
 
 TOPICS = {
@@ -35,7 +36,9 @@ TOPICS = {
     for topic in (
         Topic(RAW, 8, timedelta(days=14), True, "payloads as they came, after the cuts: evidence and replay"),
         Topic(EVENTS, 8, timedelta(days=14), True, "what process reads; keyed by event, partitioned by subject"),
-        Topic(PAST, 8, timedelta(days=14), True, "the same from first fetches: read while no delivery is under way"),
+        Topic(
+            PAST, 8, timedelta(days=14), True, "the same from first fetches: read while nothing is under way", EVENTS
+        ),
         Topic(HINTS, 8, timedelta(days=7), False, "objects that a webhook only named, waiting to be fetched"),
         Topic(CURSORS, 8, None, True, "where each stream's poll goes on; assignment says who polls"),
         Topic(QUOTA, 8, timedelta(days=1), False, "what processes claim of a source's limit; the order decides"),

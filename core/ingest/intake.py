@@ -14,6 +14,7 @@ import orjson
 from core import deadletter
 from core.bus import Bus, Message, Record
 from core.bus.codec import ORIGIN, Origin, encode
+from core.bus.topics import EVENTS
 from core.config.model import Connection
 from core.deadletter import Letter, Stage, reason_of
 from core.errors import AccountError, NormalizeError, PermanentError, RefusedError, SignatureError, TransientError
@@ -128,14 +129,16 @@ class Intake:
         self._board.metrics.ingest.labels(name).observe(max(0, ms(self._clock()) - received) / 1000)
         return published
 
-    async def payloads(self, name: str, payloads: Sequence[Payload], way: str, stream: str = "") -> Outcome:
-        """Take what a poll or a fetch brought; `way` and `stream` as in Origin. On return it is durable; raises
-        TransientError where it is not."""
+    async def payloads(
+        self, name: str, payloads: Sequence[Payload], way: str, stream: str = "", topic: str = EVENTS
+    ) -> Outcome:
+        """Take what a poll or a fetch brought; `way` and `stream` as in Origin, `topic` for the events. On return it is
+        durable; raises TransientError where it is not."""
         door = self._doors[name]
         origin = Origin(way, stream, door.hooked and stream not in door.pull_only)
         groups = []
         for payload in payloads:
-            groups.append(self._normalized(door, payload, origin))
+            groups.append(self._normalized(door, payload, origin, topic))
             # A long page must not hold up live deliveries; what they named is live itself.
             await (asyncio.sleep(0) if way == "hydrate" else self._precedence.free())
         return await self._publish(door, groups)
@@ -232,7 +235,7 @@ class Intake:
             *self._ignored(door, split, body, account),
         ]
 
-    def _normalized(self, door: Door, payload: Payload, origin: Origin) -> _Group:
+    def _normalized(self, door: Door, payload: Payload, origin: Origin, topic: str = EVENTS) -> _Group:
         """One poison payload stops nobody else: whatever the normalizer raises makes it a dead letter, or is told."""
         connector = door.connection.connector
         tells = payload.pushed and connector.webhook is not None and connector.webhook.tells
@@ -246,7 +249,7 @@ class Intake:
                 )
                 for event in connector.normalize(payload)
             ]
-            messages = [encode(event, origin) for event in events]
+            messages = [encode(event, origin, topic) for event in events]
             subjects = [event.subject for event in events]
             if tells:
                 told = {"status": "accepted", "events": [event.id for event in events], "subjects": subjects}

@@ -24,7 +24,8 @@ class Pace:
     """Waits in seconds. `most_lag`: events that process may lag behind while polls go on; `settle`: how long after a
     change an object may still read old (DESIGN: 2 s); `rest` and `longest_rest`: after what trying again can hardly
     help; `report`: between two looks at what has changed; `calm`: how long a source must have been broken to be swept
-    when it is back, and between two such sweeps; `hints`: how long a sweep lets what webhooks have named go first."""
+    when it is back, and between two such sweeps; `hints`: how long a sweep lets go first what webhooks have named, and
+    what a first fetch brought."""
 
     most_lag: int = 5_000
     look: float = 1.0

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from core.bus.topics import EVENTS, PAST
 from core.config.model import Connection
 from core.errors import PermanentError
 from core.ingest import status
@@ -72,21 +73,29 @@ class StreamPoll:
         saved = replace(self._saved, began=self._saved.began or ms(tools.clock()), backfill=backfill)
         seen: set[bytes] = set()
         await live_first(tools.lag, tools.pace)
-        if not backfill and self._connection.connector.hydrate is not None:
-            await caught_up(tools, name)
+        if not backfill:
+            await self._let_go_first()
         self._shown.begin(saved.fetched, ms(tools.clock()))
         http = tools.https[name].of("backfill" if backfill else "sweep")
         pages = self._stream.poll(http, self._settings(saved), tools.intake.account(name), saved.cursor)
         async with closing(pages):
             async for page in pages:
                 check_cursor(page.cursor, seen)
-                await self._publish(page.payloads, "backfill" if backfill or self._past_is_fetched() else "sweep")
+                await self._publish(page.payloads, past=backfill)
                 # Saved last: after a crash this page is fetched again rather than never.
                 fetched, total = saved.fetched + len(page.payloads), page.total or saved.total
                 saved = await self._save(replace(saved, cursor=page.cursor, fetched=fetched, total=total))
                 await live_first(tools.lag, tools.pace)
         tools.board.polled(name, self._stream.name, 0)
         await self._save(Saved(saved.cursor, complete_up_to=saved.began, asked=saved.asked))
+
+    async def _let_go_first(self) -> None:
+        """What is known already, and only waits for its turn, would count as missed."""
+        if self._connection.connector.hydrate is not None:
+            await caught_up(self._tools, self._connection.name)
+        if self._at_once:  # as after a restart, when process may be behind with a first fetch
+            self._at_once = False
+            await self._tools.turns.drained(self._tools.pace.hints)
 
     def _past_is_fetched(self) -> bool:
         """Whether another stream of the connection still fetches the past: until then what is new was not missed."""
@@ -101,14 +110,15 @@ class StreamPoll:
             return settings
         return settings.model_copy(update={"since": timedelta(seconds=saved.since)})
 
-    async def _publish(self, payloads: Sequence[Payload], way: str) -> None:
-        name, stream = self._connection.name, self._stream.name
+    async def _publish(self, payloads: Sequence[Payload], *, past: bool) -> None:
+        tools, name, stream = self._tools, self._connection.name, self._stream.name
+        way = "backfill" if past or self._past_is_fetched() else "sweep"
+        turn, topic = (tools.turns.past, PAST) if past else (tools.turns.lot, EVENTS)
         rest = payloads
         while rest:
-            turn = self._tools.turns.past if way == "backfill" else self._tools.turns.lot
             async with turn() as size:
                 lot, rest = rest[:size], rest[size:]
-                await patiently(lambda lot=lot: self._tools.intake.payloads(name, lot, way, stream))  # type: ignore[misc]
+                await patiently(lambda lot=lot: tools.intake.payloads(name, lot, way, stream, topic))  # type: ignore[misc]
         self._tools.board.polled(name, stream, len(payloads))
 
     async def _save(self, saved: Saved) -> Saved:

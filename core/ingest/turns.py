@@ -8,7 +8,7 @@ theirs alone; where nobody would notice, it is as large as pays.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from core.errors import TransientError
 from core.ingest.pace import Lag, Pace, live_first
@@ -22,6 +22,7 @@ AHEAD, FAR_AHEAD = 100, 4_000  # events of first fetches that may wait for proce
 LONGEST = 1.0  # seconds for which a sweep waits for process: where live alone keeps it busy, a lot goes all the same
 _LOOK = 0.003
 _LOOK_PAST = 0.01
+_LOOK_DRAINED = 0.1
 
 
 class Turns:
@@ -30,20 +31,30 @@ class Turns:
 
     def __init__(self, lag: Lag, past: Lag, pace: Pace, precedence: Precedence) -> None:
         self._lag, self._past, self._pace, self._precedence = lag, past, pace, precedence
-        self._lock = asyncio.Lock()
+        self._lock, self._past_lock = asyncio.Lock(), asyncio.Lock()  # neither of the two ways waits for the other
         self._size, self._quickest = LEAST, QUIET
         self._usual = 0  # events: what process lags behind at the least, because of live ones alone
 
     @asynccontextmanager
     async def past(self) -> AsyncIterator[int]:
         """The turn to publish so many payloads of a first fetch."""
-        async with self._lock:
+        async with self._past_lock:
             while True:
                 if not await self._piled():
                     break
                 await asyncio.sleep(_LOOK_PAST)
             await self._precedence.free()
             yield FEW if self._precedence.expected else MOST
+
+    async def drained(self, longest: float) -> None:
+        """Until process has all that first fetches brought, or for so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest):
+                while True:
+                    with suppress(TransientError):
+                        if not await self._past():
+                            return
+                    await asyncio.sleep(_LOOK_DRAINED)
 
     async def _piled(self) -> bool:
         try:

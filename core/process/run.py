@@ -29,7 +29,8 @@ _TELL_EVERY = 1.0  # seconds between two words to the bus of what is done: each 
 _WORTH_PREPARING = 200  # events; fewer are committed sooner than prepared
 _LONGEST_PAUSE = 10.0
 _PATIENT = 5  # times that a lot of the past gives way; then it is done all the same
-_TWIN_WITHIN = 10.0  # seconds within which Kafka shows both marks of a purge, once it shows one
+_TWIN_WITHIN = 10.0  # seconds within which Kafka takes and shows both marks of a purge
+_TWIN_AT_LEAST = 0.5  # seconds: the clocks of two machines are not one
 _TWIN_LOOK = 0.02
 _GARBAGE_AFTER = 100_000  # objects more than at the last look; a batch makes some hundred thousand, and none in circles
 
@@ -52,18 +53,11 @@ async def run(
 ) -> None:
     """Process until cancelled. A batch that is under way when cancelled is rolled back and comes again. `read_again`
     is called where events are not on the bus any more; it may raise TransientError. `precedence` is this process's."""
-    worker = _Worker(bus, store, settings, metrics, read_again, precedence or Precedence())
     calm_collector()
-    while True:
-        try:
-            await generation.check(bus, store)
-            async with (
-                bus.subscribe([EVENTS, DEAD], GROUP, start=worker.start) as live,
-                bus.subscribe([PAST], PAST_GROUP, start=worker.start) as past,
-            ):
-                await _both(worker.work(live, batch), worker.catch_up(past, batch))
-        except TransientError as error:
-            await worker.broke(error)
+    given = bus, store, settings, metrics, read_again, precedence or Precedence(), asyncio.Lock()
+    live = _Worker(*given, "process", GROUP, (EVENTS, DEAD))
+    past = _Worker(*given, "process of first fetches", PAST_GROUP, (PAST,))
+    await _both(live.run(live.work, batch), past.run(past.catch_up, batch))
 
 
 def calm_collector() -> None:
@@ -73,6 +67,9 @@ def calm_collector() -> None:
 
 
 class _Worker:
+    """One consumer group's. Two of them, deliveries' and first fetches', share nothing but who goes first: what breaks
+    the one holds up the other only where the store is down."""
+
     def __init__(
         self,
         bus: Bus,
@@ -81,16 +78,33 @@ class _Worker:
         metrics: Metrics,
         read_again: ReadAgain | None,
         precedence: Precedence,
+        beginning: asyncio.Lock,
+        name: str,
+        group: str,
+        topics: Sequence[str],
     ) -> None:
         self._bus, self._store, self._settings, self._metrics = bus, store, settings, metrics
         self._read_again = read_again
         self._precedence = precedence
+        self._beginning = beginning
+        self._name, self._group, self._topics = name, group, topics
         self._lots = Lots()
+        self._ahead: Sequence[Batch] = ()  # fetched behind the batch that is being committed
         self._fetched = 0  # batches that go first and are not yet committed
         self._pause = 0.0
         self._under_way: set[str] = set()  # subjects of the batch that is being committed
         self._done: dict[tuple[str, int], int] = {}  # where each partition's next record stands, not yet told
         self._told = 0.0  # on the loop's clock
+
+    async def run(self, work: Callable[[Subscription, int], Awaitable[None]], limit: int) -> None:
+        while True:
+            try:
+                async with self._beginning:  # a new generation is begun once
+                    await generation.check(self._bus, self._store)
+                async with self._bus.subscribe(self._topics, self._group, start=self.start) as subscription:
+                    await work(subscription, limit)
+            except TransientError as error:
+                await self.broke(error)
 
     async def start(self, partitions: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Where the store says that these partitions go on. An offset that the topic does not have (a bus that was lost
@@ -103,6 +117,7 @@ class _Worker:
             if lost:
                 await self._skip(topic, lost, {p: ranges[p][0] for p in lost})
             found |= {(topic, p): ranges[p][0] if p in lost else next for p, next in mine.items()}
+        self._done |= found  # whoever had them before may have died before it told
         return found
 
     async def _skip(self, topic: str, lost: Mapping[int, int], begins: Mapping[int, int]) -> None:
@@ -129,6 +144,7 @@ class _Worker:
         try:
             while True:
                 batches, work = await ahead
+                self._ahead = ()
                 # Fetched, taken apart and prepared while the database works.
                 self._under_way = {event.subject for event in work.events}
                 ahead = asyncio.ensure_future(self._next(subscription, limit))
@@ -141,8 +157,8 @@ class _Worker:
                 if moved is not None:
                     await _ended(ahead)
                     self._took(-self._fetched)
-                    fetched = () if ahead.cancelled() or ahead.exception() else ahead.result()[0]
-                    await subscription.seek({**begins([*batches, *fetched]), **moved})
+                    self._did(moved)
+                    await subscription.seek({**begins([*batches, *self._ahead]), **moved})
                     ahead = asyncio.ensure_future(self._next(subscription, limit))
         finally:
             await _ended(ahead)
@@ -162,6 +178,7 @@ class _Worker:
             while batches:
                 lot, batches = first(batches, self._lots.size)
                 if (moved := await self._aside(lot)) is not None:
+                    self._did(moved)
                     await subscription.seek({**begins([*lot, *batches]), **moved})
                     break
 
@@ -183,7 +200,7 @@ class _Worker:
         return self._precedence.taken
 
     async def _next(self, subscription: Subscription, limit: int) -> tuple[Sequence[Batch], Decoded]:
-        batches = await subscription.next(limit, _IDLE)
+        self._ahead = batches = await subscription.next(limit, _IDLE)
         if batches:
             self._took(1)
         work = decoded(batches)
@@ -239,7 +256,7 @@ class _Worker:
             else:
                 self._healed()
                 log.info("purged", connection=mark.connection, topic=batch.topic, partition=batch.partition)
-                self._done |= {(topic, partition): offset + 1 for topic, partition, offset in places}
+                self._did({(topic, partition): offset + 1 for topic, partition, offset in places})
                 return None
 
     async def _twin(self, batch: Batch) -> tuple[str, int, int] | None:
@@ -248,8 +265,8 @@ class _Worker:
         moved past either of the marks."""
         if (topic := TWINS.get(batch.topic)) is None:
             return None
-        key, partition, until = batch.records[0].key, batch.partition, time.monotonic() + _TWIN_WITHIN
-        while time.monotonic() < until:
+        mark, partition, until = batch.records[0], batch.partition, 0.0
+        while not until or time.monotonic() < until:
             stored = (await self._store.offsets(batch.topic)).get(partition, batch.begin)
             if stored != batch.begin:
                 raise OffsetsMoved({(batch.topic, partition): stored})
@@ -257,13 +274,17 @@ class _Worker:
             begin = max((await self._store.offsets(topic)).get(partition, low), low)
             found = await self._bus.read(topic, partition, begin, BATCH) if begin < high else None
             if found is None or found.end <= begin:
+                # It came when the mark did, or a moment later: an old mark's need not be waited for.
+                within = min(_TWIN_WITHIN, mark.timestamp / 1000 + _TWIN_WITHIN - time.time())
+                until = until or time.monotonic() + max(_TWIN_AT_LEAST, within)
                 await asyncio.sleep(_TWIN_LOOK)
                 continue
-            until = time.monotonic() + _TWIN_WITHIN
+            if found.records and found.records[0].timestamp > mark.timestamp + _TWIN_WITHIN * 1000:
+                break
             for part in at_marks(found):
                 if not is_mark(part):
                     moved = await self._commit(decoded([part]), [part])
-                elif part.records[0].key == key:
+                elif part.records[0].key == mark.key:
                     return topic, partition, part.begin
                 else:
                     moved = await self._purge_alone(part)
@@ -302,13 +323,13 @@ class _Worker:
 
     async def broke(self, error: TransientError) -> None:
         if not self._pause:
-            log.warning("process waits", reason=str(error))
+            log.warning(f"{self._name} waits", reason=str(error))
         self._pause = min(_LONGEST_PAUSE, self._pause * 2 or 0.2)
         await asyncio.sleep(self._pause)
 
     def _healed(self) -> None:
         if self._pause:
-            log.info("process goes on")
+            log.info(f"{self._name} goes on")
             self._pause = 0.0
 
     def _count(self, outcome: Outcome, work: Decoded) -> None:
@@ -322,17 +343,23 @@ class _Worker:
                 self._metrics.repaired.labels(hour.connection).inc(hour.repaired)
         for row in outcome.dead:
             self._dead(row)
-        self._done |= {(topic, partition): end for topic, partition, _, end in work.moves}
+        self._did({(topic, partition): end for topic, partition, _, end in work.moves})
+
+    def _did(self, ends: Mapping[tuple[str, int], int]) -> None:
+        """The store has all before these, also where somebody else brought it there."""
+        self._done |= {place: end for place, end in ends.items() if place[0] in self._topics}
 
     async def _tell(self) -> None:
-        """Retention need not keep what is done. Whoever dies before tells it after the next start."""
+        """Retention need not keep what is done. What a worker no longer tells, the next one does that starts."""
         now = asyncio.get_running_loop().time()
         if self._done and now - self._told >= _TELL_EVERY:
-            self._told = now
-            for group, topics in ((GROUP, (EVENTS, DEAD)), (PAST_GROUP, (PAST,))):
-                if done := {place: end for place, end in self._done.items() if place[0] in topics}:
-                    await self._bus.forget(group, done)
+            self._told, done = now, self._done
             self._done = {}
+            try:
+                await self._bus.forget(self._group, done)
+            except TransientError:
+                self._done = done | self._done
+                raise
 
     def _dead(self, row: DeadRow) -> None:
         if row.stage == "fold":  # the others were counted when they were published

@@ -34,7 +34,10 @@ class Session(Protocol):
     """One connection for the length of a transaction or of one look-up. `?` stands for a parameter in both dialects;
     driver exceptions come out as ours."""
 
-    async def rows(self, sql: str, *parameters: Any) -> Rows: ...
+    async def rows(self, sql: str, *parameters: Any, few: bool = False) -> Rows:
+        """`few`: of a table that stays small, so that it takes microseconds."""
+        ...
+
     async def among(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
         """The statement's first parameter is the set of keys."""
         ...

@@ -43,7 +43,7 @@ class DatabaseStore:
     async def writing(self, give_way: Callable[[], bool] | None = None) -> AsyncIterator[Writing]:
         async with self._database.writing() as writer:
             session = Polite(writer, give_way) if give_way else writer
-            row = (await session.rows(self._sql.lock_hub))[0]
+            row = (await session.rows(self._sql.lock_hub, few=True))[0]
             yield Transaction(self._database, session, HubRow._make(row))
             if self._sql.notify:
                 await session.rows(self._sql.notify)

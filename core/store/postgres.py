@@ -80,7 +80,7 @@ class _Session:
     def drop(self) -> None:
         self._connection.pgconn.finish()
 
-    async def rows(self, sql: str, *parameters: Any) -> Rows:
+    async def rows(self, sql: str, *parameters: Any, few: bool = False) -> Rows:
         with ours():
             # Binary both ways: as text a bytea would double in size and pass through hex.
             cursor = self._connection.cursor(binary=True)

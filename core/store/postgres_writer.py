@@ -73,7 +73,7 @@ class WriterSession:
         self._pool.submit(self._close)
         self._pool.shutdown(wait=False)
 
-    async def rows(self, sql: str, *parameters: Any) -> Rows:
+    async def rows(self, sql: str, *parameters: Any, few: bool = False) -> Rows:
         given = [_encoded(each) for each in parameters]
         found: Rows = await asyncio.get_running_loop().run_in_executor(self._pool, self._run, sql, given)
         self._used = time.monotonic()

@@ -21,7 +21,7 @@ from core.store.notices import Bell
 from core.store.sqlite_statements import STATEMENTS
 
 _READERS = 2
-_SMALL = 16  # keys or rows, about which a call takes microseconds
+_SMALL, _MANY = 16, 1_000_000  # keys or rows; about few a call takes microseconds
 _POLL_SECONDS = 0.1  # between looks for other processes' commits
 _CHECKPOINT_BYTES = 8_000_000  # of write-ahead log, from which on a checkpoint beside the writer pays
 _STALL_BYTES = 256_000_000  # of write-ahead log, from which on writers wait for a checkpoint
@@ -82,8 +82,8 @@ class _Session:
         self._thread = thread
         self._here = here
 
-    async def rows(self, sql: str, *parameters: Any) -> Rows:
-        return await self._run(lambda connection: connection.execute(sql, parameters).fetchall())
+    async def rows(self, sql: str, *parameters: Any, few: bool = False) -> Rows:
+        return await self._run(lambda connection: connection.execute(sql, parameters).fetchall(), 1 if few else _MANY)
 
     async def among(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
         if not (listed := list(keys)):
@@ -109,7 +109,7 @@ class _Session:
         put.check(rows)
         await self._run(lambda connection: connection.executemany(put.sql, rows), len(rows))
 
-    async def _run(self, call: Callable[[sqlite3.Connection], T], size: int = 1) -> T:
+    async def _run(self, call: Callable[[sqlite3.Connection], T], size: int) -> T:
         """`size`: how many keys or rows it is about."""
         if self._here is None or size > _SMALL:
             return await self._thread.run(call)

@@ -68,9 +68,9 @@ class Polite:
         self._writer = writer
         self._give_way = give_way
 
-    async def rows(self, sql: str, *parameters: Any) -> Rows:
+    async def rows(self, sql: str, *parameters: Any, few: bool = False) -> Rows:
         await self._ask()
-        return await self._writer.rows(sql, *parameters)
+        return await self._writer.rows(sql, *parameters, few=few)
 
     async def among(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
         await self._ask()
@@ -109,14 +109,16 @@ class Transaction:
         topics = sorted({topic for topic, *_ in moves})
         rows: list[tuple[Any, ...]] = []
         for topic in topics:
-            rows += await self._session.rows("SELECT topic, partition, next FROM bus_offset WHERE topic = ?", topic)
+            rows += await self._session.rows(
+                "SELECT topic, partition, next FROM bus_offset WHERE topic = ?", topic, few=True
+            )
         stored = {(topic, partition): at for topic, partition, at in rows}
         if any(stored.get((topic, partition), begin) != begin for topic, partition, begin, _ in moves):
             raise OffsetsMoved({key: at for key, at in stored.items() if key in {(t, p) for t, p, *_ in moves}})
         await self._session.put(self._sql.put_offset, [(topic, partition, end) for topic, partition, _, end in moves])
 
     async def set_seq(self, seq: int) -> None:
-        await self._session.rows("UPDATE hub SET seq = ?", seq)
+        await self._session.rows("UPDATE hub SET seq = ?", seq, few=True)
         self.hub = self.hub._replace(seq=seq)
 
     async def new_generation(self, fold_revision: int) -> HubRow:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sqlite3
 import sys
 import textwrap
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 
 from core.errors import ConfigError, PermanentError, TransientError
-from core.store import Store
+from core.store import DeadRow, Store
 from core.store.postgres import open_postgres
 from core.store.sqlite import open_sqlite
 from tests.contracts.store_rows import customer
@@ -189,6 +190,34 @@ async def test_a_connection_that_was_lost_while_idle_is_noticed_before_it_is_use
                 await asyncio.sleep(0.05)
             assert await store.customer(f"a{round}") is not None
             assert await put_next(store, f"b{round}") == round * 2 + 2
+
+
+async def test_a_statement_that_takes_long_in_sqlite_holds_up_nobody_else(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path / "hub.db", kind="real") as store:
+        async with store.writing() as tx:
+            await tx.put_dead([DeadRow("1", "desk", "fold", "why", b"{}", 1, "open", 1)])
+        other = sqlite3.connect(tmp_path / "hub.db")
+        other.execute(
+            """CREATE TRIGGER slow BEFORE DELETE ON dead BEGIN SELECT (WITH RECURSIVE c(n) AS (
+                   SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 2000000) SELECT max(n) FROM c); END"""
+        )
+        other.commit()
+        other.close()
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.001)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        async with store.writing() as tx:
+            await asyncio.sleep(0)
+            before = ticks
+            await tx.drop_connection("desk")
+            assert ticks > before + 10
+        ticking.cancel()
 
 
 @pytest.mark.postgres

@@ -1,7 +1,6 @@
 """Process on a real bus and a real store: any order, any number of times, the same records; nothing stops for one."""
 
 import asyncio
-import itertools
 import random
 import sqlite3
 from collections.abc import AsyncIterator
@@ -10,21 +9,15 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from core import process, publish
-from core.bus import Batch, Bus, Message, Record
+from core.bus import Bus, Message
 from core.bus.embedded import open_embedded
-from core.bus.topics import CUSTOMERS, EVENTS, PAST
+from core.bus.topics import CUSTOMERS, EVENTS
 from core.errors import TransientError
 from core.metrics import Metrics
-from core.precedence import Precedence
 from core.process import Settings, decoded
-from core.process import lots as lots_
-from core.process.lots import Lots
-from core.process.pieces import begins, first
 from core.store import Store
 from core.store.sqlite import open_sqlite
 from tests import worlds
@@ -72,58 +65,6 @@ async def test_any_order_and_any_number_of_times_give_the_same_records(tmp_path:
     straight = await folded(tmp_path / "straight", events)
     assert straight
     assert await folded(tmp_path / "shuffled", shuffled, limit=chance.choice((1, 3, 17))) == straight
-
-
-async def test_what_a_first_fetch_brought_waits_while_a_delivery_is_under_way_but_not_for_ever(tmp_path: Path) -> None:
-    events = worlds.world(7)
-    wanted = await folded(tmp_path / "straight", events)
-    fetched, told, precedence = 0, 0, Precedence()
-    async with hub(tmp_path / "hub") as (bus, store):
-        await worlds.publish(bus, events)
-        precedence.enter()  # a delivery that never ends
-        worker = asyncio.create_task(process.run(bus, store, Settings(), Metrics(), precedence=precedence))
-        async with asyncio.timeout(60):
-            while not (told and fetched):
-                fetched = fetched or await process.lag(bus, store, [PAST]) == 0
-                told = told or await process.lag(bus, store, [EVENTS]) == 0
-                assert told or not fetched, "deliveries come first"
-                await asyncio.sleep(0.01)
-        worker.cancel()
-        await asyncio.gather(worker, return_exceptions=True)
-        assert await worlds.records(store) == wanted
-
-
-async def test_the_faster_lots_are_taken_the_larger_they_get_and_pauses_are_for_deliveries() -> None:
-    lots = Lots()
-    sizes = []
-    for _ in range(60):
-        assert lots.took(0.001, busy=False) == 0
-        sizes.append(lots.size)
-    assert sizes == sorted(sizes) and sizes[-1] == lots_.MOST
-    assert lots.took(0.1, busy=True) == pytest.approx(0.1 * lots_.PAUSE) and lots.size <= lots_.SOME
-    for _ in range(60):
-        lots.took(1.0, busy=True)
-    assert lots.size == lots_.LEAST
-
-
-@given(st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=6), min_size=1, max_size=4), st.integers(1, 9))
-def test_batches_are_cut_into_lots_without_holes(steps: list[list[int]], count: int) -> None:
-    batches = []
-    for partition, gaps in enumerate(steps):
-        offsets = list(itertools.accumulate(gaps))
-        records = [Record(EVENTS, partition, offset, 0, "", b"", ()) for offset in offsets]
-        batches.append(Batch(EVENTS, partition, 0, offsets[-1] + 2, records))
-    places, rest, seen = begins(batches), batches, 0
-    while rest:
-        lot, rest = first(rest, count)
-        assert 0 < sum(len(batch.records) for batch in lot) <= count
-        for batch in lot:
-            assert batch.begin == places[batch.topic, batch.partition], "no hole before it"
-            assert all(batch.begin <= record.offset < batch.end for record in batch.records)
-            places[batch.topic, batch.partition] = batch.end
-            seen += len(batch.records)
-    assert seen == sum(map(len, steps))
-    assert places == {(batch.topic, batch.partition): batch.end for batch in batches}
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told what is under way", "told nothing"])

@@ -4,16 +4,19 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from core import deadletter, process, publish, purge
 from core.bus import Bus, Message, Record
 from core.bus.embedded import open_embedded
 from core.bus.kafka import open_kafka
-from core.bus.topics import DEAD, EVENTS, PAST, RAW, SHAPES
+from core.bus.topics import DEAD, EVENTS, PAST, RAW, SHAPES, TOPICS, partition_of
 from core.deadletter import Letter
+from core.errors import PermanentError
 from core.metrics import Metrics
 from core.process import Settings
 from core.store import Store
@@ -25,6 +28,7 @@ from tests.core.test_intake import messages
 from tests.fixtures_store import OpenStore
 
 SECRET = b"s" * 32
+UNEVEN = {**TOPICS, PAST: replace(TOPICS[PAST], partitions=4)}
 SOURCE = "intercom/acme"
 
 
@@ -161,6 +165,49 @@ async def test_the_same_on_kafka(tmp_path: Path, open_store: OpenStore, kafka_se
         kept = _last([*await messages(bus, EVENTS), *await messages(bus, PAST)])
         values = {key for key, record in kept.items() if record.value is not None and not purge.is_mark(record)}
         assert values == {event.id for event in others(events)}
+
+
+@pytest.mark.parametrize("topic", [EVENTS, PAST])
+async def test_a_mark_that_stands_in_one_topic_alone_holds_up_nothing(
+    tmp_path: Path, open_store: OpenStore, topic: str
+) -> None:
+    """A publish of marks may be cut short; and the topics may be kept for different times."""
+    events = worlds.world(2, people=5, steps=80)
+    async with hub(tmp_path, open_store) as (bus, store):
+        await worlds.publish(bus, events)
+        await drain(bus, store)
+        mark = purge.Mark("desk", SOURCE, 8)
+        made = [Message(topic, f"purge/{SOURCE}/1/{n}", orjson.dumps(mark._asdict()), str(n)) for n in range(100)]
+        [alone] = [each for each in made if partition_of(each, 8) == 3][:1]
+        await bus.publish([alone])
+        ends = {f"{topic}/{part}": end for part, (_, end) in (await bus.range(topic)).items()}
+        async with working(bus, store):
+            began = asyncio.get_running_loop().time()
+            while not purge.reached({topic: await store.offsets(topic)}, ends):
+                await worlds.publish(bus, others(events)[:50])  # the other topic never comes to an end
+                await asyncio.sleep(0.02)
+                assert asyncio.get_running_loop().time() - began < 60
+        async with store.writing() as writing:
+            left = await writing.object_keys(f"{SOURCE}/", "", 1_000)
+        assert left and not [key for key in left if mark.holds(key, 3)]
+
+
+async def test_an_old_mark_that_is_alone_is_passed_at_once(tmp_path: Path, open_store: OpenStore) -> None:
+    async with (
+        open_embedded(tmp_path / "bus.db", disk_cap=10**9, clock=lambda: 1_700_000_000_000) as bus,
+        open_store(secret=SECRET) as store,
+    ):
+        mark = purge.Mark("desk", SOURCE, 8)
+        await bus.publish([Message(EVENTS, f"purge/{SOURCE}/1/0", orjson.dumps(mark._asdict()))])
+        async with asyncio.timeout(6):
+            await drain(bus, store)
+
+
+async def test_topics_that_tell_of_the_same_objects_in_other_partitions_are_refused(tmp_path: Path) -> None:
+    async with open_embedded(tmp_path / "bus.db", disk_cap=10**9, topics=UNEVEN) as bus:
+        with pytest.raises(PermanentError, match=r"8 and 4 partitions.*delete that topic"):
+            await purge.begin(bus, "desk", SOURCE, 1)
+        assert not await messages(bus, EVENTS)
 
 
 async def test_a_purge_that_is_killed_goes_on_where_it_was(tmp_path: Path, open_store: OpenStore) -> None:

@@ -190,6 +190,21 @@ async def test_while_one_stream_fetches_the_past_what_the_others_find_was_not_mi
     async with running(bus, replace(only, connector=replace(only.connector, streams=streams))) as hub:
         await until(lambda: hub.has(2))
         assert (await hub.origins())["2"] == [("backfill", "people", True)]
+        assert len(await messages(bus, EVENTS)) == 1, "it goes the way of what is new all the same"
+
+
+async def test_after_a_restart_a_sweep_lets_process_have_first_what_a_first_fetch_brought(
+    bus: Bus, source: Source
+) -> None:
+    source.person(1)
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: hub.complete())
+    before = len(polls(source))
+    async with running(bus, desk(source), lag=50) as hub:  # little enough to poll
+        await asyncio.sleep(1.0)
+        assert len(polls(source)) == before
+        hub.lag = 0
+        await until(lambda: len(polls(source)) > before)
 
 
 # -- a person asks for a new beginning
