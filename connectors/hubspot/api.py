@@ -14,7 +14,8 @@ from core.sdk.mock import UNMETERED, answer, now, page_size
 from core.sdk.story import uuid
 
 TYPE = f"{{type:{'|'.join(TYPE_IDS)}}}"
-OBJECTS = ("/crm/v3/objects/", "/crm/objects/2026-03/")
+DATED = "{version:20[0-9]{2}-[0-9]{2}}"
+OBJECTS = ("/crm/v3/objects/", f"/crm/objects/{DATED}/")
 DEFAULTS = {"contacts": ("createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname")}
 
 Json = dict[str, Any]
@@ -46,12 +47,12 @@ class Api:
         pair = "{type:[a-z0-9_-]+}/{to:[a-z0-9_-]+}/batch/read"
         found += [
             web.post(prefix + pair, self._associations)
-            for prefix in ("/crm/v4/associations/", "/crm/associations/2026-03/")
+            for prefix in ("/crm/v4/associations/", f"/crm/associations/{DATED}/")
         ]
-        found += [web.get(path, self._owners) for path in ("/crm/v3/owners", "/crm/owners/2026-03")]
+        found += [web.get(path, self._owners) for path in ("/crm/v3/owners", f"/crm/owners/{DATED}")]
         found += [web.get("/crm/v3/pipelines/{type:deals|tickets|orders}", self._pipelines)]
         found += [
-            web.get(path, self._account) for path in ("/account-info/v3/details", "/account-info/2026-03/details")
+            web.get(path, self._account) for path in ("/account-info/v3/details", f"/account-info/{DATED}/details")
         ]
         return found
 
