@@ -58,12 +58,14 @@ class Api:
 
     def _scoped(self, handler: Handler) -> Handler:
         async def scoped(request: web.Request) -> web.StreamResponse:
-            if request.match_info["type"] not in self.forbidden:
-                return await handler(request)
-            refusal = {"status": "error", "category": "MISSING_SCOPES", "message": "This app lacks a scope."}
-            return answer(refusal | {"correlationId": uuid(self.world.seed, request.path)}, 403)
+            forbidden = request.match_info["type"] in self.forbidden
+            return self._forbidden(request) if forbidden else await handler(request)
 
         return scoped
+
+    def _forbidden(self, request: web.Request) -> web.Response:
+        refusal = {"status": "error", "category": "MISSING_SCOPES", "message": "This app lacks a scope."}
+        return answer(refusal | {"correlationId": uuid(self.world.seed, request.path)}, 403)
 
     async def _list(self, request: web.Request) -> web.Response:
         type, query = request.match_info["type"], request.query
@@ -148,6 +150,8 @@ class Api:
     async def _associations(self, request: web.Request) -> web.Response:
         pair = request.match_info["type"], request.match_info["to"]
         inputs = (await request.json())["inputs"]
+        if pair[1] in self.forbidden:
+            return self._forbidden(request)
         if pair not in ASSOCIATIONS:
             return self._invalid(f"no association from {pair[0]} to {pair[1]}")
         if len(inputs) > 1000:
