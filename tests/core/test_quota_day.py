@@ -4,17 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 from aiohttp import web
 
+from core.bus.embedded import open_embedded
+from core.bus.topics import QUOTA
 from core.config.model import Connection
 from core.errors import RateLimitedError
 from core.ingest import Client, Treasury, sessions
+from core.ingest.claims import Claims
 from core.sdk import Quota, RateHeaders
+from tests.ingesting import messages
 from tests.limited import Still
 from tests.source import CONNECTOR, Config, Source, serving
 
@@ -170,3 +176,35 @@ async def test_what_is_refused_for_another_limit_waits_for_no_day() -> None:
         it.source.failing = [lambda _: web.json_response({"policyName": "TEN_SECONDLY_ROLLING"}, status=429)]
         assert (await it.ask(it.client(), 5))[0] == 5
         assert it.source.refused == 0
+
+
+async def test_a_refusal_whose_body_breaks_off_is_a_refusal() -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(status=429, headers={"Content-Length": "1000"})
+        await answer.prepare(request)
+        await answer.write(b'{"policyName": "DAI')
+        assert request.transport is not None
+        request.transport.abort()
+        return answer
+
+    async with desk() as it:
+        it.source.broken = cut
+        assert (await it.ask(it.client()))[1]
+
+
+async def test_processes_share_what_a_minute_allows_and_leave_the_day_to_the_sources_own_count(tmp_path: Path) -> None:
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    async with (
+        serving(Day()) as source,
+        sessions() as session,
+        open_embedded(tmp_path / "bus.db", disk_cap=10**9) as bus,
+    ):
+        made = source.connection()
+        treasury = Treasury({"desk": made}, {"desk": "acme"}, now, claims=Claims(bus, now))
+        client = Client(made, session, now, treasury=treasury)
+        for _ in range(5):
+            await client.get("/me")
+        claimed = {orjson.loads(record.value or b"{}")["per"] for record in await messages(bus, QUOTA)}
+        assert claimed == {60.0}
