@@ -12,6 +12,15 @@ from connectors.hubspot.poll import LISTINGS, STREAMS
 from connectors.hubspot.webhook import INSTRUCTIONS, split, verify
 from core.sdk import Connector, Quota, RateHeaders, Webhook
 
+# The least of all plans, before the headers tell; a search is limited by itself and tells nothing.
+QUOTAS = (Quota(100, timedelta(seconds=10)), Quota(5, timedelta(seconds=1), path="/search"))
+DAILY = Quota(  # of tokens, not of OAuth apps; from midnight to midnight in the account's time zone
+    250_000,
+    timedelta(days=1),
+    headers=RateHeaders(remaining="x-hubspot-ratelimit-daily-remaining", limit="x-hubspot-ratelimit-daily"),
+    policy="DAILY",
+)
+
 CONNECTOR = Connector(
     name="hubspot",
     title="HubSpot",
@@ -33,8 +42,7 @@ CONNECTOR = Connector(
     hydrate=hydrate,
     batch=BATCH,
     oauth=lambda config: config.oauth(),
-    # The least of all plans, before the headers tell; a search is limited by itself and tells nothing.
-    quota=lambda config: (Quota(100, timedelta(seconds=10)), Quota(5, timedelta(seconds=1), path="/search")),
+    quota=lambda config: QUOTAS if config.oauth() else (*QUOTAS, DAILY),
     rate_headers=RateHeaders(  # when the window ends is not told
         remaining="x-hubspot-ratelimit-remaining",
         limit="x-hubspot-ratelimit-max",

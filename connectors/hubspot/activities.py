@@ -9,6 +9,7 @@ from connectors.hubspot.fields import (
     Properties,
     Role,
     amount,
+    associated,
     began,
     listed,
     owned,
@@ -16,9 +17,9 @@ from connectors.hubspot.fields import (
     reference,
     time,
 )
-from connectors.hubspot.kinds import closed
+from connectors.hubspot.kinds import KINDS, closed
 from core.sdk import Payload, from_ms, plain, to_ms
-from schemas.entities import Attachment, Identifier, Line, Party
+from schemas.entities import Attachment, Identifier, Line, Party, Reference
 
 PRIORITIES: dict[str, Literal["low", "normal", "high", "urgent"]] = {
     "LOW": "low",
@@ -52,8 +53,19 @@ def ticket(payload: Payload, row: Properties, properties: Properties) -> Fields:
         "assignee": owned(payload, row),
         "solved_at": time(properties.get("closed_date")) if ended else None,
         "tags": listed(properties.get("hs_ticket_category")) or None,
+        "linked": _linked(payload, row),
         "parties": parties(payload, row),
     }
+
+
+def _linked(payload: Payload, row: Properties) -> list[Reference] | None:
+    """The companies and orders that a ticket is about."""
+    found = [
+        Reference(key=MAKER.key(payload, name, item["id"]), name=item.get("name"))
+        for name in KINDS["ticket"].linked
+        for item in associated(row, KINDS[name].plural) or ()
+    ]
+    return sorted(found, key=lambda each: each.key) or None
 
 
 def task(payload: Payload, row: Properties, properties: Properties) -> Fields:

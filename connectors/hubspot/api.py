@@ -14,7 +14,8 @@ from core.sdk.mock import UNMETERED, answer, now, page_size
 from core.sdk.story import uuid
 
 TYPE = f"{{type:{'|'.join(TYPE_IDS)}}}"
-OBJECTS = ("/crm/v3/objects/", "/crm/objects/2026-03/")
+DATED = "{version:20[0-9]{2}-[0-9]{2}}"
+OBJECTS = ("/crm/v3/objects/", f"/crm/objects/{DATED}/")
 DEFAULTS = {"contacts": ("createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname")}
 
 Json = dict[str, Any]
@@ -46,23 +47,25 @@ class Api:
         pair = "{type:[a-z0-9_-]+}/{to:[a-z0-9_-]+}/batch/read"
         found += [
             web.post(prefix + pair, self._associations)
-            for prefix in ("/crm/v4/associations/", "/crm/associations/2026-03/")
+            for prefix in ("/crm/v4/associations/", f"/crm/associations/{DATED}/")
         ]
-        found += [web.get(path, self._owners) for path in ("/crm/v3/owners", "/crm/owners/2026-03")]
+        found += [web.get(path, self._owners) for path in ("/crm/v3/owners", f"/crm/owners/{DATED}")]
         found += [web.get("/crm/v3/pipelines/{type:deals|tickets|orders}", self._pipelines)]
         found += [
-            web.get(path, self._account) for path in ("/account-info/v3/details", "/account-info/2026-03/details")
+            web.get(path, self._account) for path in ("/account-info/v3/details", f"/account-info/{DATED}/details")
         ]
         return found
 
     def _scoped(self, handler: Handler) -> Handler:
         async def scoped(request: web.Request) -> web.StreamResponse:
-            if request.match_info["type"] not in self.forbidden:
-                return await handler(request)
-            refusal = {"status": "error", "category": "MISSING_SCOPES", "message": "This app lacks a scope."}
-            return answer(refusal | {"correlationId": uuid(self.world.seed, request.path)}, 403)
+            forbidden = request.match_info["type"] in self.forbidden
+            return self._forbidden(request) if forbidden else await handler(request)
 
         return scoped
+
+    def _forbidden(self, request: web.Request) -> web.Response:
+        refusal = {"status": "error", "category": "MISSING_SCOPES", "message": "This app lacks a scope."}
+        return answer(refusal | {"correlationId": uuid(self.world.seed, request.path)}, 403)
 
     async def _list(self, request: web.Request) -> web.Response:
         type, query = request.match_info["type"], request.query
@@ -147,6 +150,8 @@ class Api:
     async def _associations(self, request: web.Request) -> web.Response:
         pair = request.match_info["type"], request.match_info["to"]
         inputs = (await request.json())["inputs"]
+        if pair[1] in self.forbidden:
+            return self._forbidden(request)
         if pair not in ASSOCIATIONS:
             return self._invalid(f"no association from {pair[0]} to {pair[1]}")
         if len(inputs) > 1000:

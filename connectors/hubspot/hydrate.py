@@ -112,6 +112,8 @@ async def completed(http: Http, config: Config, kind: Kind, rows: Sequence[Row],
     read = [{**row, **({"associations": dict(row.get("associations") or {})} if kind.to else {})} for row in rows]
     for to in kind.to:
         await _associate(http, config, kind, to, read, labels)
+    for name in kind.linked:
+        await _link(http, config, kind, KINDS[name], read, labels)
     owners = await labels.owners({str(id) for row in read if (id := row["properties"].get("hubspot_owner_id"))})
     stages = await labels.stages(kind) if read else {}
     for row in read:
@@ -139,6 +141,17 @@ async def _associate(http: Http, config: Config, kind: Kind, to: str, rows: Sequ
         shown = await labels.details(to, {target["id"] for row in rows for target in row["associations"][to]})
         for row in rows:
             row["associations"][to] = [target | shown[target["id"]] for target in row["associations"][to]]
+
+
+async def _link(http: Http, config: Config, kind: Kind, to: Kind, rows: Sequence[Row], labels: Labels) -> None:
+    """Adds what rows name besides. Without the scope for it nothing is added: that is no reason to go without them."""
+    if to.name not in config.objects:
+        return
+    try:
+        await _associate(http, config, kind, to.plural, rows, labels)
+    except PermanentError as error:
+        if error.status != 403:
+            raise
 
 
 async def _associations(http: Http, config: Config, type: str, to: str, ids: Sequence[str]) -> dict[str, list[Row]]:

@@ -34,7 +34,8 @@ CUSTOM = re.compile(r"2-\d+")  # type ids of the company's own objects, which ar
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One object type. `modified` is the property that searches filter by (the wrong one finds nothing, silently);
-    `to` the types whose associations are part of the object; `staged`: it stands in a pipeline."""
+    `to` the types whose associations are part of the object; `linked` the kinds that it names besides, as far as they
+    are read; `staged`: it stands in a pipeline."""
 
     name: str
     plural: str
@@ -43,6 +44,7 @@ class Kind:
     properties: tuple[str, ...]
     scope: str
     to: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
     modified: str = "hs_lastmodifieddate"
     staged: bool = False
     activity: bool = True  # its first fetch goes back to `since`, further only where it is still open
@@ -102,7 +104,7 @@ _KINDS = (
          "createdate", "closed_date", "hubspot_owner_id", "hs_lastmodifieddate", "hs_merged_object_ids",
          # UNVERIFIED:
          "source_type"),
-        "tickets", CONTACTS, staged=True,
+        "tickets", CONTACTS, linked=("company", "order"), staged=True,
     ),
     Kind(
         "task", "tasks", "0-27", Task,

@@ -18,7 +18,7 @@ from connectors.hubspot.mock_oauth import Grants
 from connectors.hubspot.webhook import signature
 from connectors.hubspot.world import SINGULAR, TYPE_IDS, World
 from core.sdk.cast import ORGANIZATIONS, STAFF
-from core.sdk.mock import UNMETERED, Push, now
+from core.sdk.mock import UNMETERED, Push, answer, now
 from core.sdk.story import Beat, uuid
 
 DEMO: Mapping[str, str] = {"token": "pat-demo-hubspot", "client_secret": "demo-hubspot-client-secret"}
@@ -26,6 +26,7 @@ APP: Mapping[str, str] = {"client_id": "demo-hubspot-app", "refresh_token": "dem
 
 APP_LIMIT = 110  # requests of an OAuth app in the same window
 DAILY = 650_000  # requests of a static token
+BEHIND = 5 * 3_600_000  # ms by which midnight comes later where the account is
 
 
 def simulator(seed: int, secrets: Mapping[str, str]) -> "Portal":
@@ -48,6 +49,7 @@ class Portal:
         self.api, self.inbox = Api(self.world), Inbox(self.world)
         self.grants = Grants(secrets["client_id"], secrets["client_secret"], secrets["refresh_token"])
         self._token, self._secret = secrets["token"], secrets["client_secret"]
+        self.daily = DAILY
         self._spent: dict[int, int] = {}  # requests of a static token by day
 
     def apply(self, beat: Beat, now_ms: int) -> Sequence[Push]:
@@ -133,13 +135,18 @@ class Portal:
         """Every answer tells the portal's time; those to a static token also what is left of the day."""
 
         async def told(request: web.Request) -> web.StreamResponse:
-            response: web.StreamResponse = await handler(request)
+            daily, static = self.daily, request.headers.get("Authorization") == f"Bearer {self._token}"
+            today = (now(request) - BEHIND) // 86_400_000
+            spent = self._spent.get(today, 0) + 1
+            if static and spent > daily:
+                response: web.StreamResponse = answer(throttled(self.seed, "DAILY"), 429)
+            else:
+                response = await handler(request)
+                self._spent = {today: spent} if static else self._spent
             response.headers["Date"] = formatdate(now(request) / 1000, usegmt=True)
-            if UNMETERED not in response and request.headers.get("Authorization") == f"Bearer {self._token}":
-                today = now(request) // 86_400_000
-                self._spent = {today: self._spent.get(today, 0) + 1}
-                response.headers["X-HubSpot-RateLimit-Daily"] = str(DAILY)
-                response.headers["X-HubSpot-RateLimit-Daily-Remaining"] = str(DAILY - self._spent[today])
+            if static and UNMETERED not in response:
+                response.headers["X-HubSpot-RateLimit-Daily"] = str(daily)
+                response.headers["X-HubSpot-RateLimit-Daily-Remaining"] = str(max(0, daily - spent))
             return response
 
         return told

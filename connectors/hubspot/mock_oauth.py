@@ -20,7 +20,7 @@ class Grants:
         self._ends: dict[str, int] = {}
 
     def routes(self) -> Sequence[web.RouteDef]:
-        return [web.post("/oauth/{version:v1|v3|2026-03}/token", self._token)]
+        return [web.post("/oauth/{version:v1|v3|20[0-9]{2}-[0-9]{2}}/token", self._token)]
 
     def admits(self, request: web.Request) -> bool:
         """The endpoint itself asks for credentials in the form; everything else for a token that has not ended."""

@@ -1,4 +1,4 @@
-"""HubSpot's webhooks: signature v3, and arrays of hints of which deletions and merges alone say everything. Pure.
+"""HubSpot's webhooks: signatures, and arrays of hints of which deletions and merges alone say everything. Pure.
 
 https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests
 """
@@ -38,14 +38,21 @@ def signature(secret: str, method: str, url: str, body: bytes, timestamp: str) -
     return base64.b64encode(hmac.digest(secret.encode(), source, hashlib.sha256)).decode()
 
 
+def signature_v1(secret: str, body: bytes) -> str:
+    """Signature v1: SHA-256, in hex, over secret and raw body."""
+    return hashlib.sha256(secret.encode() + body).hexdigest()
+
+
 def verify(delivery: Delivery, config: Config, now: datetime) -> None:
-    """SignatureError unless HubSpot signed exactly this within the last five minutes."""
+    """SignatureError unless HubSpot signed exactly this within the last five minutes. Where `signature_v1` is set and
+    there is no signature v3, unless it signed this body once."""
     given = delivery.headers.get("x-hubspot-signature-v3")
     timestamp = delivery.headers.get("x-hubspot-request-timestamp", "")
     if config.client_secret is None:
         raise SignatureError("the connection has no client_secret", code="no secret set")
     if not given:
-        raise SignatureError("X-HubSpot-Signature-v3 is missing", code="missing signature")
+        _verify_v1(delivery, config, config.client_secret.get_secret_value())
+        return
     if not re.fullmatch(r"\d{1,15}", timestamp, re.ASCII):
         raise SignatureError("X-HubSpot-Request-Timestamp is missing or no number", code="missing timestamp")
     age = now - datetime.fromtimestamp(int(timestamp) / 1000, tz=now.tzinfo)
@@ -61,6 +68,19 @@ def verify(delivery: Delivery, config: Config, now: datetime) -> None:
             "wrong signature: is server.public_url what HubSpot calls, letter by letter?",
             code="wrong signature",
         )
+
+
+def _verify_v1(delivery: Delivery, config: Config, secret: str) -> None:
+    given = delivery.headers.get("x-hubspot-signature", "")
+    if not given or delivery.headers.get("x-hubspot-signature-version", "").lower() != "v1":
+        raise SignatureError("X-HubSpot-Signature-v3 is missing", code="missing signature")
+    if not config.signature_v1:
+        raise SignatureError(
+            "X-HubSpot-Signature-v3 is missing; to take the old signature set `signature_v1: true`",
+            code="missing signature",
+        )
+    if not hmac.compare_digest(signature_v1(secret, delivery.body).encode(), given.encode()):
+        raise SignatureError("wrong signature: is client_secret that of this app?", code="wrong signature")
 
 
 def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:

@@ -29,13 +29,15 @@ ASSOCIATIONS = {
     ("contacts", "companies"): (279, 1), ("companies", "contacts"): (280, 2), ("deals", "contacts"): (3, None),
     ("contacts", "deals"): (4, None), ("tickets", "contacts"): (16, None), ("contacts", "tickets"): (15, None),
     ("tasks", "contacts"): (204, None), ("contacts", "tasks"): (203, None), ("contacts", "orders"): (508, None),
-    ("contacts", "subscriptions"): (296, None),
+    ("contacts", "subscriptions"): (296, None), ("tickets", "companies"): (339, 26),
+    ("tickets", "orders"): (526, None),
 }  # fmt: skip
 # The other pairs: their numbers are made up, nothing reads them.
 for _first, _second in (
     *((type, "contacts") for type in ("calls", "emails", "meetings", "notes", "communications", "feedback_submissions",
                                       "orders", "invoices", "commerce_payments", "subscriptions", "2-3465404")),
-    ("orders", "line_items"), ("invoices", "line_items"), ("commerce_payments", "invoices"),
+    ("orders", "line_items"), ("invoices", "line_items"), ("commerce_payments", "invoices"), ("tickets", "companies"),
+    ("tickets", "orders"),
 ):  # fmt: skip
     ASSOCIATIONS.setdefault((_first, _second), (900 + len(ASSOCIATIONS), None))
     ASSOCIATIONS.setdefault((_second, _first), (900 + len(ASSOCIATIONS), None))

@@ -105,13 +105,17 @@ def _limits(connector: Any) -> Iterator[str]:
     """What holds before the source's own headers tell better, by the settings' defaults."""
     for quota in connector.quota(connector.config.model_construct(type=connector.name)):
         where = f" to `{quota.path}`" if quota.path else ""
-        yield f"- {quota.requests} requests in {duration_text(quota.per)}{where}"
-    headers = connector.rate_headers
-    told = [name for name in (headers.limit, headers.remaining, headers.reset) if name]
-    if told:
-        yield f"- as the answers tell: {', '.join(f'`{name}`' for name in told)}"
+        told = f", {_told(quota.headers)}" if quota.headers else ""
+        yield f"- {quota.requests} requests in {duration_text(quota.per)}{where}{told}"
+    if told := _told(connector.rate_headers):
+        yield f"- {told}"
     if connector.hydrate is not None:
         yield f"- what webhooks name is fetched {connector.batch} at a time"
+
+
+def _told(headers: Any) -> str:
+    names = [f"`{name}`" for name in (headers.limit, headers.remaining, headers.reset) if name]
+    return f"as the answers tell: {', '.join(names)}" if names else ""
 
 
 def _scopes(connector: Any) -> Iterator[str]:

@@ -45,6 +45,14 @@ def parsed(shown: str, method: str, status: int, body: bytes) -> Any:
     raise TransientError(said)
 
 
+def codes(body: bytes) -> frozenset[str]:
+    """What the body of a refusal says by code; nothing where it is none of JSON."""
+    try:
+        return frozenset(code for code in _codes(loads(body)) if _CODE.fullmatch(code))
+    except ValueError:
+        return frozenset()
+
+
 def _is_error(data: Any) -> bool:
     """Whether it tells an error and nothing else."""
     if not isinstance(data, dict) or not data or not data.keys() <= _ERROR_FIELDS:

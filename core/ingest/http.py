@@ -5,7 +5,7 @@ Messages name method, host and path, never the query, headers or bodies: those m
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from yarl import URL
 from core.config.model import Connection
 from core.errors import PermanentError, RateLimitedError, TransientError, UnauthorizedError
 from core.ingest import rates
-from core.ingest.answers import parsed
+from core.ingest.answers import codes, parsed
 from core.ingest.oauth import Keyring
 from core.ingest.quota import Purpose
 from core.ingest.status import Clock, ms
@@ -145,12 +145,12 @@ class Client:
                 timeout=aiohttp.ClientTimeout(total=self._patience.timeout, connect=self._patience.timeout / 2),
             ) as answer:
                 names = {name.lower(): value for name, value in answer.headers.items()}
-                if told := rates.told(connector.rate_headers, names, self._clock()):
-                    self._budget.told(told)
+                self._budget.hear(connector.rate_headers, names)
                 if 300 <= answer.status < 400:
                     return self._redirected(method, url, answer.status, names)
                 if answer.status >= 400:
-                    raise self._error(shown, answer.status, names)
+                    said = await _said(answer, shown) if answer.status == 429 else frozenset()
+                    raise self._error(shown, answer.status, names, said)
                 body = await _bounded(answer, shown)
         return Response(answer.status, names, parsed(shown, method, answer.status, body), started)
 
@@ -169,12 +169,10 @@ class Client:
             raise PermanentError(f"{_shown(method, url)}: redirected ({status})", status=status, headers=headers)
         return to
 
-    def _error(self, shown: str, status: int, headers: Mapping[str, str]) -> Exception:
+    def _error(self, shown: str, status: int, headers: Mapping[str, str], said: Collection[str]) -> Exception:
         match status:
             case 429:
-                wait = rates.asked(self._connection.connector.rate_headers, headers, self._clock())
-                if wait:
-                    self._budget.hold(wait)
+                wait = self._budget.refused(self._connection.connector.rate_headers, headers, said)
                 return RateLimitedError(f"{shown}: too many requests (429)", retry_after=wait)
             case 401:
                 return UnauthorizedError(f"{shown}: the credentials are refused (401)")
@@ -224,6 +222,14 @@ async def _bounded(answer: aiohttp.ClientResponse, shown: str) -> bytes:
             raise PermanentError(f"{shown}: the answer is larger than {MOST_BYTES} bytes", status=answer.status)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+async def _said(answer: aiohttp.ClientResponse, shown: str) -> frozenset[str]:
+    """What a refusal says by code. One whose body cannot be read is a refusal all the same."""
+    try:
+        return codes(await _bounded(answer, shown))
+    except (aiohttp.ClientError, TimeoutError, OSError, PermanentError):
+        return frozenset()
 
 
 def _read(address: str, host: str | None) -> URL:

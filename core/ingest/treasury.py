@@ -4,19 +4,20 @@ What the source tells in its headers is the truth; before that, and where it tel
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 from core.config.model import Connection
 from core.errors import RateLimitedError
+from core.ingest import rates
+from core.ingest.allowance import Allowance
 from core.ingest.claims import Claims, Purse, patience
 from core.ingest.quota import LOOK, PURPOSES, Meter, Purpose, Window, usable
-from core.ingest.rates import Told
 from core.ingest.status import Clock
 from core.metrics import Metrics
-from core.sdk import Connector, Quota
+from core.sdk import Connector, Quota, RateHeaders
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -31,7 +32,7 @@ class Budget:
         self.reserve = 0.0
         self._claims: tuple[Claims, str] | None = None
         self._purses: dict[str, Purse] = {}
-        self.meters = [Meter(each.requests, Window(each.per.total_seconds()), each.path) for each in quotas]
+        self.meters = [_meter(each) for each in quotas]
         self.waiting: Counter[Purpose] = Counter()
         self._clock = clock
         self._not_before = 0.0  # epoch seconds; the source asked all our requests to wait until then
@@ -66,60 +67,92 @@ class Budget:
         if pause > 0:
             return pause
         waiting = [each for each in PURPOSES if self.waiting[each]]
-        wait = max((meter.wait(purpose, waiting, self.reserve, now) for meter in meters), default=0.0)
-        if wait > 2 * longest:
-            raise RateLimitedError(f"what we may ask {self.name} is used up", retry_after=timedelta(seconds=wait))
+        waits = [(meter.wait(purpose, waiting, self.reserve, now), meter) for meter in meters]
+        wait, meter = max(waits, key=lambda each: each[0], default=(0.0, None))
+        if meter and wait > 2 * longest:
+            limit = f"{meter.limit} requests in {meter.window.per:.0f} s"
+            message = f"what we may ask {self.name} is used up: it allows {limit}"
+            raise RateLimitedError(message, retry_after=timedelta(seconds=wait))
         return min(wait, LOOK)
 
     def share(self, claims: Claims, key: str) -> None:
         """With other processes, which know this budget under the same key."""
         if self._claims != (claims, key):
             self._claims = claims, key
-            self._purses = {meter.path: Purse(claims, f"{key}{meter.path}") for meter in self.meters}
+            # An allowance is counted by the source, for all processes.
+            shared = (meter for meter in self.meters if not isinstance(meter, Allowance))
+            self._purses = {meter.path: Purse(claims, f"{key}{meter.path}") for meter in shared}
 
     async def _claim(self, meters: Sequence[Meter], purpose: Purpose) -> float:
         """Seconds until to ask again, because other processes have taken all; 0 where they have not."""
         for meter in meters:
             purse, per = self._purses.get(meter.path), meter.window.per
-            if purse is None or meter.limit is None:
+            if purse is None or meter.limit is None or isinstance(meter, Allowance):
                 continue
             if not await purse.take(purpose, usable(meter.limit, self.reserve), per, self._clock):
                 return LOOK if purpose in ("lookup", "live") else patience(per)
         return 0.0
 
-    def told(self, told: Told) -> None:
-        """What a source's headers say: of the first limit that counts everything."""
-        meter = next((meter for meter in self.meters if not meter.path), None)
-        if meter is None:
-            meter = Meter(None, Window(_UNKNOWN))
+    def hear(self, names: RateHeaders, headers: Mapping[str, str]) -> None:
+        """What a source's headers say: by `names` of the first limit that counts everything, by their own names of
+        allowances."""
+        now = self._clock()
+        for meter in self.meters:
+            if isinstance(meter, Allowance) and (told := rates.told(meter.headers, headers, now)):
+                meter.told(told.remaining, now.timestamp(), limit=told.limit, until=told.until)
+        if not (told := rates.told(names, headers, now)):
+            return
+        found = (meter for meter in self.meters if not meter.path and not isinstance(meter, Allowance))
+        meter = next(found, None) or Meter(None, Window(_UNKNOWN))
+        if meter not in self.meters:
             self.meters.append(meter)
         if told.per:
             meter.window.per = told.per
-        meter.told(told.remaining, self._now(), limit=told.limit, until=told.until)
+        meter.told(told.remaining, now.timestamp(), limit=told.limit, until=told.until)
+
+    def refused(self, names: RateHeaders, headers: Mapping[str, str], said: Collection[str]) -> timedelta | None:
+        """The source has had too many requests; `said` are the codes of its answer. Returns how long to wait, None
+        where nobody knows."""
+        now = self._clock()
+        for meter in self.meters:
+            if isinstance(meter, Allowance) and meter.policy and meter.policy in said:
+                asked = rates.asked(meter.headers, headers, now)
+                until = meter.refused(now.timestamp(), (now + asked).timestamp() if asked else None)
+                return timedelta(seconds=until - now.timestamp())
+        if wait := rates.asked(names, headers, now):
+            self.hold(wait)
+        return wait
 
     def hold(self, wait: timedelta) -> None:
         """The source wants silence."""
         self._not_before = max(self._not_before, self._now() + wait.total_seconds())
 
     def document(self) -> dict[str, Any]:
-        """JSON-ready; of the limit that counts everything. `paused_until` in epoch ms."""
+        """JSON-ready; of the limits that count everything the one with the least left. `paused_until` in epoch ms."""
         now = self._now()
         found: dict[str, Any] = {
             "waiting": {purpose: self.waiting[purpose] for purpose in PURPOSES if self.waiting[purpose]},
             "paused_until": int(self._not_before * 1000) if self._not_before > now else None,
         }
-        for meter in self.meters:
-            if not meter.path and meter.limit is not None:
-                found |= {
-                    "limit": meter.limit,
-                    "per": meter.window.per,
-                    "reserve": int(meter.limit * self.reserve),
-                    "left": meter.left(self.reserve, now),
-                }
+        known = [meter for meter in self.meters if not meter.path and meter.limit is not None]
+        if meter := min(known, key=lambda each: each.left(self.reserve, now) or 0, default=None):
+            found |= {
+                "limit": meter.limit,
+                "per": meter.window.per,
+                "reserve": int((meter.limit or 0) * self.reserve),
+                "left": meter.left(self.reserve, now),
+            }
         return found
 
     def _now(self) -> float:
         return self._clock().timestamp()
+
+
+def _meter(quota: Quota) -> Meter:
+    window = Window(quota.per.total_seconds())
+    if quota.headers is None:
+        return Meter(quota.requests, window, quota.path)
+    return Allowance(quota.requests, window, quota.path, headers=quota.headers, policy=quota.policy)
 
 
 class Treasury:

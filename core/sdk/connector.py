@@ -200,24 +200,27 @@ class Listing(Generic[C]):
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
-    """The source's limit for one account: so many requests within `per`, whoever of the company sends them. `path`: it
-    counts only requests whose path contains this."""
-
-    requests: int
-    per: timedelta
-    path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class RateHeaders:
     """Lower-case names of the headers that tell a limit; empty: not told. `reset` holds seconds, an epoch in s or ms or
-    an HTTP date; `interval` is the window's length in ms. They tell of the first Quota without a `path`."""
+    an HTTP date; `interval` is the window's length in ms."""
 
     remaining: str = ""
     reset: str = ""
     limit: str = ""
     interval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The source's limit for one account: so many requests within `per`, whoever of the company sends them. `path`: it
+    counts only requests whose path contains this. `headers`: it begins anew at a time of the clock, such as midnight,
+    and they tell how it stands; `policy`: what the body of a refusal (429) calls it."""
+
+    requests: int
+    per: timedelta
+    path: str = ""
+    headers: RateHeaders | None = None
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +240,7 @@ class Connector(Generic[C]):
     decides: proved and recorded join, claimed suggests. `account` proves the credentials and returns the source's own
     account (with no `account` in the config), asked once. `auth` gives the request headers; where `oauth` gives an
     OAuth for this config, the engine adds its token. `quota` tells the limits that hold before the source's own
-    `rate_headers` tell better.
+    headers tell better: `rate_headers` of the first Quota without `path` and `headers`.
 
     Where `of` stands the connector is declared by its settings: each connection gets the one that `of` makes of them
     (raising SettingsError), with a name of its own; the one that the registry knows is empty.

@@ -12,7 +12,8 @@ Under `/_mock/` (no authentication; loopback only):
 | GET, POST clock {now?, rate?} | the mock's time of day in epoch ms; rate 0 stops it |
 | POST fault {kind, times?, after?, path?, each?, …} | the next answers go wrong: `core.sdk.faults` tells how |
 | POST target {url} | where webhooks go; empty: nowhere |
-| POST limit {requests, per?} | so many requests before 429, in so many seconds (else in the source's own window) |
+| POST limit {requests?, per?} | so many requests before 429, in so many seconds (else in the source's own window) |
+| POST limit {daily} | so many requests a day, where the source has such a limit |
 | POST retries {source} | true: refused webhooks come again when, and as long as, the source would; false: hurried |
 | POST rows {rows} | at most so many per page, whatever is asked for; 0: as the source has it |
 | POST push {body, subject?, kind?, forged?} | signs and sends this body once, now: {status} |
@@ -171,8 +172,13 @@ class Mock:
 
     async def _limit(self, request: web.Request) -> web.Response:
         wanted = await _body(request)
-        self.limit = int(wanted["requests"])
-        self._window = self._windowed(float(wanted.get("per") or self._window.per))
+        if "daily" in wanted:
+            if not hasattr(self.simulator, "daily"):
+                return answer({"error": f"{self.simulator.name} has no limit of a day"}, 400)
+            self.simulator.daily = int(wanted["daily"])
+        if "requests" in wanted or "per" in wanted:
+            self.limit = int(wanted.get("requests", self.limit))
+            self._window = self._windowed(float(wanted.get("per") or self._window.per))
         return answer({"limit": self.limit, "per": self._window.per})
 
     async def _retries(self, request: web.Request) -> web.Response:

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.hubspot import kinds
-from connectors.hubspot.webhook import signature
+from connectors.hubspot.webhook import signature, signature_v1
 from core.errors import (
     AccountError,
     NormalizeError,
     SignatureError,
 )
-from core.sdk import Hint
+from core.sdk import Delivery, Hint
 from tests.connectors.hubspot_source import (
     ACCOUNT,
     JSON,
@@ -52,6 +52,50 @@ def test_the_signature_of_the_fact_sheet_comes_out() -> None:
     body = b"{'example_field':'example_value'}"
     made = signature(SECRET, "POST", "https://www.example.com/webhook_uri", body, "1693657560000")
     assert made == "K36dawei4A+QBNolUOqo7s91KQDWQ5MXZ/QufNYuk/Y="
+
+
+@needs_vendor_data
+def test_the_published_signatures_of_version_1_come_out() -> None:
+    vectors = json.loads((VENDOR / "signature_vectors.json").read_text())["vectors"]
+    checked = [vector for vector in vectors if vector["version"] == "v1"]
+    assert checked
+    for vector in checked:
+        assert signature_v1(vector["secret"], vector["body"].encode()) == vector["signature"], vector["name"]
+
+
+def signed_v1(body: bytes = b"[]", *, given: str = "", version: str = "v1") -> Delivery:
+    headers = {"x-hubspot-signature": given or signature_v1(SECRET, body), "x-hubspot-signature-version": version}
+    return Delivery("POST", URL, headers, body)
+
+
+def test_the_old_signature_is_taken_by_leave_only_and_never_instead_of_the_new_one() -> None:
+    assert WEBHOOK is not None
+    assert signature_v1(SECRET, b"{'example_field':'example_value'}") == (
+        "69fc6631a867edd4f9e9e627fc5c1148e3fbdd8b21837b6d2b8901c1fa57f750"
+    )
+    allowed = config(signature_v1=True)
+    WEBHOOK.verify(signed_v1(), allowed, NOW)
+    WEBHOOK.verify(delivery(), allowed, NOW)
+    with pytest.raises(SignatureError, match="set `signature_v1: true`"):
+        WEBHOOK.verify(signed_v1(), config(), NOW)
+    lies = {
+        "wrong signature": [
+            signed_v1(given=signature_v1("another", b"[]")),
+            replace(signed_v1(), body=b"[{}]"),
+            signed_v1(given="\u00e9"),
+            replace(delivery(secret="another"), headers={**delivery(secret="another").headers, **signed_v1().headers}),
+        ],
+        "missing signature": [
+            signed_v1(version="v2"),
+            replace(signed_v1(), headers={}),
+            replace(signed_v1(), headers={"x-hubspot-signature-version": "v1"}),
+        ],
+    }
+    for reason, tries in lies.items():
+        for lie in tries:
+            with pytest.raises(SignatureError) as refused:
+                WEBHOOK.verify(lie, allowed, NOW)
+            assert refused.value.code == reason
 
 
 def test_a_signed_delivery_is_accepted_and_each_kind_of_lie_refused() -> None:

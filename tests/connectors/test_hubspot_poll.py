@@ -53,7 +53,7 @@ async def test_an_account_that_is_not_told_must_be_written_down() -> None:
         assert await CONNECTOR.account(NoAccount(hub.http), written) == "12345"
 
 
-@pytest.mark.parametrize("version", ["2026-03", "v3"])
+@pytest.mark.parametrize("version", ["2026-03", "2026-09", "v3"])
 async def test_the_whole_portal_arrives_with_its_associations(version: str) -> None:
     async with bench(api_version=version) as hub:
         stock(hub)

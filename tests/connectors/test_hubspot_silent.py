@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 
 from connectors.hubspot import CONNECTOR
 from core.errors import PermanentError
@@ -298,7 +299,17 @@ async def test_who_left_a_type_of_mail_is_denied_it_and_nobody_is_granted_any() 
 
 
 def test_the_version_of_the_api_is_a_setting_and_every_endpoint_follows_it() -> None:
-    for version in ("2026-03", "v3"):
+    for version in ("2026-03", "2026-09", "2027-03", "v3"):
         paths = config(api_version=version)
-        assert f"/{version}/" in paths.path("search", type="contacts") + "/"
+        for what in ("list", "search", "batch", "owners", "account", "token"):
+            assert f"/{version}/" in paths.path(what, type="contacts") + "/"
         assert paths.path("batch", type="orders").endswith("orders/batch/read")
+        assert paths.path("pipelines", type="deals") == "/crm/v3/pipelines/deals"
+        assert paths.path("thread", id="7").startswith("/conversations/v3/")
+    assert config(api_version="v3").path("associations", type="deals", to="contacts").startswith("/crm/v4/")
+
+
+@pytest.mark.parametrize("version", ["v4", "2026-13", "2026-3", "2026-03/..", "2026-03\n", "latest", ""])
+def test_a_version_that_none_can_be_is_refused(version: str) -> None:
+    with pytest.raises(ValidationError, match="api_version"):
+        config(api_version=version)
