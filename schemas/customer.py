@@ -260,10 +260,12 @@ class Signals(Shape):
 
 
 class Backfill(Shape):
-    """How far the first fetch of a source has come: rows, and of how many where the source tells."""
+    """How far the first fetch of a source has come: rows, and of how many where the source tells; then also the seconds
+    that are left at today's speed."""
 
     fetched: Annotated[int, NONE]
     total: Annotated[int | None, NONE] = None
+    seconds_left: Annotated[int | None, NONE] = None
 
 
 class Freshness(Shape):

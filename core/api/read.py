@@ -15,7 +15,7 @@ from core.api.sources import connection_states
 from core.projection import Registers
 from core.sdk import from_ms, to_ms
 from core.store import CustomerRow, ObjectRow
-from schemas.answers import SourceState
+from schemas.answers import Progress, SourceState
 from schemas.customer import ArticleCard
 
 _ARTICLES = 3
@@ -166,5 +166,12 @@ def _fresh(states: list[SourceState]) -> dict[str, Any]:
     if running:
         totals = [each.total for each in running]
         total = None if None in totals else sum(filter(None, totals))
-        fresh["backfill"] = {"fetched": sum(each.fetched for each in running), "total": total}
+        fetched = sum(each.fetched for each in running)
+        fresh["backfill"] = {"fetched": fetched, "total": total, "seconds_left": _left(running)}
     return fresh
+
+
+def _left(running: list[Progress]) -> int | None:
+    """Seconds until the slowest of them is done; None where one of them cannot tell."""
+    left = [each.seconds_left for each in running]
+    return None if None in left else max(filter(None, left), default=0)

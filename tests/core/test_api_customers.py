@@ -223,7 +223,17 @@ async def test_every_stream_says_how_far_it_is_and_what_webhooks_missed(desk: De
     (found,) = Sources.model_validate(await desk.get("/v1/sources")).sources
     assert found.streams["deals"].progress == Progress.model_validate(running)
     fresh = (await desk.get(f"/v1/customers/{id}"))["freshness"]["hubspot/acme"]
-    assert (fresh["complete_up_to"], fresh["backfill"]) == (None, {"fetched": 420, "total": 1_000})
+    assert (fresh["complete_up_to"], fresh["backfill"]) == (
+        None,
+        {"fetched": 420, "total": 1_000, "seconds_left": 17},
+    )
+    # The slowest stream says when it is done; of one that cannot tell nobody knows.
+    for left, told in ((90, 90), (5, 17), (None, None)):
+        streams["contacts"]["progress"] = running | {"seconds_left": left}
+        await desk.store.put_state("crm", "a", orjson.dumps(crm), desk.clock)
+        fresh = (await desk.get(f"/v1/customers/{id}"))["freshness"]["hubspot/acme"]
+        assert fresh["backfill"] == {"fetched": 840, "total": 2_000, "seconds_left": told}
+    del streams["contacts"]["progress"]
 
     ledger = Ledger.model_validate(await desk.get("/v1/sources/crm/ledger?hours=48"))
     assert [(row.hour, row.way, row.repaired) for row in ledger.hours] == [
