@@ -7,17 +7,17 @@ each for the same connection.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import orjson
 from aiohttp import web
 from pydantic import Field
 
+from core.api.lately import plus, since
 from core.api.problem import Problem
 from core.api.room import Room
 from core.api.route import Call, Route, answer
 from core.errors import PermanentError
-from core.ledger import HOUR
 from core.sdk import from_ms
 from core.store import LedgerRow, Store
 from schemas.answers import (
@@ -54,7 +54,7 @@ async def _sources(call: Call) -> web.StreamResponse:
     hub, dead, counts = await store.hub(), await store.dead_counts(), await store.counts()
     states = {state.connection: state for state in await connection_states(store)}
     rows: dict[str, list[LedgerRow]] = {}
-    for row in await store.ledger(_since(call.room.now(), 24)):
+    for row in await store.ledger(since(call.room.now(), 24)):
         rows.setdefault(row.connection, []).append(row)
     for connection in {*dead, *rows}:
         states.setdefault(connection, SourceState(connection=connection))
@@ -81,26 +81,13 @@ async def _sources(call: Call) -> web.StreamResponse:
     )
 
 
-def _since(now: int, hours: int) -> int:
-    """Beginning of the hour so many hours ago (epoch ms)."""
-    return (now - hours * HOUR) // HOUR * HOUR
-
-
 def _counted(state: SourceState, rows: list[LedgerRow]) -> dict[str, Any]:
     streams, ways = dict(state.streams), dict[str, Counts]()
     for row in rows:
-        added = {"received": row.received, "missing": row.missing, "early": row.early, "repaired": row.repaired}
-        ways[row.way] = _plus(ways.get(row.way, Counts()), added)
+        ways[row.way] = plus(ways.get(row.way, Counts()), row)
         if row.stream:
-            streams[row.stream] = _plus(streams.get(row.stream, StreamState()), added)
+            streams[row.stream] = plus(streams.get(row.stream, StreamState()), row)
     return {"streams": streams, "counts": ways}
-
-
-C = TypeVar("C", bound=Counts)
-
-
-def _plus(counts: C, added: Mapping[str, int]) -> C:
-    return counts.model_copy(update={name: getattr(counts, name) + more for name, more in added.items()})
 
 
 class LedgerQuery(Shape):
@@ -112,7 +99,7 @@ class LedgerQuery(Shape):
 
 async def _ledger(call: Call) -> web.StreamResponse:
     name, store = call.path["connection"], call.room.store
-    rows = await store.ledger(_since(call.room.now(), call.query.hours), name)
+    rows = await store.ledger(since(call.room.now(), call.query.hours), name)
     repairs = await store.repairs(name, call.query.limit)
     if not rows and not repairs and name not in {state.connection for state in await connection_states(store)}:
         raise _unknown(name)
