@@ -1,9 +1,9 @@
 """Per connection how it is. What ingest's processes wrote down, joined with the store's own counts.
 
 A state document is JSON with any of: `connector`, `account`, `webhook`, `last_delivery`, `last_poll`, `broken_since`
-(epoch ms), `refused` {reason: count}, `last_refusal`, `state`, `error`, `remedy`, `polls_here`, `streams` {name:
-{complete_up_to, listing, error, progress}}, `budget` and `drift` (schemas.answers). Several processes may write one
-each for the same connection.
+(epoch ms), `refused` {reason: count}, `last_refusal`, `refusal_remedy`, `state`, `error`, `remedy`, `polls_here`,
+`streams` {name: {complete_up_to, listing, error, progress}}, `budget` and `drift` (schemas.answers). Several processes
+may write one each for the same connection.
 """
 
 from collections.abc import Mapping
@@ -164,6 +164,7 @@ def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> So
                 streams[stream] = StreamState.model_validate({**shown, "problem": its.get("error")})
     known = {name: said for document in documents for name, said in document.items() if said is not None}
     broken: Mapping[str, Any] = next((each for each in reversed(alive) if each.get("error")), {})
+    refusal: Mapping[str, Any] = next((each for each in reversed(alive) if each.get("last_refusal")), {})
     delivery, poll = _latest(documents, "last_delivery"), _latest(documents, "last_poll")
     heard = max(delivery or 0, poll or 0)
     return SourceState(
@@ -184,7 +185,8 @@ def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> So
             for stream, its in sorted(streams.items())
         },
         refused=refused,
-        last_refusal=next((said for each in reversed(alive) if (said := each.get("last_refusal"))), None),
+        last_refusal=refusal.get("last_refusal"),
+        refusal_remedy=refusal.get("refusal_remedy"),
         budget=_budget(alive),
         drift=_drift(alive),
         problem=broken.get("error"),

@@ -158,7 +158,8 @@ def _trouble(source: dict[str, Any]) -> list[str]:
         since = f" (since {ago(source['broken_since'])})" if source.get("broken_since") else ""
         told.append(f"{source['problem']}{since}")
     if source.get("last_refusal"):
-        remedy = f"compare connections.{source['connection']} with what the source sends: hub check --live"
+        compare = f"compare connections.{source['connection']} with what the source sends: hub check --live"
+        remedy = source.get("refusal_remedy") or compare
         told.append(f"deliveries were refused, the last one for: {source['last_refusal']}; {remedy}")
     if source["dead"]:
         told.append(f"{number(source['dead'], 'dead letter')}; hub dead list --connection {source['connection']}")
