@@ -32,7 +32,8 @@ class Metrics:
         self.drift = self._counter("drift", "Fields of payloads that are new or of another type.", *each)
         self.failed = self._counter("failed", "Requests to the source that failed after retries.", *each)
         self.customers = self._counter("customers", "Versions of customers sent to the feed.")
-        self.lag = self._gauge("lag", "Messages that a group has still to read.", "group")
+        of_past = "process-past: of what first fetches brought"
+        self.lag = self._gauge("lag", f"Messages that a group has still to read; {of_past}.", "group")
         self.requests = self._counter("requests", "Requests sent to the source.", *each, "purpose")
         self.limit = self._gauge("limit", "Requests that the source allows per window, for all together.", *each)
         self.left = self._gauge("left", "Of these, what the hub may still send in this window.", *each)

@@ -120,6 +120,7 @@ class SourceState(Shape):
     counts: Annotated[dict[str, Counts], NONE] = Field({}, description="events of the last 24 hours, by way")
     refused: Annotated[dict[str, int], NONE] = Field({}, description="deliveries refused, by reason")
     last_refusal: Annotated[str | None, NONE] = None
+    refusal_remedy: Annotated[str | None, NONE] = None
     dead: Annotated[int, NONE] = Field(0, description="open dead letters")
     objects: Annotated[dict[str, int], NONE] = Field({}, description="live objects by entity")
     budget: Annotated[Budget | None, NONE] = None

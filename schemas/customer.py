@@ -260,19 +260,26 @@ class Signals(Shape):
 
 
 class Backfill(Shape):
-    """How far the first fetch of a source has come: rows, and of how many where the source tells."""
+    """How far the first fetch of a source has come: rows, and of how many where the source tells; then also the seconds
+    that are left at today's speed."""
 
     fetched: Annotated[int, NONE]
     total: Annotated[int | None, NONE] = None
+    seconds_left: Annotated[int | None, NONE] = None
 
 
 class Freshness(Shape):
     """When a source was last heard (a delivery or a poll that ended); null: never since this hub began. Up to
-    `complete_up_to` nothing of it is missing: the slowest of its streams was read to its end then; null: not yet."""
+    `complete_up_to` nothing of it is missing: the slowest of its streams was read to its end then; null: not yet.
+    `received`, `missing` (webhooks did not tell it) and of it `repaired` count the source's events of the last 24
+    hours, whichever customer they were of; `/v1/sources` tells them by stream, its ledger by hour."""
 
     heard: Annotated[Timestamp | None, NONE] = None
     complete_up_to: Annotated[Timestamp | None, NONE] = None
     backfill: Annotated[Backfill | None, NONE] = Field(None, description="while the past is being fetched")
+    received: Annotated[int, NONE] = 0
+    missing: Annotated[int, NONE] = 0
+    repaired: Annotated[int, NONE] = 0
     as_of: Annotated[Timestamp, NONE]
 
 

@@ -15,7 +15,7 @@ from core.api.sources import connection_states
 from core.projection import Registers
 from core.sdk import from_ms, to_ms
 from core.store import CustomerRow, ObjectRow
-from schemas.answers import SourceState
+from schemas.answers import Counts, Progress, SourceState
 from schemas.customer import ArticleCard
 
 _ARTICLES = 3
@@ -151,8 +151,8 @@ async def _freshness(room: Room, record: Mapping[str, Any], now: int) -> dict[st
     for state in await connection_states(room.store):
         if state.source in states:
             states[state.source].append(state)
-    as_of = from_ms(now)
-    return {source: {**_fresh(found), "as_of": as_of} for source, found in states.items()}
+    counts, as_of = await room.lately.counts(room.store, now), from_ms(now)
+    return {source: {**_fresh(found), **_counted(found, counts), "as_of": as_of} for source, found in states.items()}
 
 
 def _fresh(states: list[SourceState]) -> dict[str, Any]:
@@ -166,5 +166,17 @@ def _fresh(states: list[SourceState]) -> dict[str, Any]:
     if running:
         totals = [each.total for each in running]
         total = None if None in totals else sum(filter(None, totals))
-        fresh["backfill"] = {"fetched": sum(each.fetched for each in running), "total": total}
+        fetched = sum(each.fetched for each in running)
+        fresh["backfill"] = {"fetched": fetched, "total": total, "seconds_left": _left(running)}
     return fresh
+
+
+def _counted(states: list[SourceState], counts: Mapping[str, Counts]) -> dict[str, int]:
+    of = [its for state in states if (its := counts.get(state.connection))]
+    return {name: sum(getattr(its, name) for its in of) for name in ("received", "missing", "repaired")}
+
+
+def _left(running: list[Progress]) -> int | None:
+    """Seconds until the slowest of them is done; None where one of them cannot tell."""
+    left = [each.seconds_left for each in running]
+    return None if None in left else max(filter(None, left), default=0)

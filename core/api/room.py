@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from core.api.follower import Follower
+from core.api.lately import Lately
 from core.identity import Rules
 from core.store import Store
 from schemas.answers import BackfillOrder, PurgeOrder, Purging
@@ -24,7 +25,8 @@ class Room:
     phone or None in, {phone, connection} out; LookupError where nobody has this phone; it is None on a real hub.
     `titles` are the sources' own names by vendor: {"hubspot": "HubSpot"}. `hosts` are the names (without port) under
     which browsers may reach us, beside localhost and plain addresses. `heartbeat` and `patience` are seconds: between
-    two comments on a silent feed, and how long a reader may take to read what was sent.
+    two comments on a silent feed, and how long a reader may take to read what was sent. `lately` remembers the ledger's
+    counts for a few seconds.
     """
 
     store: Store
@@ -41,6 +43,7 @@ class Room:
     hosts: frozenset[str] = frozenset()
     heartbeat: float = 15.0
     patience: float = 20.0
+    lately: Lately = field(default_factory=Lately)
 
 
 ROOM: web.AppKey[Room] = web.AppKey("room", Room)

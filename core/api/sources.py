@@ -1,23 +1,23 @@
 """Per connection how it is. What ingest's processes wrote down, joined with the store's own counts.
 
 A state document is JSON with any of: `connector`, `account`, `webhook`, `last_delivery`, `last_poll`, `broken_since`
-(epoch ms), `refused` {reason: count}, `last_refusal`, `state`, `error`, `remedy`, `polls_here`, `streams` {name:
-{complete_up_to, listing, error, progress}}, `budget` and `drift` (schemas.answers). Several processes may write one
-each for the same connection.
+(epoch ms), `refused` {reason: count}, `last_refusal`, `refusal_remedy`, `state`, `error`, `remedy`, `polls_here`,
+`streams` {name: {complete_up_to, listing, error, progress}}, `budget` and `drift` (schemas.answers). Several processes
+may write one each for the same connection.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import orjson
 from aiohttp import web
 from pydantic import Field
 
+from core.api.lately import plus, since
 from core.api.problem import Problem
 from core.api.room import Room
 from core.api.route import Call, Route, answer
 from core.errors import PermanentError
-from core.ledger import HOUR
 from core.sdk import from_ms
 from core.store import LedgerRow, Store
 from schemas.answers import (
@@ -54,7 +54,7 @@ async def _sources(call: Call) -> web.StreamResponse:
     hub, dead, counts = await store.hub(), await store.dead_counts(), await store.counts()
     states = {state.connection: state for state in await connection_states(store)}
     rows: dict[str, list[LedgerRow]] = {}
-    for row in await store.ledger(_since(call.room.now(), 24)):
+    for row in await store.ledger(since(call.room.now(), 24)):
         rows.setdefault(row.connection, []).append(row)
     for connection in {*dead, *rows}:
         states.setdefault(connection, SourceState(connection=connection))
@@ -81,26 +81,13 @@ async def _sources(call: Call) -> web.StreamResponse:
     )
 
 
-def _since(now: int, hours: int) -> int:
-    """Beginning of the hour so many hours ago (epoch ms)."""
-    return (now - hours * HOUR) // HOUR * HOUR
-
-
 def _counted(state: SourceState, rows: list[LedgerRow]) -> dict[str, Any]:
     streams, ways = dict(state.streams), dict[str, Counts]()
     for row in rows:
-        added = {"received": row.received, "missing": row.missing, "early": row.early, "repaired": row.repaired}
-        ways[row.way] = _plus(ways.get(row.way, Counts()), added)
+        ways[row.way] = plus(ways.get(row.way, Counts()), row)
         if row.stream:
-            streams[row.stream] = _plus(streams.get(row.stream, StreamState()), added)
+            streams[row.stream] = plus(streams.get(row.stream, StreamState()), row)
     return {"streams": streams, "counts": ways}
-
-
-C = TypeVar("C", bound=Counts)
-
-
-def _plus(counts: C, added: Mapping[str, int]) -> C:
-    return counts.model_copy(update={name: getattr(counts, name) + more for name, more in added.items()})
 
 
 class LedgerQuery(Shape):
@@ -112,7 +99,7 @@ class LedgerQuery(Shape):
 
 async def _ledger(call: Call) -> web.StreamResponse:
     name, store = call.path["connection"], call.room.store
-    rows = await store.ledger(_since(call.room.now(), call.query.hours), name)
+    rows = await store.ledger(since(call.room.now(), call.query.hours), name)
     repairs = await store.repairs(name, call.query.limit)
     if not rows and not repairs and name not in {state.connection for state in await connection_states(store)}:
         raise _unknown(name)
@@ -177,6 +164,7 @@ def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> So
                 streams[stream] = StreamState.model_validate({**shown, "problem": its.get("error")})
     known = {name: said for document in documents for name, said in document.items() if said is not None}
     broken: Mapping[str, Any] = next((each for each in reversed(alive) if each.get("error")), {})
+    refusal: Mapping[str, Any] = next((each for each in reversed(alive) if each.get("last_refusal")), {})
     delivery, poll = _latest(documents, "last_delivery"), _latest(documents, "last_poll")
     heard = max(delivery or 0, poll or 0)
     return SourceState(
@@ -197,7 +185,8 @@ def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> So
             for stream, its in sorted(streams.items())
         },
         refused=refused,
-        last_refusal=next((said for each in reversed(alive) if (said := each.get("last_refusal"))), None),
+        last_refusal=refusal.get("last_refusal"),
+        refusal_remedy=refusal.get("refusal_remedy"),
         budget=_budget(alive),
         drift=_drift(alive),
         problem=broken.get("error"),

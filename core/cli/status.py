@@ -31,26 +31,25 @@ async def _asked(config: Any) -> dict[str, Any]:
     async with connect(config) as client:
         answer = await client.get("/v1/sources")
         answer |= {"running": client.running, "api": address(config)}
-        lag: int | None = _lag(await client.text("/metrics")) if client.running else None
-        if not client.running:
+        if client.running:
+            lag = _lag(await client.text("/metrics"))
+        else:
             from core import hub
 
             try:
                 lag = await hub.lag(config)
             except HubError:
-                lag = None  # the bus is down; what the store says is shown all the same
-        return {**answer, "lag": lag}
+                lag = {}  # the bus is down; what the store says is shown all the same
+        return {**answer, "lag": lag.get("process"), "lag_past": lag.get("process-past")}
 
 
-def _lag(metrics: str) -> int | None:
-    """What this process last saw of the lag of process; None where another one knows."""
+def _lag(metrics: str) -> dict[str, int]:
+    """What this process last saw of the lag of each group; nothing where another one knows."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    for family in text_string_to_metric_families(metrics):
-        for sample in family.samples:
-            if sample.name == "hub_lag" and sample.labels.get("group") == "process":
-                return int(sample.value)
-    return None
+    families = text_string_to_metric_families(metrics)
+    samples = (sample for family in families for sample in family.samples if sample.name == "hub_lag")
+    return {sample.labels["group"]: int(sample.value) for sample in samples}
 
 
 def _show(answer: dict[str, Any]) -> None:
@@ -58,9 +57,8 @@ def _show(answer: dict[str, Any]) -> None:
 
     answers = f"running at {answer['api']}"
     where = answers if answer["running"] else f"no hub answers at {answer['api']}: this is what the store says"
-    lag = "unknown" if answer["lag"] is None else f"{answer['lag']} events"
     position = f"version {answer['version']} · {answer['customers']} customers"
-    say(f"{answer['kind'].upper()} · {where} · {position} · lag {lag}")
+    say(f"{answer['kind'].upper()} · {where} · {position} · lag {_lagging(answer)}")
     say()
     rows = [
         (
@@ -86,6 +84,12 @@ def _show(answer: dict[str, Any]) -> None:
         for text in _trouble(source):
             say()
             say(f"{source['connection']}: {text}")
+
+
+def _lagging(answer: dict[str, Any]) -> str:
+    """`12 events, 3,400 of first fetches waiting`: what process has still to take, and what it takes in between."""
+    told = "unknown" if answer["lag"] is None else f"{answer['lag']:,} events"
+    return f"{told}, {answer['lag_past']:,} of first fetches waiting" if answer["lag_past"] else told
 
 
 def _drift(connection: str, drift: list[dict[str, Any]]) -> str:
@@ -154,7 +158,8 @@ def _trouble(source: dict[str, Any]) -> list[str]:
         since = f" (since {ago(source['broken_since'])})" if source.get("broken_since") else ""
         told.append(f"{source['problem']}{since}")
     if source.get("last_refusal"):
-        remedy = f"compare connections.{source['connection']} with what the source sends: hub check --live"
+        compare = f"compare connections.{source['connection']} with what the source sends: hub check --live"
+        remedy = source.get("refusal_remedy") or compare
         told.append(f"deliveries were refused, the last one for: {source['last_refusal']}; {remedy}")
     if source["dead"]:
         told.append(f"{number(source['dead'], 'dead letter')}; hub dead list --connection {source['connection']}")

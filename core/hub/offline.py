@@ -9,7 +9,7 @@ from core.bus import Bus
 from core.config import HubConfig
 from core.hub.compose import open_bus, open_store, rules_of
 from core.hub.purging import purge
-from core.hub.run import acknowledge, backfill, replay, titles
+from core.hub.run import READERS, acknowledge, backfill, replay, titles
 from core.store import Store
 from schemas.answers import BackfillOrder, PurgeOrder, Purging
 
@@ -53,7 +53,7 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
         yield address, store
 
 
-async def lag(config: HubConfig) -> int:
-    """Events that wait on the bus while no hub runs."""
+async def lag(config: HubConfig) -> dict[str, int]:
+    """Events that wait on the bus for each group of process while no hub runs."""
     async with open_bus(config) as bus, open_store(config, read_only=True) as store:
-        return await process.lag(bus, store)
+        return {group: await process.lag(bus, store, [topic]) for topic, group in READERS.items()}

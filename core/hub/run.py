@@ -24,11 +24,13 @@ from core.hub.losses import read_again
 from core.hub.purging import purge
 from core.metrics import Metrics
 from core.precedence import Precedence
+from core.process.run import GROUP, PAST_GROUP
 from core.sdk.times import Duration
 from core.store import Store
 from schemas.answers import BackfillOrder, PurgeOrder, Purging
 
 ROLES = ("ingest", "process", "publish", "api")
+READERS = {EVENTS: GROUP, PAST: PAST_GROUP}  # whose lag is told: what process reads, and by which group
 _PAUSE = 2.0  # seconds between two tries to reach a store that is down
 _NO_STORE = 10**9  # the lag that pollers see while the store is down: they wait
 _LAG_EVERY = 2.0  # seconds between two looks at the lag, for /metrics and `hub status`
@@ -150,9 +152,9 @@ class _Rooms:
                     await asyncio.sleep(_PAUSE)
             self._has_store.set()
             while True:
-                with suppress(TransientError):  # who reads or writes there says so
-                    await self._lag()
-                    await self._past()
+                for topic in READERS:
+                    with suppress(TransientError):  # who reads or writes there says so
+                        await self._behind(topic)
                 await asyncio.sleep(_LAG_EVERY)
 
     async def _with_store(self, room: Callable[[Store], Awaitable[None]]) -> None:
@@ -232,12 +234,12 @@ class _Rooms:
             await asyncio.Event().wait()
 
     async def _lag(self) -> int:
-        return await self._behind(EVENTS, "process")
+        return await self._behind(EVENTS)
 
     async def _past(self) -> int:
-        return await self._behind(PAST, "past")
+        return await self._behind(PAST)
 
-    async def _behind(self, topic: str, shown: str) -> int:
+    async def _behind(self, topic: str) -> int:
         """Raises TransientError while the store is down; then the gauge goes on from what was last known of it."""
         if self._running.store is None:
             return _NO_STORE
@@ -246,7 +248,7 @@ class _Rooms:
             self._stored[topic] = await self._running.store.offsets(topic)
         finally:
             lag = process.behind(self._stored.get(topic, {}), range_)
-            self._running.metrics.lag.labels(shown).set(lag)
+            self._running.metrics.lag.labels(READERS[topic]).set(lag)
         return lag
 
     async def _report(self, connection: str, document: dict[str, Any]) -> None:

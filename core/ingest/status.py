@@ -78,6 +78,7 @@ class State:
     last_delivery: int | None = None
     last_poll: int | None = None
     last_refusal: str | None = None
+    refusal_remedy: str | None = None
     received: int = 0
     published: int = 0
     hydrated: int = 0
@@ -128,13 +129,13 @@ class Board:
             state.turned_away = False
             _wake(state)
 
-    def refused(self, name: str, sentence: str, code: str) -> str:
+    def refused(self, name: str, sentence: str, code: str, remedy: str | None = None) -> str:
         """Counted under `code`, which is returned as it was counted; the log hears of each code's first refusal and
         then of every thousandth, because anybody can send refused deliveries."""
         state = self._states[name]
         said = scrub(sentence)
         word = _count(state.refused, code[:60])
-        state.last_refusal = said
+        state.last_refusal, state.refusal_remedy = said, remedy
         self.metrics.refused.labels(name, word).inc()
         if state.refused[word] % 1000 == 1:
             log.warning("delivery refused", connection=name, reason=said, times=state.refused[word])
@@ -222,6 +223,7 @@ class Board:
             "last_delivery": state.last_delivery,
             "last_poll": state.last_poll,
             "last_refusal": state.last_refusal,
+            "refusal_remedy": state.refusal_remedy,
             "state": state_of(error) if error else None,
             "error": scrub(str(error)) if error else None,
             "error_parts": sorted(state.broken),

@@ -39,9 +39,11 @@ log = structlog.get_logger()
 
 
 class _Refused(Exception):
-    def __init__(self, status: int, detail: str, **headers: str) -> None:
+    """`detail` is for the sender and counts as the reason; `said` is for who runs the hub, where that is more."""
+
+    def __init__(self, status: int, detail: str, said: str = "", remedy: str | None = None, **headers: str) -> None:
         super().__init__(detail)
-        self.status = status
+        self.status, self.said, self.remedy = status, said or detail, remedy
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
@@ -100,10 +102,10 @@ class Listener:
 
     async def _outcome(self, request: web.BaseRequest, connection: Connection, secret: str, received: int) -> Outcome:
         try:
-            body = await self._body(request, connection.settings.max_body)
+            body = await self._body(request, connection)
         except _Refused as refused:
             self._board.received(connection.name)
-            self._board.refused(connection.name, str(refused), str(refused))
+            self._board.refused(connection.name, refused.said, str(refused), refused.remedy)
             raise
         try:
             return await self._intake.delivery(connection.name, self._delivery(request, body, secret), received)
@@ -130,13 +132,14 @@ class Listener:
             raise _Refused(405, f"{method} is not for webhooks", Allow=", ".join(sorted(webhook.methods)))
         return webhook
 
-    async def _body(self, request: web.BaseRequest, limit: int) -> bytes:
+    async def _body(self, request: web.BaseRequest, connection: Connection) -> bytes:
         """The decompressed body; it counts against the budget of all bodies until the caller gives it back."""
+        limit = connection.settings.max_body
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip", "deflate", ""):
             raise _Refused(415, "bodies may be plain, gzip or deflate", Accept_Encoding="gzip, deflate")
         if (request.content_length or 0) > limit:
-            raise _Refused(413, "the body is too large")
+            raise _too_large(connection)
         body = bytearray()
         try:
             async with asyncio.timeout(BODY_SECONDS):
@@ -145,7 +148,7 @@ class Listener:
                     self._free -= len(chunk)
                     body += chunk
                     if len(body) > limit:
-                        raise _Refused(413, "the body is too large")
+                        raise _too_large(connection)
                     if self._free < 0:
                         raise TransientError("too many bodies at once")
         except BaseException as error:
@@ -193,6 +196,13 @@ async def listening(listener: Listener, server: Server, *, idle: float = IDLE_SE
         yield f"http://{shown}:{bound[1]}"
     finally:
         await runner.cleanup()
+
+
+def _too_large(connection: Connection) -> _Refused:
+    said = f"the body is too large: more than {connection.settings.max_body:,} bytes"
+    swept = bool(connection.connector.streams)
+    rest = "; what it told of comes with the next sweep" if swept else ", or send smaller batches"
+    return _Refused(413, "the body is too large", said, f"raise connections.{connection.name}.max_body{rest}")
 
 
 def _told(outcome: Outcome) -> web.Response:

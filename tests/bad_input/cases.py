@@ -52,6 +52,11 @@ PUSHED = (
     Case("half a body, signed", "half.json", "answered 202; a dead letter with its bytes"),
     Case("invalid UTF-8, signed", "pushed-latin.json", "answered 202; taken, with U+FFFD for what is no text"),
     Case("JSON of another shape, signed", "other-shape.json", "answered 202; a dead letter with its body"),
+    Case(
+        "a body above `max_body` (5 MB), also after decompression",
+        "(made by the test)",
+        "answered 413, nothing is kept; counted by its reason, `hub status` names `max_body`; the next sweep brings it",
+    ),
 )
 FIELDS = (
     Case(

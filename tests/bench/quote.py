@@ -15,7 +15,8 @@ _TOLD = (
 )
 _TOLD_OF_SOURCES = (
     "A first fetch from each connector's mock (`make bench ARGS=sources`): what it takes to make events of what comes, "
-    "in one\nprocess, and how often the source is asked."
+    "in one\nprocess, and how often the source is asked. Below, how long `hub test-connector` takes for all connectors "
+    "together, and\nfor a dozen (those in YAML are counted several times)."
 )
 Rows = list[dict[str, Any]]
 

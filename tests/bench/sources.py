@@ -1,10 +1,13 @@
-"""What each connector costs: processor time to normalize, and requests to fetch a past.
+"""What each connector costs: processor time to normalize, requests to fetch a past; the time to examine all of them.
 
 The past is what the connector's mock has after some hours of its story, fetched through the hub's own ingest and client
-over real HTTP; time is simulated, so that a source's rate limit does not make anybody wait.
+over real HTTP; time is simulated, so that a source's rate limit does not make anybody wait. They are examined as by
+`hub test-connector` without a name, as many at a time as there are processors.
 """
 
 import asyncio
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,11 +20,12 @@ from core import config, registry
 from core.bus.codec import encode
 from core.bus.topics import RAW
 from core.conformance.bench import Bench, bench
+from core.conformance.many import examining
 from core.conformance.simulated import simulated
 from core.conformance.subject import Subject
 from core.sdk import Connector, Payload, classify
 from core.sdk.story import STRIDE
-from tests.bench.rows import CONNECTOR, Report
+from tests.bench.rows import CONNECTOR, Report, out
 
 NAMES = ("intercom", "aircall", "hubspot", "guru")
 EXAMPLES = Path("deploy/examples")
@@ -40,6 +44,38 @@ async def measure(report: Report) -> None:
         said = {key: getattr(made.settings, key) for key in made.settings.model_fields_set - {"mock", "base_url"}}
         subject = Subject(made.connector, registry.folder(name), registry.mock(name), {**said, "since": _SINCE})
         await _measure(report, f"{name}, declared in YAML", subject)
+    await _examine(report)
+
+
+async def _examine(report: Report) -> None:
+    """All that the hub brings, and a dozen: there are not so many yet, so that those in YAML count several times."""
+    with tempfile.TemporaryDirectory(prefix="hub-bench-") as folder:
+        coded = examined()
+        for where, names in ((f"all {len(coded)} together", coded), ("a dozen together", dozen(Path(folder)))):
+            begin = time.perf_counter()
+            if broken := await asyncio.to_thread(_failing, names):
+                out.print(f"  {where}: no figure, because checks fail: {', '.join(broken)}", markup=False)
+            else:
+                report.add(f"{CONNECTOR}every check", where, time.perf_counter() - begin, "s")
+
+
+def examined() -> list[str]:
+    """What `hub test-connector` without a name examines."""
+    return [name for name in (*registry.names(), *registry.templates()) if not registry.is_family(name)]
+
+
+def dozen(folder: Path) -> list[str]:
+    """The same and copies in `folder` of those declared in YAML, twelve in all."""
+    names = examined()
+    for number in range(12 - len(names)):
+        name = DECLARED[number % len(DECLARED)]
+        names.append(str(shutil.copy(EXAMPLES / f"{name}.yaml", folder / f"{name}{number}.yaml")))
+    return names
+
+
+def _failing(names: Sequence[str]) -> list[str]:
+    with examining(names) as reports:
+        return [name for name in names if reports[name].result().failures]
 
 
 async def _measure(report: Report, where: str, subject: Subject) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from core import conformance, registry
+from core import config, conformance, registry
 from core.cli.app import app
 from core.conformance import kept
 from core.conformance.bench import differences
@@ -18,6 +18,8 @@ from core.conformance.watch import watched
 from core.errors import ConfigError
 from core.sdk.faults import FAULTS
 from core.sdk.text import plain
+from tests.bench import quote, sources
+from tests.bench.rows import CONNECTOR
 from tests.conformance import desk
 from tests.core.commands import hub
 
@@ -47,6 +49,25 @@ def test_the_list_shows_every_connector_with_what_stands_against_more() -> None:
     shown = hub("connectors").out
     assert "as declared" in next(line for line in shown.splitlines() if line.startswith("http "))
     assert all(row["title"] in shown for row in rows.values())
+
+
+def test_a_dozen_is_what_the_hub_brings_and_declarations_that_can_be_examined(tmp_path: Path) -> None:
+    coded, names = sources.examined(), sources.dozen(tmp_path)
+    assert len({*names}) == 12 and names[: len(coded)] == coded
+    assert {config.declared(Path(name)).connector.name for name in names[len(coded) :]} == {*sources.DECLARED}
+
+
+def test_how_long_the_examination_of_all_takes_is_quoted_in_a_line_of_its_own() -> None:
+    report = [
+        {"what": f"{CONNECTOR}normalize", "where": "guru", "value": 1_000.0, "unit": "events/s"},
+        {"what": f"{CONNECTOR}every check", "where": "a dozen together", "value": 41.3, "unit": "s"},
+    ]
+    assert quote.connectors(report).splitlines() == [
+        "| connector | normalize, events/s | every check, s |",
+        "| --- | ---: | ---: |",
+        "| guru | 1,000 |  |",
+        "| a dozen together |  | 41.3 |",
+    ]
 
 
 async def test_without_a_mock_it_is_said_what_could_not_be_run() -> None:

@@ -215,15 +215,27 @@ async def test_every_stream_says_how_far_it_is_and_what_webhooks_missed(desk: De
 
     id = await desk.id_of(phone=DANA)
     fresh = (await desk.get(f"/v1/customers/{id}"))["freshness"]["hubspot/acme"]
-    assert fresh == {"heard": None, "complete_up_to": desk.ago(DAY), "as_of": desk.ago(0)}, (
-        "the slowest stream counts, no listing"
-    )
+    # The slowest stream counts, no listing; of the ledger all ways of the last 24 hours.
+    assert fresh == {
+        "heard": None, "complete_up_to": desk.ago(DAY), "received": 16, "missing": 3, "repaired": 2,
+        "as_of": desk.ago(0),
+    }  # fmt: skip
     streams["deals"] = {"complete_up_to": None, "progress": running}
     await desk.store.put_state("crm", "a", orjson.dumps(crm), desk.clock)
     (found,) = Sources.model_validate(await desk.get("/v1/sources")).sources
     assert found.streams["deals"].progress == Progress.model_validate(running)
     fresh = (await desk.get(f"/v1/customers/{id}"))["freshness"]["hubspot/acme"]
-    assert (fresh["complete_up_to"], fresh["backfill"]) == (None, {"fetched": 420, "total": 1_000})
+    assert (fresh["complete_up_to"], fresh["backfill"]) == (
+        None,
+        {"fetched": 420, "total": 1_000, "seconds_left": 17},
+    )
+    # The slowest stream says when it is done; of one that cannot tell nobody knows.
+    for left, told in ((90, 90), (5, 17), (None, None)):
+        streams["contacts"]["progress"] = running | {"seconds_left": left}
+        await desk.store.put_state("crm", "a", orjson.dumps(crm), desk.clock)
+        fresh = (await desk.get(f"/v1/customers/{id}"))["freshness"]["hubspot/acme"]
+        assert fresh["backfill"] == {"fetched": 840, "total": 2_000, "seconds_left": told}
+    del streams["contacts"]["progress"]
 
     ledger = Ledger.model_validate(await desk.get("/v1/sources/crm/ledger?hours=48"))
     assert [(row.hour, row.way, row.repaired) for row in ledger.hours] == [
@@ -240,3 +252,33 @@ async def test_a_deleted_person_is_gone_from_search(desk: Desk) -> None:
     await desk.tell(desk.gone("hubspot/contact/1", Person))
     assert (await desk.get(f"/v1/customers?q={quote(DANA)}"))["customers"] == []
     assert [each["email"] for each in (await desk.get("/v1/customers?q=dana"))["customers"]] == ["dana@example.com"]
+
+
+async def test_what_a_source_missed_stands_in_every_record_of_it_without_a_new_version(desk: Desk) -> None:
+    await desk.tell(
+        desk.person("hubspot/contact/1", "Dana Reyes", DANA), desk.person("guru/user/1", "Ben Ode", "ben@example.com")
+    )
+    for connection, vendor in (("crm", "hubspot"), ("crm too", "hubspot"), ("cards", "guru")):
+        document = {"connector": vendor, "account": "acme"}
+        await desk.store.put_state(connection, "a", orjson.dumps(document), desk.clock)
+
+    async def counted(connection: str, missing: int, repaired: int) -> None:
+        async with desk.store.writing() as writing:
+            hour = desk.clock // HOUR * HOUR
+            await writing.put_ledger([LedgerRow(connection, hour, "contacts", "sweep", 9, missing, 1, repaired)], [])
+
+    async def told() -> tuple[dict[str, int], str]:
+        record = (await desk.get(f"/v1/lookup?phone={quote(DANA)}"))["customer"]
+        fresh = record["freshness"]["hubspot/acme"]
+        return {name: fresh[name] for name in ("received", "missing", "repaired")}, record["version"]
+
+    await counted("crm", 3, 2)
+    await counted("crm too", 1, 1)
+    await counted("cards", 100, 100)
+    assert (await told())[0] == {"received": 18, "missing": 4, "repaired": 3}, "of both connections, and of no other"
+    version = (await told())[1]
+    await counted("crm", 5, 5)
+    desk.clock += 6_000
+    assert await told() == ({"received": 27, "missing": 9, "repaired": 8}, version)
+    desk.clock += 25 * HOUR
+    assert (await told())[0] == {"received": 0, "missing": 0, "repaired": 0}

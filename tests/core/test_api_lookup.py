@@ -9,6 +9,8 @@ from schemas.answers import Lookup
 from schemas.entities import Identifier, Person
 from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk, full, ref
 
+NOTHING_CAME = {"received": 0, "missing": 0, "repaired": 0}
+
 
 async def dana(desk: Desk) -> None:
     await desk.tell(
@@ -157,8 +159,8 @@ async def test_what_is_joined_at_read_says_as_of_when(desk: Desk) -> None:
     }  # fmt: skip
     assert customer["signals"]["contacts_7d"] == {"value": 1, "as_of": now}
     assert customer["freshness"] == {
-        "hubspot/acme": {"heard": None, "complete_up_to": None, "as_of": now},
-        "intercom/acme": {"heard": desk.ago(HOUR), "complete_up_to": None, "as_of": now},
+        "hubspot/acme": {"heard": None, "complete_up_to": None, **NOTHING_CAME, "as_of": now},
+        "intercom/acme": {"heard": desk.ago(HOUR), "complete_up_to": None, **NOTHING_CAME, "as_of": now},
     }
     assert [card["title"] for card in customer["knowledge"]] == ["Bag lost or late"]
     assert customer["knowledge"][0]["verified"] is True

@@ -1,6 +1,7 @@
 """What sources send that they should not: each line of docs/bad-input.md, through the hub's own doors."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,22 @@ async def test_a_delivery_in_another_encoding_is_taken(bus: Bus, case: Case) -> 
         assert await hub.post(case.body()) == 202
         [event] = await hub.events()
         assert event.data["display_name"] == "Zo\N{REPLACEMENT CHARACTER} Reyes"
+
+
+async def test_a_delivery_above_the_limit_is_refused_with_its_remedy_and_a_sweep_brings_what_it_told(bus: Bus) -> None:
+    async with serving(Source()) as source:
+        source.person(1)
+        swept = connection(base_url=source.url, account="acme", max_body=50_000, poll_every=timedelta(seconds=0.5))
+        async with running(bus, swept) as hub:
+            await until(hub.people)
+            assert await hub.post({"items": [source.person(2, attributes={"about": "x" * 50_000})]}) == 413
+            await until(lambda: hub.documents["desk"]["refused"])
+            assert hub.documents["desk"]["refused"] == {"the body is too large": 1}
+            assert hub.documents["desk"]["last_refusal"] == "the body is too large: more than 50,000 bytes"
+            remedy = "raise connections.desk.max_body; what it told of comes with the next sweep"
+            assert hub.documents["desk"]["refusal_remedy"] == remedy
+            await until(lambda: hub.has(2))
+            assert (await hub.origins())["2"][0][0] == "sweep" and not await hub.letters()
 
 
 @pytest.mark.parametrize("name", ["aircall", "guru", "hubspot", "intercom"])

@@ -256,6 +256,7 @@ def test_status_tells_of_the_refusal_in_the_story(demo: Demo) -> None:
     said = demo.hub("status")
     assert said.code == 0
     assert f"DEMO · running at {demo.api}" in said.out
+    assert all(type(demo.json("status")[name]) is int for name in ("lag", "lag_past")), "what both groups have to read"
     assert re.search(r"^aircall +ok .*wrong token: \d", said.out, re.M)
     assert "aircall: deliveries were refused, the last one for: wrong token" in said.out
     assert re.search(r"^hubspot +contacts +\d+ \w+ ago", said.out, re.M)

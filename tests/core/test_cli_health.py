@@ -65,6 +65,17 @@ def test_who_waits_for_a_limit_is_told_over_all_processes(demo: Path) -> None:
     assert aircall["budget"]["left"] == 0
 
 
+def test_a_refusal_is_told_with_its_own_remedy(demo: Path) -> None:
+    remedy = "raise connections.aircall.max_body"
+    refusals = {"refused": {"the body is too large": 2}, "last_refusal": "the body is too large: more than 5 bytes"}
+    report(demo, "aircall", "a", connector="aircall", **refusals, refusal_remedy=remedy)
+    report(demo, "guru", "a", connector="guru", refused={"stale": 1}, last_refusal="stale")
+    said = hub("status", "-c", str(demo)).out
+    assert f"the last one for: the body is too large: more than 5 bytes; {remedy}\n" in said
+    assert "the last one for: stale; compare connections.guru with what the source sends" in said
+    assert "the body is too large: 2" in said
+
+
 def test_changed_payloads_are_shown_until_they_are_acknowledged(demo: Path) -> None:
     news = [{"kind": "call", "what": "mood is new", "at": NOW}]
     report(demo, "aircall", "a", connector="aircall", drift=news)

@@ -1,4 +1,4 @@
-"""`hub status`, `hub ledger` and `hub backfill` over a store that knows something, while no hub runs."""
+"""`hub status`, `hub ledger` and `hub backfill` over a store that knows something."""
 
 import asyncio
 import os
@@ -12,9 +12,15 @@ from typing import Any
 import orjson
 import pytest
 
+from core import api
+from core.bus import Message
 from core.bus.embedded import open_embedded
+from core.bus.topics import EVENTS, PAST
+from core.config import load
+from core.hub.compose import open_bus, open_store, rules_of
 from core.ingest import Cursors
 from core.ingest.cursors import Saved, decode
+from core.metrics import Metrics
 from core.store import LedgerRow, RepairRow, Store
 from core.store.sqlite import open_sqlite
 from tests.core.commands import COMMAND, demo_file, hub
@@ -22,6 +28,7 @@ from tests.hubs import free_ports
 
 HOUR = 3_600_000
 NOW = int(time.time() * 1000)
+LAGGING = " · lag 12 events, 3,400 of first fetches waiting"
 RUNNING = {"way": "backfill", "fetched": 4_200, "total": 10_000, "per_second": 350.0, "seconds_left": 17}
 
 
@@ -75,6 +82,36 @@ def test_status_gives_machines_the_same(told: Path) -> None:
     assert {name: source["streams"]["calls"][name] for name in ("received", "missing", "early", "repaired")} == {
         "received": 12, "missing": 3, "early": 1, "repaired": 3,
     }  # fmt: skip
+
+
+def test_what_waits_on_the_bus_is_told_apart_from_what_first_fetches_brought(told: Path) -> None:
+    async def put() -> None:
+        async with open_bus(load(told)) as bus:
+            await bus.publish([Message(EVENTS, f"{n}", b"{}") for n in range(12)])
+            await bus.publish([Message(PAST, f"{n}", b"{}") for n in range(3_400)])
+
+    assert hub("status", "-c", str(told)).out.splitlines()[0].endswith(" · lag 0 events")
+    asyncio.run(put())
+    assert LAGGING in hub("status", "-c", str(told)).out.splitlines()[0]
+    said = hub("status", "-c", str(told), "--json").json
+    assert (said["running"], said["lag"], said["lag_past"]) == (False, 12, 3_400)
+
+
+async def test_a_running_hub_tells_it_in_the_same_words(told: Path) -> None:
+    config, metrics = load(told), Metrics()
+    host, _, port = config.server.api.rpartition(":")
+    async with open_store(config) as store:
+        room = api.Room(store=store, rules=rules_of(config), now=lambda: NOW, metrics=metrics.render)
+        async with api.listening(room, host, int(port)):
+            assert " · lag unknown" in (await asyncio.to_thread(hub, "status", "-c", str(told))).out
+            metrics.lag.labels("process").set(12)
+            assert (
+                (await asyncio.to_thread(hub, "status", "-c", str(told))).out.splitlines()[0].endswith("lag 12 events")
+            )
+            metrics.lag.labels("process-past").set(3_400)
+            assert LAGGING in (await asyncio.to_thread(hub, "status", "-c", str(told))).out.splitlines()[0]
+            said = (await asyncio.to_thread(hub, "status", "-c", str(told), "--json")).json
+            assert (said["running"], said["lag"], said["lag_past"]) == (True, 12, 3_400)
 
 
 def test_a_person_sees_a_bar(told: Path) -> None:

@@ -1,6 +1,7 @@
 """The page in a real browser: who is it that rings, in one glance, live, and safe whatever a name looks like."""
 
 import os
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -138,18 +139,25 @@ async def test_a_customer_is_found_and_shown_with_all_that_matters(sight: Sight)
 
 
 async def test_while_the_past_is_fetched_a_quiet_line_says_how_far_that_is(sight: Sight) -> None:
-    running = {"way": "backfill", "fetched": 420, "total": 1_000}
-    crm = {
-        "connector": "hubspot",
-        "account": "acme",
-        "polls_here": True,
-        "streams": {"contacts": {"progress": running}},
-    }
-    await sight.desk.store.put_state("crm", "a", orjson.dumps(crm), sight.desk.clock)
+    async def fetched(rows: int, left: int | None) -> None:
+        running = {"way": "backfill", "fetched": rows, "total": 1_000, "seconds_left": left}
+        streams = {"contacts": {"progress": running if rows < 1_000 else None}}
+        crm = {"connector": "hubspot", "account": "acme", "polls_here": True, "streams": streams}
+        await sight.desk.store.put_state("crm", "a", orjson.dumps(crm), sight.desk.clock)
+
+    await fetched(20, None)
     await sight.page.get_by_role("link", name="Dana Reyes").click()
-    line = sight.page.get_by_role("listitem").filter(has_text="fetching the past: 420 of 1000")
-    await expect(line).to_be_visible()
-    await expect(line.get_by_role("progressbar")).to_have_attribute("value", "420")
+    line = sight.page.locator(".foot").get_by_role("listitem").filter(has_text="HubSpot")
+    await expect(line).to_contain_text(re.compile(r"fetching the past: 20 of 1000 *$"))
+    record = await sight.desk.get(f"/v1/customers/{await sight.desk.id_of(email='dana@example.com')}")
+    for rows, left, told in ((420, 719, "about 12 minutes left"), (980, 17, "under a minute left")):
+        await fetched(rows, left)
+        await expect(line).to_contain_text(f"fetching the past: {rows} of 1000, {told}")
+        await expect(line.get_by_role("progressbar")).to_have_attribute("value", str(rows))
+    await fetched(1_000, None)
+    await expect(line).not_to_contain_text("fetching")
+    later = await sight.desk.get(f"/v1/customers/{record['id']}")
+    assert later["version"] == record["version"], "no new version of a record because the time that is left changes"
 
 
 async def test_the_companys_own_objects_show_under_their_own_names_with_what_they_say(sight: Sight) -> None:

@@ -1,8 +1,11 @@
 // Asks the API; who is logged out is told what to do.
 
+// A record is the same while only its ages change (its ETag says so): of a stored one they would stand still.
+const ASKED = { cache: "no-store", headers: { Accept: "application/json" } };
+
 /** JSON of a GET. Null where there is nothing (404, 410) or nobody is logged in; throws where the hub does not answer. */
 export async function get(path, signal) {
-  const response = await fetch(path, { signal, headers: { Accept: "application/json" } });
+  const response = await fetch(path, { ...ASKED, signal });
   if (response.status === 401) {
     loggedOut();
     return null;

@@ -4,7 +4,7 @@ import { get } from "/static/api.js";
 import { follow } from "/static/feed.js";
 import { watch } from "/static/reading.js";
 import { callerNumber, howSure } from "/static/sure.js";
-import { blocks, choice } from "/static/view.js";
+import { blocks, choice, isFilling } from "/static/view.js";
 import { el } from "/static/words.js";
 
 const place = document.getElementById("customer");
@@ -145,6 +145,12 @@ function newcomer() {
   else place.replaceChildren(el("h1", {}, "New caller"), el("p", { class: "none" }, "Nothing is known yet."));
 }
 
+/** No change of the record tells how far a fetch of its past is: that is asked for, while somebody looks. */
+function lookAgain() {
+  if (!shown?.record || shown.people !== null || document.visibilityState !== "visible") return;
+  if (isFilling(shown.record)) load();
+}
+
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") live();
   else if (shown) {
@@ -154,3 +160,4 @@ document.addEventListener("visibilitychange", () => {
 });
 setInterval(() => { if (place.querySelector(".fresh") && !reading()) draw(shown.record); }, 1_000);
 setInterval(() => { if (shown?.record && shown.people === null && !reading()) draw(shown.record); }, 30_000); // ages grow
+setInterval(lookAgain, 5_000);

@@ -1,6 +1,6 @@
 // What the customer's page shows of a record. Every row is of one height, so that a row can change where it is.
 
-import { ago, day, dotted, el, isLong, out, said, sourceName, span, tenure } from "/static/words.js";
+import { ago, day, dotted, el, isLong, left, out, said, sourceName, span, tenure } from "/static/words.js";
 
 const KINDS = { call: "Call", conversation: "Conversation", message: "Message", task: "Promise", deal: "Deal" };
 const CONTACTS = new Set(["call", "conversation", "message"]);
@@ -112,11 +112,14 @@ function article(card) {
 }
 
 /** While a source's past is being fetched, the record may still lack some of it. */
+export const isFilling = (record) => Object.values(record.freshness ?? {}).some((its) => its.backfill);
+
 function backfill(past) {
   if (!past) return null;
   const bar = past.total ? el("progress", { max: past.total, value: Math.min(past.fetched, past.total) }) : null;
   const count = past.total ? `${past.fetched} of ${past.total}` : `${past.fetched} so far`;
-  return el("span", { class: "past" }, " · fetching the past: ", count, " ", bar);
+  const until = typeof past.seconds_left === "number" ? `, ${left(past.seconds_left)}` : "";
+  return el("span", { class: "past" }, ` · fetching the past: ${count}${until} `, bar);
 }
 
 function foot(record) {

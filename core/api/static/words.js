@@ -62,6 +62,14 @@ export function ago(at, now = Date.now()) {
   return ms < MINUTE ? "just now" : `${span(ms).split(" ").slice(0, 2).join(" ")} ago`;
 }
 
+/** "under a minute left", "about 12 minutes left", "about 5 hours left". */
+export function left(seconds) {
+  if (seconds < 60) return "under a minute left";
+  const [size, unit] = seconds < 5_400 ? [60, "minute"] : seconds < 172_800 ? [3_600, "hour"] : [86_400, "day"];
+  const count = Math.round(seconds / size);
+  return `about ${count} ${unit}${count > 1 ? "s" : ""} left`;
+}
+
 /** "3 Nov", with the year where it is another one. */
 export function day(at) {
   const moment = new Date(at);
