@@ -100,12 +100,13 @@ def _participants(push: _Push) -> Split:
 
 
 def _part(push: _Push) -> Split:
-    """A part was redacted or tagged: the item is its conversation, or the part alone, which names it at most."""
+    """A part was redacted or tagged: the item is its conversation, or the part alone, which names it at most. Where it
+    does not, that is told: a text that must be erased cannot be found."""
     item = push.item
     if item.get("type") == "conversation":
         return push.payload("conversation")
     id = item.get("conversation_id") or _nested(item, "conversation").get("id")
-    return push.hint("conversation", id) if id else Split(ignored=["conversation_part"])
+    return push.hint("conversation", id)
 
 
 def _ticket(push: _Push) -> Split:
