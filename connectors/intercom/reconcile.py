@@ -2,9 +2,10 @@
 as it was.
 
 So open conversations and tickets are read whole now and then, with whatever changed since a day before the last time.
-A round reads about MOST of them at most, in the order of their creation, and the next round goes on behind them. All of a
-cursor's times are seconds: what changed last before `from` was never fetched; `at` is when the last whole pass began.
-Inside a pass there are `began`, `behind` (the creation of the last row) and, inside a round, `read` (how many).
+A round reads about MOST of them at most, in the order of their creation, and the next round goes on behind them.
+
+All of a cursor's times are seconds: what changed last before `from` was never fetched; `at` is when the last whole pass
+began. Inside a pass there are `began`, `behind` (the creation of the last row) and, inside a round, `read` (how many).
 """
 
 from collections.abc import AsyncIterator, Callable

@@ -19,6 +19,7 @@ Item = Mapping[str, Any]
 class _Push(NamedTuple):
     """A notification's item with what its payloads share."""
 
+    topic: str
     item: Item
     at: int  # epoch ms: when the notification was created
     account: str
@@ -32,7 +33,7 @@ class _Push(NamedTuple):
     def hint(self, kind: str, id: Any, action: str = "changed") -> Split:
         if not id:
             raise NormalizeError(f"the notification names no {kind}")
-        return Split(hints=[Hint(kind, str(id), self.at, action)])
+        return Split(hints=[Hint(kind, str(id), self.at, action)], seen=[(self.topic, self.item)])
 
 
 def verify(delivery: Delivery, config: Config, now: datetime) -> None:
@@ -64,7 +65,7 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
         raise NormalizeError(f"{topic}: no data.item")
     created = body.get("created_at")
     at = int(created * 1000) if isinstance(created, int | float) and created > 0 else received
-    return take(_Push(item, at, account, received, context(config)))
+    return take(_Push(topic, item, at, account, received, context(config)))
 
 
 def _whole(kind: str) -> Callable[[_Push], Split]:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from connectors.intercom import CONNECTOR
-from connectors.intercom.paging import OVERLAP
 from connectors.intercom.poll import CONTACTS_OVERLAP
 from connectors.intercom.reconcile import again
 from core.sdk import Page

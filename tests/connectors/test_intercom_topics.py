@@ -155,3 +155,8 @@ def test_a_notification_that_names_nothing_is_refused_and_never_forgotten(topic:
     with pytest.raises(NormalizeError):
         for payload in taken(topic, {"type": "conversation_part", "redacted": True}).payloads:
             list(normalize(payload))
+
+
+def test_what_becomes_a_read_alone_is_shown_by_its_topic_so_that_a_change_of_its_shape_is_noticed() -> None:
+    assert taken("contact.subscribed", PERSON).seen == [("contact.subscribed", PERSON)]
+    assert not taken("contact.user.created", CONTACT).seen, "payloads are looked at themselves"
