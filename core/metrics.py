@@ -29,7 +29,7 @@ class Metrics:
         self.missing = self._counter("missing", "Events that webhooks should have told, and a sweep found.", *each)
         self.repaired = self._counter("repaired", "Of these, those that are applied.", *each)
         self.dead = self._counter("dead", "Inputs that became dead letters.", *each, "stage")
-        self.drift = self._counter("drift", "Fields of payloads that are new or of another type.", *each)
+        self.drift = self._counter("drift", "Fields of payloads that are new, missing or of another type.", *each)
         self.failed = self._counter("failed", "Requests to the source that failed after retries.", *each)
         self.customers = self._counter("customers", "Versions of customers sent to the feed.")
         of_past = "process-past: of what first fetches brought"

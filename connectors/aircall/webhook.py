@@ -75,5 +75,6 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
     if family in config.insights:
         if not data.get("call_id"):
             raise NormalizeError(f"{event}: names no call")
-        return Split(hints=(Hint("call", str(data["call_id"]), received if at is None else at, family),))
+        hint = Hint("call", str(data["call_id"]), received if at is None else at, family)
+        return Split(hints=(hint,), seen=[(event, body)])
     return Split(payloads=(Payload(kind=event, data=data, account=account, pushed=True, received=received, at=at),))

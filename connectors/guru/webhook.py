@@ -33,6 +33,7 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
     """Hints for the cards that changed; everything else is ignored by its event type."""
     hints: list[Hint] = []
     ignored: list[str] = []
+    seen: list[tuple[str, Any]] = []
     for event in _events(body):
         kind = event.get("eventType")
         if not isinstance(kind, str):
@@ -41,9 +42,10 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
         card = properties.get("cardId") if isinstance(properties, dict) else None
         if kind.startswith("card-") and kind not in _READING and isinstance(card, str) and card:
             hints.append(Hint("card", card, _at(event, received), kind))
+            seen.append((kind, event))
         else:
             ignored.append(kind)
-    return Split(hints=tuple(hints), ignored=tuple(ignored))
+    return Split(hints=tuple(hints), ignored=tuple(ignored), seen=seen)
 
 
 def _at(event: Mapping[str, Any], received: int) -> int:

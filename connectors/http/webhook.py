@@ -117,6 +117,7 @@ def _split(body: Any, delivery: Delivery, config: Config, account: str, received
     payloads: list[Payload] = []
     hints: list[Hint] = []
     ignored: list[str] = []
+    seen: list[tuple[str, Any]] = []
     for row in _rows(body, part, scope):
         kind = part.kind(row, scope)
         if not isinstance(kind, str) or not kind:
@@ -132,9 +133,10 @@ def _split(body: Any, delivery: Delivery, config: Config, account: str, received
         elif part.hint is not None and (id := part.hint.id(row, scope)) not in (None, ""):
             at = moment(part.hint.at(row, scope)) if part.hint.at else None
             hints.append(Hint(part.hint.kind, str(id), received if at is None else at, kind))
+            seen.append((kind, row))
         else:
             ignored.append(kind)
-    return Split(tuple(payloads), tuple(hints), tuple(ignored))
+    return Split(tuple(payloads), tuple(hints), tuple(ignored), seen)
 
 
 def _rows(body: Any, part: WebhookPart, scope: Scope) -> Iterator[Any]:

@@ -98,6 +98,7 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
     payloads: dict[str, Payload] = {}
     hints: dict[tuple[str, str], Hint] = {}
     ignored: list[str] = []
+    seen: list[tuple[str, Any]] = []
     for raw, event in zip(body, events, strict=True):
         try:
             kind, action = _type(event)
@@ -108,6 +109,8 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
             if action in _TOLD and (kind, action) != (INBOX, "deletion"):
                 payload = Payload(f"{kind}.{action}", event, account, pushed=True, received=received, at=at)
                 payloads.setdefault(f"{kind}.{action}.{event['objectId']}.{at}", payload)
+            else:
+                seen.append((f"{kind}.{action}", event))
             for hint in _hints(kind, action, event, at):
                 if hint.kind not in wanted:
                     continue
@@ -115,7 +118,7 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
             odd = Payload("malformed", raw, account, pushed=True, received=received)
             payloads[f"malformed.{len(payloads)}"] = odd
-    return Split(tuple(payloads.values()), tuple(hints.values()), tuple(ignored))
+    return Split(tuple(payloads.values()), tuple(hints.values()), tuple(ignored), seen)
 
 
 _TOLD = frozenset({"deletion", "privacyDeletion", "merge"})  # what an event says completely

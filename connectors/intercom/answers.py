@@ -1,21 +1,31 @@
 """The mock's lists, searches and errors as Intercom answers them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from connectors.intercom import search
-from core.sdk.mock import answer, page_size
+from core.sdk.mock import answer, now, page_size
 
 _CODES = {401: "unauthorized", 404: "not_found", 410: "contact_merged", 429: "rate_limit_exceeded", 500: "server_error"}
 
 
 async def searched(
-    request: web.Request, kind: str, name: str, rows: Sequence[search.Object], *, by_day: bool, usual: int
+    request: web.Request,
+    kind: str,
+    name: str,
+    rows: Sequence[search.Object],
+    lag: Callable[[str], int],
+    *,
+    by_day: bool,
+    usual: int,
 ) -> web.Response:
-    """What matches the query in the body. A page has at most 150 rows, and `usual` where nothing is asked for."""
+    """What matches the query in the body. A page has at most 150 rows, and `usual` where nothing is asked for. What
+    changed less than `lag` ms ago is not found yet."""
+    at = now(request)
+    rows = [row for row in rows if row["updated_at"] * 1000 <= at - (wait := lag(row["id"])) or not wait]
     try:
         body = orjson.loads(await request.read())
         matching = search.found(rows, body.get("query"), by_day=by_day)

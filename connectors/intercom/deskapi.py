@@ -49,7 +49,8 @@ class DeskApi:
 
     async def _search_tickets(self, request: web.Request) -> web.Response:
         rows = [desk.ticket_view(self._world, each, pushed=False) for each in self._world.desk.tickets.values()]
-        return await searched(request, "ticket.list", "tickets", rows, by_day=False, usual=20)
+        lag = self._world.lag_of
+        return await searched(request, "ticket.list", "tickets", rows, lag, by_day=False, usual=20)
 
     async def _calls(self, request: web.Request) -> web.Response:
         """At most 25 to a page, whatever is asked for; the newest first."""

@@ -1,4 +1,4 @@
-"""Reads what a webhook only named or a listing lacks, and whom a merged contact absorbed."""
+"""Reads what a webhook only named, a search shows in part or a listing lacks, and whom a merged contact absorbed."""
 
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -8,7 +8,7 @@ from urllib.parse import quote
 from connectors.intercom.asking import get, post, rows
 from connectors.intercom.config import Config, context
 from connectors.intercom.details import Details
-from connectors.intercom.shapes import moment, present
+from connectors.intercom.shapes import Item, moment, present
 from core.sdk import Hint, Http, Payload, PermanentError, Response
 
 _CANONICAL = re.compile(r'<\s*/?contacts/([^>\s/]+)\s*>\s*;\s*rel="?canonical"?')
@@ -23,6 +23,22 @@ async def read(http: Http, kind: str, id: str) -> Response:
     """One object, conversations and tickets with their parts. PermanentError with `status` 404 or 410 if it is gone."""
     path = f"/{_PATHS.get(kind, kind + 's')}/{quote(id, safe='')}"
     return await get(http, path, **_PARAMS.get(kind, {}))
+
+
+async def each(http: Http, config: Config, account: str, kind: str, found: Sequence[Item]) -> AsyncIterator[Payload]:
+    """The rows of a search, each read whole."""
+    for id in filter(None, (present(row.get("id")) for row in found)):
+        try:
+            response = await read(http, kind, id)
+        except PermanentError as error:
+            if error.status != 404:
+                raise
+            continue  # deleted since the search; the list of deletions or that of all ids tells
+        yield payload(kind, response.data, config, account, response)
+
+
+def payload(kind: str, data: Any, config: Config, account: str, response: Response) -> Payload:
+    return Payload(kind, data, account, False, response.started, headers=context(config))
 
 
 async def hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint]) -> AsyncIterator[Payload]:

@@ -151,7 +151,8 @@ class Intercom:
         return paged("list", "data", rows, sort, per_page, query.get("starting_after"))
 
     async def _search_contacts(self, request: web.Request) -> web.Response:
-        return await searched(request, "list", "data", self._people(request), by_day=True, usual=50)
+        people, lag = self._people(request), self.world.lag_of
+        return await searched(request, "list", "data", people, lag, by_day=True, usual=50)
 
     def _people(self, request: web.Request) -> list[Object]:
         history = request.query.get("include_merge_history") == "true"
@@ -231,8 +232,8 @@ class Intercom:
         return answer(self._conversation(id, markup=request.query.get("display_as") != "plaintext"))
 
     async def _search_conversations(self, request: web.Request) -> web.Response:
-        kind = "conversation.list"
-        return await searched(request, kind, "conversations", self._threads(), by_day=False, usual=20)
+        kind, rows, lag = "conversation.list", self._threads(), self.world.lag_of
+        return await searched(request, kind, "conversations", rows, lag, by_day=False, usual=20)
 
 
 def _picked(rows: Sequence[Object], request: web.Request) -> web.Response:

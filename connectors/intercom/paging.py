@@ -15,8 +15,10 @@ from connectors.intercom.shapes import Item, moment
 from core.sdk import Http, PermanentError, Response
 from core.sdk.connector import Cursor
 
-OVERLAP = 60  # the search index lags, and `>` leaves out its own second
+LISTED = 60  # seconds that a list is read back: its second may not have been over
+OVERLAP = 300  # the same of a search, whose index lags; what takes longer, connectors.intercom.reconcile finds
 SKEW = 3_600  # how far our clock may be from the source's
+_TWO_DAYS = 2 * 86_400
 Query = Mapping[str, Any]
 
 
@@ -41,6 +43,11 @@ class Found:
     response: Response
     cursor: Cursor
     total: int | None
+
+
+def by_day(since: int) -> Query:
+    """Contacts are matched by calendar day in the workspace's time zone, and `>` begins at the *next* midnight."""
+    return {"field": "updated_at", "operator": ">", "value": max(since - _TWO_DAYS, 0)}
 
 
 async def searched(http: Http, search: Search, cursor: Cursor) -> AsyncIterator[Found]:
@@ -91,7 +98,7 @@ async def newest_first(
         after = following(response.data) or numbered(response.data)
         total = counted(response.data) if since == 0 else None
         if not after or len(fresh) < len(found):
-            yield Found(fresh, response, ended(high, OVERLAP, response), total)
+            yield Found(fresh, response, ended(high, LISTED, response), total)
             return
         yield Found(fresh, response, {"since": since, "high": high, "next": after}, total)
 

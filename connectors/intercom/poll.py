@@ -5,21 +5,17 @@ from datetime import timedelta
 from typing import Any
 
 from connectors.intercom.asking import get, rows
-from connectors.intercom.config import Config, context
+from connectors.intercom.config import Config
 from connectors.intercom.details import Details
-from connectors.intercom.hydrate import read
-from connectors.intercom.paging import OVERLAP, Query, Search, following, newest_first, numbered, searched
+from connectors.intercom.hydrate import each, payload
+from connectors.intercom.paging import OVERLAP, Query, Search, by_day, following, newest_first, numbered, searched
+from connectors.intercom.reconcile import again
+from connectors.intercom.reconcile import contacts as late_contacts
 from connectors.intercom.shapes import Item, present
-from core.sdk import Http, Page, Payload, PermanentError, Response, Stream, TransientError
+from core.sdk import Http, Page, PermanentError, Response, Stream, TransientError
 from core.sdk.connector import Cursor
 
-DAY = 86_400
-CONTACTS_OVERLAP = 3_600  # contacts can take minutes to become searchable
-
-
-def _by_day(since: int) -> Query:
-    """Contacts are matched by calendar day in the workspace's time zone, and `>` begins at the *next* midnight."""
-    return {"field": "updated_at", "operator": ">", "value": max(since - 2 * DAY, 0)}
+CONTACTS_OVERLAP = 3_600  # contacts can take minutes to become searchable; what takes longer, `late contacts` finds
 
 
 def _by_second(since: int) -> Query:
@@ -29,10 +25,13 @@ def _by_second(since: int) -> Query:
 
 
 _CONTACTS = Search(
-    "/contacts/search", "data", 150, _by_day, "descending", CONTACTS_OVERLAP, {"include_merge_history": "true"}
+    "/contacts/search", "data", 150, by_day, "descending", CONTACTS_OVERLAP, {"include_merge_history": "true"}
 )
-_CONVERSATIONS = Search("/conversations/search", "conversations", 50, _by_second, "ascending", OVERLAP)
-_TICKETS = Search("/tickets/search", "tickets", 50, _by_second, "ascending", OVERLAP)
+_IN_CONVERSATIONS, _IN_TICKETS = ("/conversations/search", "conversations"), ("/tickets/search", "tickets")
+_CONVERSATIONS = Search(*_IN_CONVERSATIONS, 50, _by_second, "ascending", OVERLAP)
+_TICKETS = Search(*_IN_TICKETS, 50, _by_second, "ascending", OVERLAP)
+_OPEN = {"field": "state", "operator": "IN", "value": ["open", "snoozed"]}
+_UNRESOLVED = {"field": "open", "operator": "=", "value": True}
 
 
 async def contacts(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
@@ -43,39 +42,24 @@ async def contacts(http: Http, config: Config, account: str, cursor: Cursor | No
     details = Details(http)
     async for page in searched(http, _CONTACTS, cursor or {"since": 0}):
         found = [await details.filled(row) for row in page.rows]
-        yield Page([_payload("contact", row, config, account, page.response) for row in found], page.cursor, page.total)
+        yield Page([payload("contact", row, config, account, page.response) for row in found], page.cursor, page.total)
 
 
 async def conversations(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
     """The search shows no parts, so each changed conversation is read."""
     async for page in searched(http, _CONVERSATIONS, cursor or _begin(http, config)):
-        found = [each async for each in _each(http, config, account, "conversation", page.rows)]
+        found = [it async for it in each(http, config, account, "conversation", page.rows)]
         yield Page(found, page.cursor, page.total)
 
 
 async def tickets(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
     async for page in searched(http, _TICKETS, cursor or _begin(http, config)):
-        found = [each async for each in _each(http, config, account, "ticket", page.rows)]
+        found = [it async for it in each(http, config, account, "ticket", page.rows)]
         yield Page(found, page.cursor, page.total)
-
-
-async def _each(http: Http, config: Config, account: str, kind: str, found: list[Item]) -> AsyncIterator[Payload]:
-    for id in filter(None, (present(row.get("id")) for row in found)):
-        try:
-            response = await read(http, kind, id)
-        except PermanentError as error:
-            if error.status != 404:
-                raise
-            continue  # deleted since the search; the list of deletions or that of all ids tells
-        yield _payload(kind, response.data, config, account, response)
 
 
 def _begin(http: Http, config: Config) -> Cursor:
     return {"since": int((http.now() - config.since).timestamp())}
-
-
-def _payload(kind: str, data: Any, config: Config, account: str, response: Response) -> Payload:
-    return Payload(kind, data, account, False, response.started, headers=context(config))
 
 
 async def deletions(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
@@ -83,7 +67,7 @@ async def deletions(http: Http, config: Config, account: str, cursor: Cursor | N
     first: dict[str, Any] = {"per_page": 60, "order": "desc"}
     names = ("conversations", "deleted_at")
     async for page in newest_first(http, "/conversations/deleted", names, first, cursor or _begin(http, config)):
-        yield Page([_payload("conversation.deleted", row, config, account, page.response) for row in page.rows],
+        yield Page([payload("conversation.deleted", row, config, account, page.response) for row in page.rows],
                    page.cursor)  # fmt: skip
 
 
@@ -95,7 +79,7 @@ async def calls(http: Http, config: Config, account: str, cursor: Cursor | None)
     first: dict[str, Any] = {"per_page": 25}
     names = ("data", "updated_at")
     async for page in newest_first(http, "/calls", names, first, cursor or _begin(http, config)):
-        yield Page([_payload("call", row, config, account, page.response) for row in page.rows], page.cursor)
+        yield Page([payload("call", row, config, account, page.response) for row in page.rows], page.cursor)
 
 
 async def articles(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
@@ -103,7 +87,7 @@ async def articles(http: Http, config: Config, account: str, cursor: Cursor | No
     names = await _collections(http)
     async for page in newest_first(http, "/articles", ("data", "updated_at"), {}, cursor or {"since": 0}):
         found = [{**row, "collections": [names[id] for id in _parents(row) if id in names]} for row in page.rows]
-        yield Page([_payload("article", row, config, account, page.response) for row in found], page.cursor, page.total)
+        yield Page([payload("article", row, config, account, page.response) for row in found], page.cursor, page.total)
 
 
 def _parents(article: Item) -> list[str]:
@@ -129,7 +113,7 @@ async def internal_articles(http: Http, config: Config, account: str, cursor: Cu
     after: dict[str, Any] = dict((cursor or {}).get("next") or {})
     while True:
         response = await get(http, "/internal_articles", **after)
-        found = [_payload("internal_article", row, config, account, response) for row in rows(response, "data")]
+        found = [payload("internal_article", row, config, account, response) for row in rows(response, "data")]
         after = following(response.data) or numbered(response.data)
         yield Page(found, {"next": after} if after else {"at": response.started})
         if not after:
@@ -138,19 +122,19 @@ async def internal_articles(http: Http, config: Config, account: str, cursor: Cu
 
 async def admins(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
     response = await get(http, "/admins")
-    found = [_payload("admin", row, config, account, response) for row in rows(response, "admins")]
+    found = [payload("admin", row, config, account, response) for row in rows(response, "admins")]
     yield Page(found, {"at": response.started})
 
 
 async def teams(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
     response = await get(http, "/teams")
-    found = [_payload("team", row, config, account, response) for row in rows(response, "teams")]
+    found = [payload("team", row, config, account, response) for row in rows(response, "teams")]
     yield Page(found, {"at": response.started})
 
 
 async def companies(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
     async for found, response, after in scroll(http, cursor):
-        yield Page([_payload("company", row, config, account, response) for row in found], after)
+        yield Page([payload("company", row, config, account, response) for row in found], after)
 
 
 async def scroll(http: Http, cursor: Cursor | None) -> AsyncIterator[tuple[list[Item], Response, Cursor]]:
@@ -186,6 +170,9 @@ STREAMS = (
     Stream("tickets", tickets),
     Stream("calls", calls),
     Stream("deleted conversations", deletions),
+    Stream("late contacts", late_contacts, every=timedelta(hours=6)),
+    Stream("open conversations", again("conversation", *_IN_CONVERSATIONS, _OPEN), every=timedelta(hours=6)),
+    Stream("open tickets", again("ticket", *_IN_TICKETS, _UNRESOLVED), every=timedelta(hours=6)),
     Stream("articles", articles, every=timedelta(hours=1)),
     Stream("internal articles", internal_articles, every=timedelta(hours=6), pull_only=True),
 )

@@ -19,6 +19,7 @@ Item = Mapping[str, Any]
 class _Push(NamedTuple):
     """A notification's item with what its payloads share."""
 
+    topic: str
     item: Item
     at: int  # epoch ms: when the notification was created
     account: str
@@ -32,7 +33,7 @@ class _Push(NamedTuple):
     def hint(self, kind: str, id: Any, action: str = "changed") -> Split:
         if not id:
             raise NormalizeError(f"the notification names no {kind}")
-        return Split(hints=[Hint(kind, str(id), self.at, action)])
+        return Split(hints=[Hint(kind, str(id), self.at, action)], seen=[(self.topic, self.item)])
 
 
 def verify(delivery: Delivery, config: Config, now: datetime) -> None:
@@ -64,7 +65,7 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
         raise NormalizeError(f"{topic}: no data.item")
     created = body.get("created_at")
     at = int(created * 1000) if isinstance(created, int | float) and created > 0 else received
-    return take(_Push(item, at, account, received, context(config)))
+    return take(_Push(topic, item, at, account, received, context(config)))
 
 
 def _whole(kind: str) -> Callable[[_Push], Split]:
@@ -100,12 +101,13 @@ def _participants(push: _Push) -> Split:
 
 
 def _part(push: _Push) -> Split:
-    """A part was redacted or tagged: the item is its conversation, or the part alone, which names it at most."""
+    """A part was redacted or tagged: the item is its conversation, or the part alone, which names it at most. Where it
+    does not, that is told: a text that must be erased cannot be found."""
     item = push.item
     if item.get("type") == "conversation":
         return push.payload("conversation")
     id = item.get("conversation_id") or _nested(item, "conversation").get("id")
-    return push.hint("conversation", id) if id else Split(ignored=["conversation_part"])
+    return push.hint("conversation", id)
 
 
 def _ticket(push: _Push) -> Split:

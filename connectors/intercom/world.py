@@ -13,7 +13,8 @@ _FACTS = ("email", "phone", "external_id", "language", "country", "role")
 
 
 class Workspace:
-    """All that exists, by id. Times are kept in epoch ms and shown as each surface shows them."""
+    """All that exists, by id. Times are kept in epoch ms and shown as each surface shows them. `lag`: so many ms later
+    do searches find what changed; `late`: single objects, by id."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -27,8 +28,12 @@ class Workspace:
         self.history: dict[str, list[Object]] = {}  # survivor -> whom it absorbed, oldest first
         self.desk = desk.Desk(seed)
         self.staff = {slug: {"away": False} for slug in STAFF}
+        self.lag, self.late = 0, dict[str, int]()
         self._told = 0
         self._last = 0
+
+    def lag_of(self, id: str) -> int:
+        return self.late.get(id, self.lag)
 
     def contact_id(self, ref: str) -> str:
         return uuid(self.seed, f"contact:{ref}").replace("-", "")[:24]
@@ -208,14 +213,16 @@ class Workspace:
         return [told, *after]
 
     def happen(self, beat: Beat, now: int) -> Sequence[Push]:
-        """A part is added to a conversation, and what it means for the conversation's state."""
+        """A part is added to a conversation, and what it means for the conversation's state. A `silent` change is told
+        by no webhook and leaves `updated_at` as it was."""
         id = self.conversation_id(beat.ref)
         thread = self.conversations.get(id)
         if thread is None:
             return ()
         customer = beat.data.get("by") == "customer"
         kind, topic = self._change(thread, beat.kind.partition(".")[2], beat.data, now, customer)
-        thread["updated"] = now
+        silent = bool(beat.data.get("silent"))
+        thread["updated"] = thread["updated"] if silent else now
         part = {
             "id": str(number(self.seed, f"part:{beat.ref}:{len(thread['parts'])}", 11)), "kind": kind, "at": now,
             "by": None if customer else beat.data.get("by"), "text": beat.data.get("text") or None,
@@ -223,6 +230,8 @@ class Workspace:
         }  # fmt: skip
         if kind:
             thread["parts"].append(part)
+        if silent:
+            return ()
         shown = views.conversation(self, id, pushed=True, parts=[part] if kind else [])
         after = desk.settle(self, beat.ref, now) if kind == "close" else ()
         return [self.push(topic, shown, now, id), *after]

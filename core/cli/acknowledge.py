@@ -11,7 +11,7 @@ from core.cli.options import CONFIG, JSON, YAML
 def acknowledge(
     connection: Annotated[str, typer.Argument(help="As hub.yaml names it.")], config: CONFIG = YAML, json: JSON = False
 ) -> None:
-    """Take away what hub status says of fields that are new or have changed; the next change is told again."""
+    """Take away what hub status says of fields that are new, missing or changed; the next change is told again."""
     from core.cli.client import connect
     from core.cli.terminal import emit, finish, say
     from core.config import load

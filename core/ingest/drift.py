@@ -1,11 +1,15 @@
 """Changed shapes: the first payload whose fields or types differ from what samples and history know is told, once.
 
+So is a field that always came and comes no more. Custom fields come and go: of them the changed type of a known one is
+told. Of deliveries that only name what to fetch it is the notification that is looked at, as kind `webhook <topic>`.
+
 What is known stands on a compacted topic, so that restarts and other processes know it, too. A payload is never held up
 or refused for its shape. Where payloads rush in, one of a few is looked at: a new shape comes again.
 """
 
 import asyncio
 import inspect
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,19 +24,22 @@ from core.bus.topics import SHAPES
 from core.config.model import Connection
 from core.errors import TransientError
 from core.ingest.pace import patiently
-from core.ingest.shapes import Learner, News, shape_of
+from core.ingest.shapes import GONE, Learner, News, shape_of
 from core.ingest.status import Clock, ms
 from core.metrics import Metrics
 from core.sdk import Connector, Payload
 
+HINTED = "webhook "  # begins the kind of a notification that only names what to fetch; its topic follows
 EVERY = 2.0  # seconds between two looks at what other processes know
 MOST_NEWS = 20  # of one kind that are shown
 FRESH = 7 * 24 * 3_600_000  # ms after which a change is no news any more
 BASE = 20  # payloads of a kind without samples that are learnt without a word
+MOST_TOPICS = 100  # kinds `webhook <topic>` of one connection that are learnt
 RUSH, ONE_IN = 200, 10  # above so many payloads a second one of so many is looked at
 _EARLY = 200  # payloads that may come before the history is read
 _PAGE = 1000
 _ACK = "acknowledged"
+_TOPIC = re.compile(HINTED + r"[A-Za-z][A-Za-z0-9_.:-]{0,80}")
 
 log = structlog.get_logger()
 
@@ -62,16 +69,17 @@ class Drift:
         self._bus, self._connections, self._metrics, self._clock = bus, connections, metrics, clock
         self._kinds: dict[tuple[str, str], _Kind] = {}
         self._acknowledged: dict[str, int] = {}
-        self._early: deque[tuple[str, Payload]] | None = deque(maxlen=_EARLY)  # None: the history is read
+        self._early: deque[tuple[str, Payload, str | None]] | None = deque(maxlen=_EARLY)  # None: the history is read
         self._positions: dict[int, int] = {}
         self._second, self._count = 0, 0
 
-    def look(self, name: str, payload: Payload) -> None:
-        """Learn its shape, and tell what is new. Costs some µs per field."""
+    def look(self, name: str, payload: Payload, place: str | None = None) -> None:
+        """Learn its shape, and tell what is new. Costs some µs per field. `place`: from where it comes, such as a
+        stream's name; None: what it lacks is not counted."""
         if self._early is not None:
-            self._early.append((name, payload))
+            self._early.append((name, payload, place))
         elif not self._rush():
-            self._look(name, payload)
+            self._look(name, payload, place)
 
     def news(self, name: str) -> list[dict[str, Any]]:
         """What changed in a connection's payloads and was not acknowledged: kind, what, at (epoch ms)."""
@@ -102,25 +110,38 @@ class Drift:
         self._count += 1
         return self._count > RUSH and self._count % ONE_IN != 0
 
-    def _look(self, name: str, payload: Payload) -> None:
+    def _look(self, name: str, payload: Payload, place: str | None) -> None:
         kind = f"{payload.kind} pushed" if payload.pushed else payload.kind
+        if (name, kind) not in self._kinds and kind.startswith(HINTED) and not self._room(name, kind):
+            return
         known = self._kinds.get((name, kind)) or self._new(name, kind)
         known.seen += 1
-        news = known.learner.learn(payload.data)
+        # Another process may have told that a field vanished.
+        news = [each for each in known.learner.learn(payload.data, place) if not self._told(known, each)]
         known.dirty |= known.learner.changed
         known.learner.changed = False
         if news and (known.sampled or known.seen > BASE):
             self._tell(name, kind, known, news)
 
+    def _room(self, name: str, kind: str) -> bool:
+        """Whether another topic is learnt; topics are what the source says."""
+        topics = sum(each == name and known.startswith(HINTED) for each, known in self._kinds)
+        return topics < MOST_TOPICS and _TOPIC.fullmatch(kind) is not None
+
+    def _told(self, known: _Kind, news: News) -> bool:
+        _, at = known.news.get(news.sentence, (news, 0))
+        return news.type == GONE and at > ms(self._clock()) - FRESH
+
     def _new(self, name: str, kind: str) -> _Kind:
-        learner, sampled = Learner(), False
         connection = self._connections.get(name)
-        for payload in _samples(connection.connector) if connection else ():
-            if kind == (f"{payload['kind']} pushed" if payload.get("pushed") else payload["kind"]):
-                learner.learn(payload["data"])
-                sampled = True
-        learner.changed = False
-        return self._kinds.setdefault((name, kind), _Kind(learner, sampled))
+        samples = [
+            payload["data"]
+            for payload in (_samples(connection.connector) if connection else ())
+            if kind == (f"{payload['kind']} pushed" if payload.get("pushed") else payload["kind"])
+        ]
+        learner = Learner()
+        learner.sampled(samples)
+        return self._kinds.setdefault((name, kind), _Kind(learner, bool(samples)))
 
     def _tell(self, name: str, kind: str, known: _Kind, news: list[News]) -> None:
         at = ms(self._clock())
@@ -140,8 +161,8 @@ class Drift:
 
     def _catch_up(self) -> None:
         early, self._early = self._early or (), None
-        for name, payload in early:
-            self._look(name, payload)
+        for name, payload, place in early:
+            self._look(name, payload, place)
 
     async def _read(self) -> None:
         for partition, (begin, end) in (await self._bus.range(SHAPES)).items():

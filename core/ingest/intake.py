@@ -19,6 +19,7 @@ from core.config.model import Connection
 from core.deadletter import Letter, Stage, reason_of
 from core.errors import AccountError, NormalizeError, PermanentError, RefusedError, SignatureError, TransientError
 from core.ingest.cuts import blank, without
+from core.ingest.drift import HINTED
 from core.ingest.keep import Door, door_of, dumps, fields, hint_message, raw, whole
 from core.ingest.status import BUS, Board, Clock, ms
 from core.precedence import Precedence
@@ -64,8 +65,8 @@ class _Group:
 
 class Intake:
     """`accounts` maps connections to their source's own accounts, as far as they are known; whoever learns one writes
-    it there. `clock` gives the time of day in UTC. `look` sees every payload, before anything is made of it.
-    `precedence` is this process's."""
+    it there. `clock` gives the time of day in UTC. `look` sees every payload, before anything is made of it, and
+    where it comes from (see Drift.look). `precedence` is this process's."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class Intake:
         self._precedence = precedence or Precedence()
         self._clock = clock
         self._doors = {name: door_of(connection) for name, connection in connections.items()}
-        self.look: Callable[[str, Payload], None] = lambda name, payload: None
+        self.look: Callable[[str, Payload, str | None], None] = lambda name, payload, place: None
         self._known = {name: asyncio.Event() for name in connections}
         for name, connection in connections.items():
             if connection.settings.account:
@@ -224,6 +225,8 @@ class Intake:
         except Exception as error:
             kept = {"form": "body", **whole(delivery, body, received)}
             return [self._letter(door, "normalize", error, kept, shown=body)]
+        for topic, part in split.seen:
+            self.look(door.name, Payload(HINTED + topic, part, account, False, received), _place(origin))
         groups = []
         for number, payload in enumerate(split.payloads, 1):
             groups.append(self._normalized(door, payload, origin))
@@ -240,7 +243,7 @@ class Intake:
         connector = door.connection.connector
         tells = payload.pushed and connector.webhook is not None and connector.webhook.tells
         if not tells:  # whose items are checked against the published schema
-            self.look(door.name, payload)
+            self.look(door.name, payload, _place(origin))
         told = None
         try:
             events = [
@@ -313,6 +316,11 @@ class Intake:
             self._board.broke(BUS, "publish", error)
             raise
         self._board.healed(BUS, "publish")
+
+
+def _place(origin: Origin) -> str | None:
+    """What is replayed may be old."""
+    return None if origin.way == _REPLAY.way else origin.stream or origin.way
 
 
 def _outcome(group: _Group) -> Outcome:

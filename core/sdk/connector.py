@@ -77,11 +77,13 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A delivery taken apart. `ignored` names kinds that we do not know or do not need: counted, kept raw."""
+    """A delivery taken apart. `ignored` names kinds that we do not know or do not need: counted, kept raw. `seen`: the
+    parts of the delivery that become hints alone, each with its topic: their shape is looked at, for a change of it."""
 
     payloads: Sequence[Payload] = ()
     hints: Sequence[Hint] = ()
     ignored: Sequence[str] = ()
+    seen: Sequence[tuple[str, Any]] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,7 @@ def test_an_object_that_changed_often_is_one_hint_at_its_latest_time() -> None:
     found = split(changed(1, MS + 5), changed(1, MS + 9), changed(1, MS), changed(2), changed(1, type="deal.creation"))
     assert found.hints == (Hint("contact", "1", MS + 9), Hint("contact", "2", MS), Hint("deal", "1", MS))
     assert not found.payloads and not found.ignored
+    assert [topic for topic, _ in found.seen] == [*["contact.propertyChange"] * 4, "deal.creation"], "for their shape"
 
 
 def test_an_event_of_another_portal_is_refused_with_all_that_came_along() -> None:

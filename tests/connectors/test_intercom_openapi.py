@@ -61,7 +61,8 @@ async def notes() -> list[Note]:
         http = Noted(intercom.http)
         account = await CONNECTOR.account(http, CONFIG)
         for stream in CONNECTOR.streams:
-            async for _ in stream.poll(http, CONFIG, account, None):
+            pages = [page async for page in stream.poll(http, CONFIG, account, None)]
+            async for _ in stream.poll(http, CONFIG, account, pages[-1].cursor):
                 pass
         for listing in CONNECTOR.listings:
             async for _ in listing.ids(http, CONFIG, account, None):

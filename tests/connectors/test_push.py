@@ -81,7 +81,7 @@ async def test_json_lines_are_taken_line_by_line(door: Door) -> None:
 
 async def test_items_raise_no_alarm_of_changed_shapes_whatever_they_hold(door: Door) -> None:
     looked: list[str] = []
-    door.intake.look = lambda name, payload: looked.append(name)
+    door.intake.look = lambda name, payload, place: looked.append(name)
     lines = b"\n".join([orjson.dumps(PERSON), b"{broken", orjson.dumps(ORDER)])
     assert (await push(door, lines, kind="application/x-ndjson")).status == 207
     assert looked == []

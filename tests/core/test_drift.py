@@ -14,23 +14,29 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from connectors import aircall
+from connectors import aircall, guru
 from connectors.aircall.config import Config
+from connectors.guru.config import Config as Guru
 from core.bus import Bus, Message
 from core.bus.embedded import open_embedded
 from core.bus.topics import SHAPES
 from core.config.model import Connection
 from core.ingest import Board, Intake, acknowledge
-from core.ingest.drift import FRESH, ONE_IN, RUSH, Drift
-from core.ingest.shapes import MOST_FIELDS, MOST_KEYS, Learner, shape_of
+from core.ingest.drift import FRESH, MOST_TOPICS, ONE_IN, RUSH, Drift
+from core.ingest.shapes import MISSES, MOST_FIELDS, MOST_KEYS, MOST_KNOWN, STEADY, Learner, shape_of
 from core.metrics import Metrics
-from core.sdk import Payload
+from core.sdk import Delivery, Payload
+from core.store import DeadRow
 from tests.hubs import until
 from tests.source import connection
 
 SAMPLE = orjson.loads((Path(aircall.__file__).parent / "samples" / "call.ended.payload.json").read_bytes())
 CALLS = Connection("calls", aircall.CONNECTOR, Config(type="aircall", account="example", mock=True, api_id="x",
                                                       api_token="y"))  # fmt: skip
+
+SECRET = "s" * 32
+CARDS = Connection("cards", guru.CONNECTOR, Guru(type="guru", account="example", mock=True, user="dana@example.com",
+                                                 token="t", webhook_secret=SECRET))  # fmt: skip
 
 
 @dataclass
@@ -46,6 +52,12 @@ class Process:
         payload = Payload(SAMPLE["kind"], data, "example", True, SAMPLE["received"], at=1)
         await self.intake.payloads(name, [payload], "sweep")
 
+    async def hear(self, topic: str, **more: Any) -> None:
+        event = {"eventType": topic, "eventDate": "2026-11-22T09:00:00.000+0000", "properties": {"cardId": "c"}, **more}
+        delivery = Delivery("POST", "", {}, orjson.dumps(event), path_secret=SECRET)
+        outcome = await self.intake.delivery("cards", delivery, 1)
+        assert (outcome.status, outcome.hints) == (202, 1)
+
     def told(self, name: str = "calls") -> list[str]:
         return [each["what"] for each in self.drift.news(name)]
 
@@ -53,7 +65,7 @@ class Process:
 @asynccontextmanager
 async def process(bus: Bus) -> AsyncIterator[Process]:
     now = [datetime(2026, 11, 22, 10, 0, tzinfo=UTC)]
-    connections = {"calls": CALLS, "desk": connection(account="acme")}
+    connections = {"calls": CALLS, "cards": CARDS, "desk": connection(account="acme")}
 
     def clock() -> datetime:
         return now[0]
@@ -159,6 +171,61 @@ async def test_in_a_rush_one_of_a_few_is_looked_at(bus: Bus) -> None:
         assert it.drift._kinds["calls", "call.ended pushed"].seen == RUSH + 1
 
 
+async def test_a_field_that_vanished_is_told_once_also_after_a_restart(bus: Bus) -> None:
+    sentence = "duration is missing and always came"
+    async with process(bus) as it:
+        await until(lambda: it.drift._early is None, "history is read")
+        for _ in range(STEADY):
+            await it.take()
+        await until(lambda: _kept(bus), "it is kept")
+    async with process(bus) as it, process(bus) as other:
+        await until(lambda: it.drift._early is None and other.drift._early is None, "history is read")
+        with capture_logs() as lines:
+            for _ in range(MISSES):
+                await it.take(lambda data: data.pop("duration"))
+            assert it.told() == [sentence]
+            await until(lambda: other.told() == [sentence], "the other one hears of it")
+            for each in (it, other):
+                for _ in range(2 * MISSES):
+                    await each.take(lambda data: data.pop("duration"))
+        assert alarms(lines) == [[sentence]]
+
+
+async def test_what_is_replayed_may_be_old(bus: Bus) -> None:
+    async with process(bus) as it:
+        await until(lambda: it.drift._early is None, "history is read")
+        for _ in range(STEADY):
+            await it.take()
+        old = {name: value for name, value in SAMPLE["data"].items() if name != "duration"}
+        content = {"form": "payload", "kind": SAMPLE["kind"], "data": old, "account": "example", "pushed": True,
+                   "received": 1, "at": 1, "headers": {}}  # fmt: skip
+        for _ in range(2 * MISSES):
+            await it.intake.replay(DeadRow("x", "calls", "normalize", "", orjson.dumps(content), 1, "open", 1))
+        assert it.told() == []
+
+
+async def test_a_notification_that_only_names_what_to_fetch_is_looked_at_by_its_topic(bus: Bus) -> None:
+    async with process(bus) as it:
+        await until(lambda: it.drift._early is None, "history is read")
+        for number in range(25):
+            await it.hear("card-updated", user=7)
+            await it.hear("card-created", **({} if number else {"mood": 1}))
+        assert it.told("cards") == []
+        await it.hear("card-updated", user="7")
+        assert it.told("cards") == ["user is text and was a number"]
+        assert [each["kind"] for each in it.drift.news("cards")] == ["webhook card-updated"]
+
+
+async def test_of_topics_only_so_many_and_only_plain_ones_are_learnt(bus: Bus) -> None:
+    async with process(bus) as it:
+        await until(lambda: it.drift._early is None, "history is read")
+        await it.hear("card-dana@example.com")
+        for number in range(MOST_TOPICS + 10):
+            await it.hear(f"card-t{number}")
+        assert len(it.drift._kinds) == MOST_TOPICS
+        assert "dana" not in str(it.drift._kinds)
+
+
 def told(learner: Learner, data: Any) -> list[str]:
     return [news.sentence for news in learner.learn(data)]
 
@@ -199,7 +266,112 @@ def test_custom_fields_are_a_map() -> None:
     learner = Learner()
     told(learner, {"custom_attributes": {"plan": "x"}, "many": {f"k{n}": 1 for n in range(MOST_KEYS)}})
     assert told(learner, {"custom_attributes": {"seats": "x"}, "many": {"one_more": 1}}) == []
-    assert told(learner, {"custom_attributes": {"seats": 3}}) == ["custom_attributes.* is a number and was text"]
+    assert told(learner, {"many": {"another": "x"}}) == ["many.* is text and was a number"]
+
+
+def test_a_custom_field_is_no_news_and_another_type_of_a_known_one_is_told_by_its_name() -> None:
+    learner = Learner()
+    told(learner, {"properties": {"plan": "x", "seats": "3", "left": None}})
+    assert told(learner, {"properties": {"plan": "x", "mood": 1, "left": True}}) == []
+    assert told(learner, {"properties": {"seats": 3, "mood": 2}}) == ["properties.seats is a number and was text"]
+    assert told(learner, {"properties": {"plan": {"name": "x"}, "seats": 4}}) == [
+        "properties.plan is an object and was text"
+    ]
+    assert told(learner, {"properties": {"dana@example.com": "x"}}) == []
+    assert told(learner, {"properties": {"ines@example.com": 1}}) == ["properties.* is a number and was text"]
+
+
+def test_custom_fields_that_come_and_go_cost_no_memory_beyond_a_bound() -> None:
+    learner = Learner()
+    for number in range(10 * MOST_KNOWN):
+        assert told(learner, {"properties": {f"field_of_{number % 997:x}_x": "x"}}) == []
+    assert len(learner.root.fields["properties"].fields) == MOST_KNOWN
+    assert learner.size < 2 * MOST_KNOWN
+    assert told(learner, {"properties": {"field_of_0_x": 1}}) == ["properties.field_of_0_x is a number and was text"]
+    assert told(learner, {"properties": {"late": 1}}) == ["properties.* is a number and was text"], "for all the others"
+
+
+def test_what_an_older_hub_learnt_of_custom_fields_is_no_hindrance() -> None:
+    learner = Learner()
+    learner.merge(shape_of({"t": ["object"], "f": {"properties": {"t": ["object"], "m": True, "i": {"t": ["text"]}}}}))
+    assert told(learner, {"properties": {"plan": "x"}}) == []
+    assert told(learner, {"properties": {"plan": 1}}) == ["properties.plan is a number and was text"]
+
+
+def looks(learner: Learner, data: Any, times: int, place: str = "a") -> list[str]:
+    return [news.sentence for _ in range(times) for news in learner.learn(data, place)]
+
+
+WHOLE: dict[str, Any] = {"id": 1, "by": {"name": "x", "nick": "x"}, "parts": [{"text": "x", "at": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("lacking", "path"),
+    [
+        ({"id": 1, "parts": [{"text": "x", "at": 1}]}, "by"),
+        ({**WHOLE, "by": {"nick": "x"}}, "by.name"),
+        ({**WHOLE, "parts": [{"text": "x"}] * 5}, "parts[].at"),
+    ],
+)
+def test_a_field_that_always_came_and_vanishes_is_told_once(lacking: Any, path: str) -> None:
+    learner = Learner()
+    assert looks(learner, WHOLE, STEADY) == []
+    assert looks(learner, lacking, MISSES - 1) == []
+    assert looks(learner, lacking, 1) == [f"{path} is missing and always came"]
+    assert looks(learner, lacking, 3 * STEADY) == []
+    assert looks(learner, WHOLE, STEADY) == []
+    assert looks(learner, lacking, MISSES) == [f"{path} is missing and always came"], "it was back"
+
+
+def test_a_field_that_comes_now_and_then_may_stay_away() -> None:
+    learner = Learner()
+    without = {"id": 1}
+    assert looks(learner, WHOLE, STEADY - 1) == [] == looks(learner, without, 3 * MISSES), "too few to judge by"
+    for _ in range(20):  # one payload in ten lacks it
+        assert looks(learner, WHOLE, 9) == looks(learner, without, 1) == []
+    assert looks(learner, without, 3 * MISSES) == []
+    learner = Learner()
+    looks(learner, WHOLE, 5 * STEADY)
+    for _ in range(10):
+        assert looks(learner, without, MISSES - 1) == looks(learner, WHOLE, 1) == [], "it came back each time"
+    assert looks(learner, without, 3 * MISSES) == []
+
+
+@pytest.mark.parametrize("empty", [{**WHOLE, "by": None, "parts": []}, {**WHOLE, "by": {}, "parts": None}])
+def test_what_is_null_or_empty_has_not_vanished(empty: Any) -> None:
+    learner = Learner()
+    assert looks(learner, WHOLE, STEADY) == looks(learner, empty, 3 * MISSES) == []
+
+
+def test_a_field_is_missed_only_where_it_always_came_from() -> None:
+    learner = Learner()
+    assert looks(learner, WHOLE, STEADY, "contacts") == []
+    assert looks(learner, {"id": 1}, 3 * MISSES, "hydrate") == [], "another surface never had it"
+    assert looks(learner, {"id": 1}, 3 * MISSES, "contacts") != []
+
+
+def test_custom_fields_come_and_go() -> None:
+    learner = Learner()
+    properties = {"plan": "x", "seats": "x"}
+    assert looks(learner, {"properties": properties}, 3 * STEADY) == []
+    assert looks(learner, {"properties": {"plan": "x"}}, 3 * MISSES) == []
+
+
+def test_a_sample_that_lacks_a_field_counts_like_a_payload() -> None:
+    learner = Learner()
+    learner.sampled([WHOLE, {"id": 1}])
+    assert looks(learner, WHOLE, STEADY) == looks(learner, {"id": 1}, MISSES) == []
+    learner = Learner()
+    learner.sampled([WHOLE, {"id": 1}])
+    assert looks(learner, WHOLE, 2 * STEADY) == []
+    assert looks(learner, {"id": 1}, MISSES) == ["by is missing and always came", "parts is missing and always came"]
+
+
+def test_that_a_field_always_came_survives_its_document() -> None:
+    learner, other = Learner(), Learner()
+    looks(learner, WHOLE, STEADY)
+    other.merge(shape_of(orjson.loads(orjson.dumps(learner.root.document()))))
+    assert looks(other, {**WHOLE, "by": {"nick": "x"}}, MISSES) == ["by.name is missing and always came"]
 
 
 def test_what_is_learnt_is_bounded_and_survives_its_document() -> None:

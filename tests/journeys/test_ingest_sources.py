@@ -35,7 +35,7 @@ async def test_the_story_comes_in_from_all_four_sources(tmp_path: Path) -> None:
         await until(lambda: len(documents) == 4 and all(it["last_delivery"] for it in documents.values()), 60)
         await until(lambda: all(documents[name]["hydrated"] for name in ("guru", "hubspot")), 60)
         await until(lambda: documents["aircall"]["refused"], 60)
-        await until(lambda: all(it.complete() for it in documents.values()), 60)
+        await until(lambda: all(_complete(it) for it in documents.values()), 60)
 
         assert [it["error"] for it in documents.values()] == [None] * 4
         assert not await hub.letters()
