@@ -170,6 +170,34 @@ def test_a_name_that_is_no_text_does_not_cost_the_proof(odd: bytes) -> None:
     WEBHOOK.verify(delivery(raw), CONFIG, NOW)
 
 
+CALLBACK = {"event_name": "message.received", "timestamp": 1768200231250, "data": {"id": "m-1"}}
+
+
+def test_a_message_callback_proves_itself_by_the_token_or_not_at_all() -> None:
+    with pytest.raises(SignatureError, match="proxy mode") as refused:
+        WEBHOOK.verify(delivery(orjson.dumps(CALLBACK)), CONFIG, NOW)
+    assert refused.value.code == "callback without token"
+    with pytest.raises(SignatureError, match="wrong token"):
+        WEBHOOK.verify(delivery(orjson.dumps({**CALLBACK, "token": "wrong"})), CONFIG, NOW)
+    WEBHOOK.verify(delivery(orjson.dumps({**CALLBACK, "token": DEMO["webhook_token"]})), CONFIG, NOW)
+
+
+@pytest.mark.parametrize(
+    ("key", "timestamp"), [("event", 1768200231.25), ("event_name", 1768200231250), ("event_name", 1768200231250.0)]
+)
+def test_the_key_that_names_the_event_tells_whether_its_time_is_in_seconds_or_milliseconds(
+    key: str, timestamp: float
+) -> None:
+    raw = {key: "message.received", "timestamp": timestamp, "data": {"id": "m-1"}}
+    (payload,) = WEBHOOK.split(WEBHOOK.cut(raw), delivery(b""), CONFIG, "example", MS).payloads
+    assert (payload.kind, payload.at) == ("message.received", 1768200231250)
+
+
+def test_what_a_call_was_about_is_cut_whichever_key_names_the_event() -> None:
+    for key in ("event", "event_name"):
+        assert "said" not in repr(WEBHOOK.cut({key: "summary.created", "data": {"id": 1, "content": "said"}}))
+
+
 def test_without_a_token_in_the_settings_nothing_is_proved() -> None:
     poll_only = CONFIG.model_copy(update={"webhook_token": None})
     assert not WEBHOOK.enabled(poll_only)
