@@ -11,6 +11,7 @@ from hmac import compare_digest
 from typing import Any
 
 from connectors.aircall.config import Config
+from connectors.aircall.voice import FAMILY, NAMES, TOLD
 from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, loads
 
 INSTRUCTIONS = """\
@@ -41,7 +42,7 @@ def verify(delivery: Delivery, config: Config, now: datetime) -> None:
     if not isinstance(token, str) or not token:
         if isinstance(body, dict) and "event_name" in body and "event" not in body:
             raise SignatureError(
-                "a message callback without token: nothing proves it, so messages of numbers in proxy mode are not taken",
+                "a message callback without token: messages of numbers in proxy mode are not taken without proof",
                 code="callback without token",
             )
         raise SignatureError("no token in the body", code="missing token")
@@ -57,8 +58,11 @@ def cut(body: Any) -> Any:
     kept = {name: value for name, value in body.items() if name != "token"}
     if isinstance(kept.get("data"), dict):
         kept["data"] = without_links(kept["data"])
-        if str(_named(body)[0]).partition(".")[0] in INSIGHTS:
+        family = str(_named(body)[0]).partition(".")[0]
+        if family in INSIGHTS:
             kept["data"] = {name: kept["data"][name] for name in _NAMES if name in kept["data"]}
+        elif family == FAMILY:
+            kept["data"] = {name: kept["data"][name] for name in NAMES if name in kept["data"]}
     return kept
 
 
@@ -80,7 +84,7 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
     data, timestamp = body.get("data"), body.get("timestamp")
     # Aircall says: route on `event`, not on `resource`.
     family = event.partition(".")[0]
-    if family not in RESOURCES and family not in config.insights:
+    if family not in RESOURCES and family not in config.insights and event not in TOLD:
         return Split(ignored=(event,))
     if not isinstance(data, dict):
         raise NormalizeError(f"{event}: no data")
