@@ -59,7 +59,8 @@ def test_who_joined_a_call_sees_it_and_is_not_taken_for_the_caller() -> None:
 
 @pytest.mark.parametrize("field", ["participants", "conference_participants"])
 def test_pushed_or_read_nobody_joins_twice(field: str) -> None:
-    twice = [{"type": "contact", "id": "731900456"}, *[{"type": "external", "phone_number": "+44 20 7946 0044"}] * 2]
+    caller = [{"type": "contact", "id": "731900456"}, {"type": "contact", "id": "9", "phone_number": "+1 202-555-0122"}]
+    twice = [*caller, *[{"type": "external", "phone_number": "+44 20 7946 0044"}] * 2]
     found = call(named("call.ended", **{"participants": [], field: [*twice, {"type": "user", "id": "1"}, "odd", {}]}))
     assert [party["role"] for party in found.get("parties")] == ["caller", "collaborator"]
 
