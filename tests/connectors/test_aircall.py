@@ -11,7 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from connectors.aircall import CONNECTOR
-from connectors.aircall.mock import DEMO, simulator
+from connectors.aircall.config import Config
+from connectors.aircall.mock import ACCESS_TOKEN, DEMO, simulator
 from core.projection.registers import Registers
 from core.sdk import Delivery, NormalizeError, Payload, SignatureError, UnauthorizedError
 from core.sdk.mock import Clock, Push, running
@@ -29,7 +30,7 @@ from tests.connectors.aircall_source import (
     pages,
     stream,
 )
-from tests.connectors.http import PlainHttp
+from tests.connectors.http import PlainHttp, plain_http
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "connectors/aircall/samples").glob("*.payload.json"))
@@ -240,6 +241,18 @@ async def test_wrong_credentials_are_refused() -> None:
     async with running(simulator(7, {"api_token": "another"}), pace=0) as mock, aircall(mock) as http:
         with pytest.raises(UnauthorizedError):
             await CONNECTOR.account(http, CONFIG)
+
+
+@pytest.mark.parametrize(("token", "taken"), [(ACCESS_TOKEN, True), ("another", False)])
+async def test_an_oauth_apps_token_reads_as_a_key_does(token: str, taken: bool) -> None:
+    app = Config(type="aircall", account="example", access_token=token)
+    async with running(simulator(7, {}), pace=0) as mock:
+        async with plain_http(mock.url, CONNECTOR.auth(app)) as http:
+            if taken:
+                assert await CONNECTOR.account(http, app) == "example"
+            else:
+                with pytest.raises(UnauthorizedError):
+                    await CONNECTOR.account(http, app)
 
 
 @pytest.mark.parametrize("name", ["calls", "contacts", "users", "teams"])
