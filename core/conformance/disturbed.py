@@ -11,7 +11,7 @@ from core.conformance.bench import bench, same
 from core.conformance.journey import Examine, fresh, polls, read, rows
 from core.conformance.story import PAUSE, played, story, told
 from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject
-from core.errors import TransientError
+from core.errors import PermanentError, TransientError
 from core.sdk.faults import Fault
 
 _MOST_TRIES = 20  # of a list whose answers go wrong: it has few faults before it
@@ -89,8 +89,8 @@ async def _brought(
             try:
                 async for page in read(each, ask, cursor):
                     found, cursor = found | rows(page), page.cursor
-            except TransientError:
-                continue
+            except (TransientError, PermanentError):
+                continue  # as the engine, which polls again after either from the cursor that it has
             return found, each.mock.faulty.struck
     raise BrokenError(f"{what} by itself never comes to its end")
 
