@@ -17,6 +17,7 @@ from connectors.aircall.shapes import (
     identity,
     line_of,
     objects,
+    outsider,
     part,
     phone,
     reference,
@@ -41,14 +42,16 @@ OVER = frozenset({"call.hungup", "call.ended", "call.voicemail_left", "call.comm
 def call_of(payload: Payload, call: Mapping[str, Any]) -> Iterator[Event]:
     id = identity(payload)
     parties = parties_of(payload, call)
+    chosen = [option["title"] for option in objects(call.get("ivr_options_selected")) if option.get("title")]
     facts = {**_times(call), **_people(payload, call), **_assets(id, call)}
     facts |= {
         "at": facts.get("created_at"),
         "direction": call.get("direction") if call.get("direction") in ("inbound", "outbound") else None,
         "status": _status(call, payload.kind),
-        "source_state": call.get("status"),
+        "source_state": "archived" if call.get("archived") is True else call.get("status"),  # dealt with
         "missed_reason": call.get("missed_call_reason"),
-        "parties": parties or None,
+        "parties": [*parties, *_joined(payload, call, parties)] or None,
+        "attributes": {"ivr": chosen} if chosen else None,
         "tags": [tag["name"] for tag in objects(call["tags"]) if tag.get("name")]
         if isinstance(call.get("tags"), list)
         else None,
@@ -113,12 +116,14 @@ def _times(call: Mapping[str, Any]) -> dict[str, Any]:
 def _people(payload: Payload, call: Mapping[str, Any]) -> dict[str, Any]:
     teams = objects(call.get("teams"))
     by, to = staff(payload, call.get("transferred_by")), staff(payload, call.get("transferred_to"))
+    if outside := outsider(payload, call.get("external_transferred_to")):
+        by, to = by or staff(payload, call.get("user")), outside
     return {
         "line": line_of(payload, call.get("number")),
         "assignee": staff(payload, call.get("user")) or staff(payload, call.get("assigned_to")),
         "team": reference(payload, "team", teams[0]) if teams else None,
         # Without its sender a transfer is half forgotten: an earlier snapshot knew more.
-        "transfers": [Transfer(by=by, to=to)] if by else None,
+        "transfers": [Transfer(by=by, to=to)] if by or outside else None,
     }
 
 
@@ -142,6 +147,26 @@ def parties_of(payload: Payload, call: Mapping[str, Any]) -> list[Party]:
     if number:
         facts["identifier"] = number
     return [Party(**facts)]
+
+
+def _joined(payload: Payload, call: Mapping[str, Any], parties: list[Party]) -> Iterator[Party]:
+    """Who else was in a conference: it happened to them, too, and is not their need. The caller is among the
+    participants, with their number or as the contact; staff are no parties."""
+    known = {party.person for party in parties} | {party.identifier.value for party in parties if party.identifier}
+    for one in objects(call.get("participants") or call.get("conference_participants")):
+        number, kind = phone(one.get("phone_number")), one.get("type")
+        if kind not in ("contact", "external") or (number and number.value in known):
+            continue
+        facts: dict[str, Any] = {"role": "collaborator"}
+        if kind == "contact" and one.get("id"):
+            facts["person"] = who = MAKER.key(payload, "contact", one["id"])
+        elif number:
+            facts["identifier"], who = number, number.value
+        else:
+            continue
+        if who not in known:
+            known.add(who)
+            yield Party(**facts, **({"name": one["name"]} if one.get("name") else {}))
 
 
 def _comment(payload: Payload, comment: Mapping[str, Any], parties: list[Party], call: Mapping[str, Any]) -> Event:

@@ -28,7 +28,7 @@ def message_of(payload: Payload, message: Mapping[str, Any]) -> Iterator[Event]:
     inbound = message.get("direction") == "inbound"
     parties = [party.model_copy(update={"role": "requester"}) for party in parties_of(payload, message)]
     clock = payload.at or payload.received
-    if not payload.kind.endswith("status_updated"):
+    if not payload.kind.endswith("updated"):  # `message.updated` where the number is in proxy mode
         facts = {"kind": "social" if whatsapp else "sms", "channel": "whatsapp" if whatsapp else "sms", "at": at,
                  "preview": body[:_PREVIEW] or None, "parties": parties or None}  # fmt: skip
         shape = Conversation(**{name: value for name, value in facts.items() if value is not None})

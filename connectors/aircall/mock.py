@@ -1,4 +1,5 @@
-"""Aircall's contract mock: Basic authentication, windows and pages, the 10,000-row end, rate headers, webhooks."""
+"""Aircall's contract mock: Basic and Bearer authentication, windows and pages, the 10,000-row end, rate headers,
+webhooks."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ DEMO: Mapping[str, str] = {
     "api_token": "demo-aircall-token",
     "webhook_token": "demo-aircall-webhook-token",
 }
+ACCESS_TOKEN = "demo-aircall-access-token"  # of an OAuth app: not in DEMO, because a connection has it or a key
 REACHABLE = 10_000  # rows of one query; past them pages are empty, without an error
 
 
@@ -42,7 +44,8 @@ class Aircall:
         self.company = Company(seed)
         self._token = secrets["webhook_token"]
         pair = f"{secrets['api_id']}:{secrets['api_token']}"
-        self._authorization = "Basic " + base64.b64encode(pair.encode()).decode()
+        basic = base64.b64encode(pair.encode()).decode()
+        self._accepted = f"Basic {basic}", f"Bearer {secrets.get('access_token', ACCESS_TOKEN)}"
 
     def apply(self, beat: Beat, now_ms: int) -> Sequence[Push]:
         return self.company.apply(beat, now_ms // 1000)
@@ -67,7 +70,8 @@ class Aircall:
         }
 
     def authorized(self, request: web.Request) -> bool:
-        return compare_digest(request.headers.get("Authorization", "").encode(), self._authorization.encode())
+        shown = request.headers.get("Authorization", "").encode()
+        return any(compare_digest(shown, each.encode()) for each in self._accepted)
 
     def failure(self, status: int) -> Any:
         words = {401: "Forbidden", 429: "Rate limit exceeded", 500: "Internal server error"}

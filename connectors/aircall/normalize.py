@@ -11,6 +11,7 @@ from connectors.aircall.insights import FAMILIES, insight_of
 from connectors.aircall.messages import message_of
 from connectors.aircall.people import contact_of, team_of, user_of
 from connectors.aircall.shapes import MAKER, identity
+from connectors.aircall.voice import TOLD, talk_of
 from core.sdk import NormalizeError, Payload
 from schemas.entities import Call
 from schemas.event import Event
@@ -36,6 +37,8 @@ def normalize(payload: Payload) -> Iterable[Event]:
             return team_of(payload, data, gone=gone)
         case "message":
             return message_of(payload, data)
+        case _ if payload.kind in TOLD:
+            return talk_of(payload, data)
         case _ if payload.kind in FAMILIES:
             return insight_of(payload, data)
     return []

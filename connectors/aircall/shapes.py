@@ -1,5 +1,6 @@
 """Reads Aircall's shapes. Pure. Times come as Unix seconds in calls, as ISO text elsewhere, in contacts as either."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from core.sdk import Maker, NormalizeError, Payload, dialable, from_iso, from_seconds
 from schemas.entities import Identifier, Line, Reference
 
-MAKER = Maker("aircall", resolution=1000, mapper=2)
+MAKER = Maker("aircall", resolution=1000, mapper=3)
 
 
 def identity(payload: Payload) -> Any:
@@ -60,6 +61,14 @@ def reference(payload: Payload, kind: str, thing: Any) -> Reference | None:
     if not isinstance(thing, dict) or not thing.get("id"):
         return None
     return Reference(key=MAKER.key(payload, kind, thing["id"]), name=thing.get("name"))
+
+
+def outsider(payload: Payload, digits: Any) -> Reference | None:
+    """A number outside of the company, such as a carrier's. PRIVACY: keys are shown and logged, so its has a digest."""
+    if not (number := phone(digits)):
+        return None
+    digest = hashlib.sha256(number.value.encode()).hexdigest()[:16]
+    return Reference(key=MAKER.key(payload, "outside", digest), name=number.value)
 
 
 def line_of(payload: Payload, number: Any) -> Line | None:

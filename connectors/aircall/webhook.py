@@ -2,6 +2,7 @@
 
 The token in the JSON body is the whole proof, so a body that is not JSON proves nothing. There is no protection against
 replays, and none is possible: retries come up to twelve hours late with their old timestamp.
+Message callbacks of numbers in proxy mode say `event_name` instead of `event`, and their timestamp is in milliseconds.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from hmac import compare_digest
 from typing import Any
 
 from connectors.aircall.config import Config
+from connectors.aircall.voice import FAMILY, NAMES, TOLD
 from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, loads
 
 INSTRUCTIONS = """\
@@ -38,6 +40,11 @@ def verify(delivery: Delivery, config: Config, now: datetime) -> None:
         raise SignatureError("the body is not JSON, and so without token", code="not JSON") from None
     token = body.get("token") if isinstance(body, dict) else None
     if not isinstance(token, str) or not token:
+        if isinstance(body, dict) and "event_name" in body and "event" not in body:
+            raise SignatureError(
+                "a message callback without token: messages of numbers in proxy mode are not taken without proof",
+                code="callback without token",
+            )
         raise SignatureError("no token in the body", code="missing token")
     expected = config.webhook_token.get_secret_value() if config.webhook_token else ""
     if not expected or not compare_digest(token.encode(), expected.encode()):
@@ -51,9 +58,18 @@ def cut(body: Any) -> Any:
     kept = {name: value for name, value in body.items() if name != "token"}
     if isinstance(kept.get("data"), dict):
         kept["data"] = without_links(kept["data"])
-        if str(body.get("event")).partition(".")[0] in INSIGHTS:
+        family = str(_named(body)[0]).partition(".")[0]
+        if family in INSIGHTS:
             kept["data"] = {name: kept["data"][name] for name in _NAMES if name in kept["data"]}
+        elif family == FAMILY:
+            kept["data"] = {name: kept["data"][name] for name in NAMES if name in kept["data"]}
     return kept
+
+
+def _named(body: Mapping[str, Any]) -> tuple[Any, int]:
+    """The event's name, and how many milliseconds one of its timestamp's units has: the key tells which of both it
+    is."""
+    return (body["event"], 1000) if "event" in body else (body.get("event_name"), 1)
 
 
 def without_links(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,16 +78,17 @@ def without_links(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:
     """One payload per delivery, its kind the event's name; events that we do not use are ignored, not mistakes."""
-    if not isinstance(body, dict) or not isinstance(body.get("event"), str):
+    event, unit = _named(body) if isinstance(body, dict) else (None, 1)
+    if not isinstance(event, str):
         raise NormalizeError("not an Aircall delivery: no event")
-    event, data, timestamp = body["event"], body.get("data"), body.get("timestamp")
+    data, timestamp = body.get("data"), body.get("timestamp")
     # Aircall says: route on `event`, not on `resource`.
     family = event.partition(".")[0]
-    if family not in RESOURCES and family not in config.insights:
+    if family not in RESOURCES and family not in config.insights and event not in TOLD:
         return Split(ignored=(event,))
     if not isinstance(data, dict):
         raise NormalizeError(f"{event}: no data")
-    at = int(timestamp * 1000) if isinstance(timestamp, int | float) and not isinstance(timestamp, bool) else None
+    at = int(timestamp * unit) if isinstance(timestamp, int | float) and not isinstance(timestamp, bool) else None
     if family in config.insights:
         if not data.get("call_id"):
             raise NormalizeError(f"{event}: names no call")

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from connectors.guru.config import Config
-from core.sdk import Hint, Http, Payload, PermanentError, Response
+from core.sdk import Hint, Http, Payload, PermanentError, Response, TransientError
 
 BULK = "/api/v1/cards/bulk"
 
@@ -33,6 +33,8 @@ async def _alone(http: Http, account: str, hint: Hint) -> Payload:
         if error.status not in (403, 404, 410):  # 403: of this card alone, for the batch was allowed
             raise
         return Payload("card.missing", {"id": hint.id}, account, False, started, hint.at)
+    if not isinstance(response.data, dict) or not response.data.get("id"):
+        raise TransientError(f"Guru answered {response.status} for a card without the card")
     return _payload(response.data, account, hint, response)
 
 

@@ -11,7 +11,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectors.guru.config import Config
-from core.sdk import Http, Ids, Listing, Page, Payload, PermanentError, Response, Stream, from_iso, to_ms
+from core.sdk import (
+    Http,
+    Ids,
+    Listing,
+    Page,
+    Payload,
+    PermanentError,
+    Response,
+    Stream,
+    TransientError,
+    from_iso,
+    to_ms,
+)
 from core.sdk.connector import Cursor
 
 QUERY = "/api/v1/search/query"
@@ -92,7 +104,7 @@ async def _pages(
     params: Mapping[str, str | int] | None = None,
     json: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[tuple[list[dict[str, Any]], Response, str | None]]:
-    """Rows, answer and the next page's URL, which is complete. An answer without body (204) is an empty list."""
+    """Rows, answer and the next page's URL, which is complete."""
     after: str | None = cursor.get("next")
     resumed = after is not None
     while True:
@@ -107,11 +119,19 @@ async def _pages(
             after, resumed = None, False  # the token of another day is forgotten: from the beginning
             continue
         resumed = False
-        rows = response.data if isinstance(response.data, list) else []
-        after = following(response)
+        rows, after = _listed(response), following(response)
         yield [row for row in rows if isinstance(row, dict)], response, after
         if after is None:
             return
+
+
+def _listed(response: Response) -> list[Any]:
+    """Bare rows; with 204 there are none. Anything else is asked for again, and never taken for an empty list."""
+    if response.status == 204:
+        return []
+    if not isinstance(response.data, list):
+        raise TransientError(f"Guru answered {response.status} without a list")
+    return response.data
 
 
 STREAMS: tuple[Stream[Config], ...] = (

@@ -51,6 +51,10 @@ class Document:
             return  # an empty value follows from the mistake that was named already
         self._mistakes.add((self.line(place), shown(place), why))
 
+    def lacks(self, place: Place) -> bool:
+        """Whether something at or below this place could not be filled in, which was named as a mistake."""
+        return any(each[: len(place)] == place for each in self._unfilled)
+
     def line(self, place: Place) -> int:
         return next((self._lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in self._lines), 1)
 

@@ -187,7 +187,10 @@ class _Loader:
             if mocked:
                 registry.mock(built.name)
         except ValidationError as error:
+            lacking = any(document.lacks(here) for here, _, document in sources)
             for detail in error.errors(include_url=False, include_context=True):
+                if lacking and not detail["loc"]:
+                    continue  # together they are wrong because one of them is not there, which was said
                 _blame(sources, detail["loc"], explained(detail, connector.config))
         except SettingsError as error:
             for place, why in error.mistakes:

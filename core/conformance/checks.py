@@ -85,7 +85,7 @@ CHECKS = {
         Check(
             "error-in-200",
             "an error inside of an answer that says 200",
-            disturbed.fault(Fault("error", after=1), buries=True),
+            disturbed.fault(Fault("error"), Fault("error", after=1), buries=True, alone=True),
         ),
         Check(
             "odd-rows",

@@ -1,16 +1,20 @@
 """What goes wrong: answers of the source, moving pages, clocks that differ, a process that dies. Whatever it is, the
 objects are those of an undisturbed run in the end."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from aiohttp import web
 
 from core.conformance.bench import bench, same
-from core.conformance.journey import Examine, fresh, polls
+from core.conformance.journey import Examine, fresh, polls, read, rows
 from core.conformance.story import PAUSE, played, story, told
 from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject
+from core.errors import PermanentError, TransientError
 from core.sdk.faults import Fault
+
+_MOST_TRIES = 20  # of a list whose answers go wrong: it has few faults before it
 
 
 def _asks(subject: Subject) -> None:
@@ -19,12 +23,16 @@ def _asks(subject: Subject) -> None:
         raise ExemptError("the connector asks its source nothing")
 
 
-def fault(*faults: Fault, each: bool = True, exempt: str = "", buries: bool = False) -> Examine:
+def fault(*faults: Fault, each: bool = True, exempt: str = "", buries: bool = False, alone: bool = False) -> Examine:
     """Each list and each object's address fails so (without `each` only the first); then all is well. `exempt` says
-    why there may be nothing to disturb; `buries`: what is asked for by its id may end as a dead letter."""
+    why there may be nothing to disturb; `buries`: what is asked for by its id may end as a dead letter; `alone`: every
+    stream and listing is then read by itself, too."""
 
     async def examine(subject: Subject) -> None:
-        disturbed = await _disturbed(subject, [replace(one, each=each) for one in faults], buries)
+        striking = [replace(one, each=each) for one in faults]
+        disturbed = await _disturbed(subject, striking, buries)
+        if alone:
+            disturbed += await _alone(subject, striking)
         if not disturbed:
             raise ExemptError(exempt) if exempt else NotRunError("no request of the connector was disturbed")
 
@@ -49,6 +57,42 @@ async def _disturbed(subject: Subject, faults: Sequence[Fault], buries: bool) ->
     letters = min(found.letters, found.struck) if buries else 0
     same(undisturbed.told, found.objects, "fetching what webhooks named", letters=letters)
     return struck + found.struck
+
+
+async def _alone(subject: Subject, faults: Sequence[Fault]) -> int:
+    """As `_disturbed`, of one list at a time: where two ask at one address, a fault strikes only one of them, and the
+    other may bring what it has lost. A listing brings no object at all."""
+    connector = subject.connector
+    asks: list[tuple[str, Callable[..., AsyncIterator[Any]]]] = [
+        *((f"the stream {stream.name!r}", stream.poll) for stream in connector.streams),
+        *((f"the listing {listing.kind!r}", listing.ids) for listing in connector.listings),
+    ]
+    struck = 0
+    for what, ask in asks:
+        whole, _ = await _brought(subject, what, ask, ())
+        found, times = await _brought(subject, what, ask, faults)
+        if missing := whole - found:
+            raise BrokenError(f"{what} by itself brings {len(missing)} of {len(whole)} rows less")
+        struck += times
+    return struck
+
+
+async def _brought(
+    subject: Subject, what: str, ask: Callable[..., AsyncIterator[Any]], faults: Sequence[Fault]
+) -> tuple[set[str], int]:
+    """All rows of a list that is asked again where it fails, and how many answers went wrong."""
+    async with bench(subject) as each:
+        each.mock.faulty.faults += [replace(one) for one in faults]
+        found: set[str] = set()
+        cursor = None
+        for _ in range(_MOST_TRIES):
+            try:
+                async for page in read(each, ask, cursor):
+                    found, cursor = found | rows(page), page.cursor
+            except (TransientError, PermanentError):
+                continue  # as the engine, which polls again after either from the cursor that it has
+            return found, each.mock.faulty.struck
+    raise BrokenError(f"{what} by itself never comes to its end")
 
 
 async def redirect(subject: Subject) -> None:

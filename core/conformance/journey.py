@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from core.conformance.bench import PATIENCE, Bench, Object, Objects, bench, same
 from core.conformance.story import PAUSE, played, pushes, story, told
 from core.conformance.subject import BrokenError, ExemptError, Subject
 from core.ingest import Client, sessions
-from core.sdk import Page, Payload, Stream
+from core.sdk import Ids, Page, Payload, Stream
 from core.sdk.player import Queued
 
 _MOST_PAGES = 200  # of one stream: a poll that brings more goes in circles
@@ -191,24 +192,38 @@ async def _wholes(subject: Subject) -> dict[str, list[Page]]:
 
 
 async def _pages(each: Bench, stream: Stream[Any], cursor: Any, most: int) -> list[Page]:
+    found: list[Page] = []
+    async with aclosing(read(each, stream.poll, cursor)) as pages:
+        async for page in pages:
+            found.append(page)
+            if len(found) >= most:
+                break
+    return found
+
+
+async def read(each: Bench, ask: Callable[..., AsyncIterator[Any]], cursor: Any) -> AsyncGenerator[Any, None]:
+    """What a stream's `poll` or a listing's `ids` gives from the cursor on, without the engine that polls again."""
     await asyncio.sleep(_REST)
     connection = each.connection
     async with sessions() as session:
         http = Client(connection, session, each.now, patience=PATIENCE)
         account = connection.settings.account or await connection.connector.account(http, connection.settings)
-        found: list[Page] = []
-        pages = stream.poll(http, connection.settings, account, cursor)
-        async for page in pages:
-            found.append(page)
-            if len(found) >= most:
-                break
-        if aclose := getattr(pages, "aclose", None):
-            await aclose()
-        return found
+        pages = ask(http, connection.settings, account, cursor)
+        try:
+            async for page in pages:
+                yield page
+        finally:
+            if aclose := getattr(pages, "aclose", None):
+                await aclose()
 
 
 def _contents(pages: Sequence[Page]) -> set[str]:
-    return {_content(payload) for page in pages for payload in page.payloads}
+    return {row for page in pages for row in rows(page)}
+
+
+def rows(page: Page | Ids) -> set[str]:
+    """What a page brings, as texts that can be compared."""
+    return set(page.ids) if isinstance(page, Ids) else {_content(payload) for payload in page.payloads}
 
 
 def _content(payload: Payload) -> str:

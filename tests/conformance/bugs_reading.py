@@ -11,6 +11,8 @@ from core.sdk import (
     Delivery,
     Hint,
     Http,
+    Ids,
+    Listing,
     Page,
     Payload,
     PermanentError,
@@ -174,6 +176,45 @@ def swallowing(error: type[Exception]) -> Connector[Any]:
 @bug("429")
 def a_failure_ends_the_list() -> Connector[Any]:
     return swallowing(TransientError)
+
+
+def hollow(name: str, kind: str) -> Callable[..., AsyncIterator[Page]]:
+    """A list that ends where an answer holds no rows, whatever it holds."""
+
+    async def poll(http: Http, config: Config, account: str, cursor: Any) -> AsyncIterator[Page]:
+        at = cursor
+        try:
+            async for page in desk.listed(http, account, cursor, name, kind):
+                at = page.cursor
+                yield page
+        except TransientError as failure:
+            if "the answer has no" not in str(failure):
+                raise
+            yield Page([], {"since": (at or {}).get("high", 0)})
+
+    return poll
+
+
+@bug("error-in-200")
+def an_error_ends_a_list() -> Connector[Any]:
+    return replace(CONNECTOR, streams=(Stream("people", hollow("people", "person")), *CONNECTOR.streams[1:]))
+
+
+@bug("error-in-200")
+def an_error_ends_lists_of_one_address() -> Connector[Any]:
+    """What it takes from one, another brings."""
+    poll = hollow("people", "person")
+    lists = (Stream(name, poll) for name in ("people", "new people", "all people"))
+    return replace(CONNECTOR, streams=(*CONNECTOR.streams[1:], *lists))
+
+
+@bug("error-in-200")
+def an_error_ends_a_listing() -> Connector[Any]:
+    async def ids(http: Http, config: Config, account: str, cursor: Any) -> AsyncIterator[Ids]:
+        async for page in hollow("tickets", "ticket")(http, config, account, cursor):
+            yield Ids([str(payload.data["id"]) for payload in page.payloads], page.cursor)
+
+    return replace(CONNECTOR, listings=(Listing("ticket", ids),))
 
 
 @bug("expired")

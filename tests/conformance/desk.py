@@ -273,7 +273,8 @@ class Desk:
         return target, {**headers, "X-Desk-Signature": signature(secret, sent, body)}, body
 
     def failure(self, status: int) -> Any:
-        return {"error": status}
+        """In words of its own: with status 200 only the connector can tell it from an answer."""
+        return {"refusal": status}
 
     def rate_headers(self, limit: int, remaining: int, reset_seconds: int, now_ms: int) -> Mapping[str, str]:
         return {}

@@ -11,7 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from connectors.aircall import CONNECTOR
-from connectors.aircall.mock import DEMO, simulator
+from connectors.aircall.config import Config
+from connectors.aircall.mock import ACCESS_TOKEN, DEMO, simulator
 from core.projection.registers import Registers
 from core.sdk import Delivery, NormalizeError, Payload, SignatureError, UnauthorizedError
 from core.sdk.mock import Clock, Push, running
@@ -29,7 +30,7 @@ from tests.connectors.aircall_source import (
     pages,
     stream,
 )
-from tests.connectors.http import PlainHttp
+from tests.connectors.http import PlainHttp, plain_http
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "connectors/aircall/samples").glob("*.payload.json"))
@@ -170,6 +171,34 @@ def test_a_name_that_is_no_text_does_not_cost_the_proof(odd: bytes) -> None:
     WEBHOOK.verify(delivery(raw), CONFIG, NOW)
 
 
+CALLBACK = {"event_name": "message.received", "timestamp": 1768200231250, "data": {"id": "m-1"}}
+
+
+def test_a_message_callback_proves_itself_by_the_token_or_not_at_all() -> None:
+    with pytest.raises(SignatureError, match="proxy mode") as refused:
+        WEBHOOK.verify(delivery(orjson.dumps(CALLBACK)), CONFIG, NOW)
+    assert refused.value.code == "callback without token"
+    with pytest.raises(SignatureError, match="wrong token"):
+        WEBHOOK.verify(delivery(orjson.dumps({**CALLBACK, "token": "wrong"})), CONFIG, NOW)
+    WEBHOOK.verify(delivery(orjson.dumps({**CALLBACK, "token": DEMO["webhook_token"]})), CONFIG, NOW)
+
+
+@pytest.mark.parametrize(
+    ("key", "timestamp"), [("event", 1768200231.25), ("event_name", 1768200231250), ("event_name", 1768200231250.0)]
+)
+def test_the_key_that_names_the_event_tells_whether_its_time_is_in_seconds_or_milliseconds(
+    key: str, timestamp: float
+) -> None:
+    raw = {key: "message.received", "timestamp": timestamp, "data": {"id": "m-1"}}
+    (payload,) = WEBHOOK.split(WEBHOOK.cut(raw), delivery(b""), CONFIG, "example", MS).payloads
+    assert (payload.kind, payload.at) == ("message.received", 1768200231250)
+
+
+def test_what_a_call_was_about_is_cut_whichever_key_names_the_event() -> None:
+    for key in ("event", "event_name"):
+        assert "said" not in repr(WEBHOOK.cut({key: "summary.created", "data": {"id": 1, "content": "said"}}))
+
+
 def test_without_a_token_in_the_settings_nothing_is_proved() -> None:
     poll_only = CONFIG.model_copy(update={"webhook_token": None})
     assert not WEBHOOK.enabled(poll_only)
@@ -212,6 +241,18 @@ async def test_wrong_credentials_are_refused() -> None:
     async with running(simulator(7, {"api_token": "another"}), pace=0) as mock, aircall(mock) as http:
         with pytest.raises(UnauthorizedError):
             await CONNECTOR.account(http, CONFIG)
+
+
+@pytest.mark.parametrize(("token", "taken"), [(ACCESS_TOKEN, True), ("another", False)])
+async def test_an_oauth_apps_token_reads_as_a_key_does(token: str, taken: bool) -> None:
+    app = Config(type="aircall", account="example", access_token=token)
+    async with running(simulator(7, {}), pace=0) as mock:
+        async with plain_http(mock.url, CONNECTOR.auth(app)) as http:
+            if taken:
+                assert await CONNECTOR.account(http, app) == "example"
+            else:
+                with pytest.raises(UnauthorizedError):
+                    await CONNECTOR.account(http, app)
 
 
 @pytest.mark.parametrize("name", ["calls", "contacts", "users", "teams"])

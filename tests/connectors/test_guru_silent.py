@@ -1,13 +1,15 @@
 """What Guru does not tell, or tells without a name: found by its mock's lists, and what a listing lacks."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from connectors.guru import CONNECTOR
 from connectors.guru.normalize import normalize
-from core.errors import PermanentError
+from connectors.guru.poll import VISIBLE
+from core.errors import PermanentError, TransientError
 from core.sdk import Hint
 from schemas.event import Event
 from tests.connectors.guru_source import (
@@ -212,6 +214,48 @@ def test_there_is_a_sample_of_every_kind_and_state() -> None:
     data = [event.data for payload in found for event in normalize(payload) if event.action == "upserted"]
     assert {each.get("verified") for each in data} >= {True, False, None}
     assert {each.get("visibility") for each in data} >= {"public", "internal", "private"}
+
+
+@pytest.mark.parametrize("answer", [{"status": 500, "message": "Failed"}, {"cards": "none"}, None, "none"])
+@pytest.mark.parametrize("after", [0, 1])
+async def test_what_is_no_list_is_asked_for_again_and_never_taken_for_an_empty_one(answer: Any, after: int) -> None:
+    """Else hours would be skipped, and every card be missing from a listing."""
+    async with source() as guru:
+        guru.guru.page_size = 5
+        guru.happens("card.delete", "k:1")
+        for ask in (*(stream.poll for stream in CONNECTOR.streams), CONNECTOR.listings[0].ids):
+            skipped = after if ask is not CONNECTOR.streams[-1].poll else 0  # one card is archived: one page
+            pages = ask(_Hollow(guru, answer, skipped), CONFIG, "example", None)  # type: ignore[arg-type]
+            for _ in range(skipped):
+                assert "next" in (await anext(pages)).cursor
+            with pytest.raises(TransientError):
+                await anext(pages)
+
+
+@pytest.mark.parametrize("answer", [{"status": 500, "message": "Failed"}, [], None])
+async def test_a_card_whose_answer_holds_no_card_is_asked_for_again(answer: Any) -> None:
+    async with source() as guru:
+        assert CONNECTOR.hydrate is not None
+        hints = [Hint("card", guru.guru.team.card_id("k:3"), BEGIN, "card-updated")]
+        with pytest.raises(TransientError):
+            [each async for each in CONNECTOR.hydrate(_Hollow(guru, answer), CONFIG, "example", hints)]  # type: ignore[arg-type]
+
+
+class _Hollow:
+    """After so many requests that are answered, status 200 and something else."""
+
+    def __init__(self, guru: Source, data: Any, after: int = 0) -> None:
+        self._http, self._data, self._left, self.now = guru.http, data, after, guru.http.now
+
+    async def request(self, method: str, path: str, **asked: Any) -> Any:
+        self._left -= 1
+        response = await self._http.request(method, path, **asked)
+        return response if self._left >= 0 else replace(response, status=200, data=self._data)
+
+    async def get(self, path: str, **params: str | int) -> Any:
+        if path == VISIBLE:
+            return await self._http.get(path)
+        return await self.request("GET", path, params=params)
 
 
 async def test_the_next_pages_address_is_complete_and_nothing_is_added_to_it() -> None:

@@ -49,6 +49,8 @@ def test_a_missing_environment_variable_is_told_once_and_not_as_a_wrong_value(tm
     assert wrong(tmp_path, text) == [
         "5: connections.calls.api_id: the environment variable AIRCALL_ID is not set",
     ]
+    crm = "data: var\nconnections:\n  crm:\n    type: hubspot\n    token: ${TOKEN}\n"
+    assert wrong(tmp_path, crm) == ["5: connections.crm.token: the environment variable TOKEN is not set"]
 
 
 def test_secrets_from_the_environment_and_from_files_cannot_change_the_structure(tmp_path: Path) -> None:
@@ -125,6 +127,20 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_says_how_to_name_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--config"):
         load(tmp_path / "hub.yaml")
+
+
+def test_an_aircall_company_has_a_key_or_an_oauth_apps_token_and_a_mistake_there_tells_no_secret(
+    tmp_path: Path,
+) -> None:
+    head = "data: var\nconnections:\n  calls:\n    type: aircall\n    account: example\n"
+    key, app = "    api_id: a\n    api_token: canary-1\n", "    access_token: canary-2\n"
+    why = "set either `api_id` and `api_token`, or `access_token` of an OAuth app"
+    for neither_or_both in ("", key + app, "    api_id: a\n", "    api_token: canary-1\n", app + "    api_id: a\n"):
+        assert wrong(tmp_path, head + neither_or_both) == [f"3: connections.calls: {why}"]
+    file = tmp_path / "hub.yaml"
+    for one in (key, app):
+        file.write_text(head + one)
+        assert "canary" not in repr(load(file, {}).connections["calls"].settings)
 
 
 def test_a_hubspot_account_has_a_token_or_an_oauth_app_and_a_mistake_there_tells_no_secret(tmp_path: Path) -> None:
