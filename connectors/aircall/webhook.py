@@ -26,8 +26,9 @@ INSIGHTS = frozenset(
     {"transcription", "summary", "topics", "sentiment", "action_item", "playbook_result", "realtime_transcription",
      "custom_summary", "call_evaluation"}
 )  # fmt: skip
-# PRIVACY: these links open a recording without a login. They expire; what counts is that there is one.
-LINKS = ("recording", "voicemail", "recording_short_url", "voicemail_short_url")
+# PRIVACY: these links open a recording or a picture without a login. They expire; what counts is that there is one.
+LINKS = ("recording", "voicemail", "recording_short_url", "voicemail_short_url", "presigned_url")
+_MEDIA = "media_details"  # of a message: a list of what it brought along
 _NAMES = ("id", "call_id", "call_uuid", "number_id", "type", "created_at", "call_created_at")
 LINK_CUT = "(link removed)"
 
@@ -73,7 +74,10 @@ def _named(body: Mapping[str, Any]) -> tuple[Any, int]:
 
 
 def without_links(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: LINK_CUT if name in LINKS and value else value for name, value in data.items()}
+    kept = {name: LINK_CUT if name in LINKS and value else value for name, value in data.items()}
+    if isinstance(media := kept.get(_MEDIA), list):
+        kept[_MEDIA] = [without_links(each) if isinstance(each, Mapping) else each for each in media]
+    return kept
 
 
 def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:

@@ -199,6 +199,14 @@ def test_what_a_call_was_about_is_cut_whichever_key_names_the_event() -> None:
         assert "said" not in repr(WEBHOOK.cut({key: "summary.created", "data": {"id": 1, "content": "said"}}))
 
 
+def test_links_that_open_without_a_login_are_cut_wherever_they_stand() -> None:
+    media = [{"file_name": "bag.jpg", "presigned_url": "https://media.example.com/?signature=1"}, "odd"]
+    cut = WEBHOOK.cut(body(event="call.ended", data={"id": 1, "recording": "https://a.example.com"}))
+    assert cut["data"] == {"id": 1, "recording": "(link removed)"}
+    cut = WEBHOOK.cut(body(event="message.received", data={"id": 1, "media_details": media}))
+    assert cut["data"]["media_details"] == [{"file_name": "bag.jpg", "presigned_url": "(link removed)"}, "odd"]
+
+
 def test_without_a_token_in_the_settings_nothing_is_proved() -> None:
     poll_only = CONFIG.model_copy(update={"webhook_token": None})
     assert not WEBHOOK.enabled(poll_only)
