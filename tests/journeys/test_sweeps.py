@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from core.bus import Bus
-from core.bus.topics import CURSORS, EVENTS, PAST
+from core.bus import Bus, Message
+from core.bus.topics import CURSORS, EVENTS, PAST, partition_of
 from core.errors import PermanentError, TransientError
 from core.ingest import begin_anew, read_again
 from core.sdk import Page, Stream
 from tests.ingesting import QUICK, Hub, desk, messages, named, running, status, until
-from tests.source import Source
+from tests.source import Source, serving
 
 CALM = replace(QUICK, calm=0.0)
 NOW = 1_800_000_000_000
@@ -133,18 +133,26 @@ async def test_deliveries_that_were_turned_away_are_a_reason_to_sweep(bus: Bus, 
 
 async def test_another_process_takes_over_without_a_sweep(any_bus: Bus, source: Source) -> None:
     source.person(1)
-    async with running(any_bus, desk(source)) as first:
-        await until(lambda: first.complete())
-        async with running(any_bus, desk(source)) as second:
-            await until(lambda: _polled_by(first, second))
-            await asyncio.sleep(1.0)
-            count = len(polls(source))
-            owner, other = (first, second) if first.documents["desk"]["polls_here"] else (second, first)
-            assert owner.task is not None
-            owner.task.cancel()
-            await until(lambda: other.documents["desk"]["polls_here"], seconds=60)
-            await asyncio.sleep(1.0)
-            assert len(polls(source)) == count, "the listeners were there all the time"
+    async with serving(Source()) as quiet:
+        # One in every partition, so that whoever has joined polls some.
+        names = {partition_of(Message(CURSORS, name, None), 8): name for name in map("desk{}".format, range(100))}
+        several = [desk(source), *(desk(quiet, name) for name in names.values())]
+        async with running(any_bus, *several) as first:
+            await until(lambda: first.complete())
+            async with running(any_bus, *several) as second:
+                await until(lambda: _polls(first) and _polls(second) and _polled_by(first, second), seconds=60)
+                await asyncio.sleep(1.0)
+                count = len(polls(source))
+                owner, other = (first, second) if first.documents["desk"]["polls_here"] else (second, first)
+                assert owner.task is not None
+                owner.task.cancel()
+                await until(lambda: other.documents["desk"]["polls_here"], seconds=60)
+                await asyncio.sleep(1.0)
+                assert len(polls(source)) == count, "the listeners were there all the time"
+
+
+def _polls(hub: Hub) -> bool:
+    return any(document.get("polls_here") for document in hub.documents.values())
 
 
 def _polled_by(*hubs: Hub) -> bool:
