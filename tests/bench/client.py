@@ -24,7 +24,8 @@ _SEEN = re.compile(rb"conversation/(9\d{8})")
 
 
 def delivery(number: int, who: int, now: int) -> bytes:
-    """A webhook as Intercom sends it: a conversation of an existing customer, with the part that caused it."""
+    """A webhook as Intercom sends it: a conversation of an existing customer, with the part that caused it. There the id
+    0 is nobody's."""
     id, contact = str(900_000_000 + number), str(who)
     part = {
         "type": "conversation_part", "id": f"{id}1", "part_type": "comment", "body": "Any news on my parcel? " * 4,
@@ -62,7 +63,7 @@ async def door(url: str, secret: str, seconds: float, customers: int) -> dict[st
         nonlocal number
         while time.perf_counter() < until:
             number += 1
-            body = delivery(number % 90_000_000, number % customers, int(time.time()))
+            body = delivery(number % 90_000_000, 1 + number % (customers - 1), int(time.time()))
             async with session.post(url, data=body, headers=signed(body, secret)) as answer:
                 statuses[answer.status] = statuses.get(answer.status, 0) + 1
 
@@ -109,7 +110,7 @@ async def latency(
         posts: set[asyncio.Task[None]] = set()
         for tick in range(int(pace * seconds)):
             await asyncio.sleep(max(0.0, begin + tick / pace - time.perf_counter()))
-            task = asyncio.create_task(post(session, base + tick, random.randrange(customers)))
+            task = asyncio.create_task(post(session, base + tick, random.randrange(1, customers)))
             posts.add(task)
             task.add_done_callback(posts.discard)
         await asyncio.gather(*posts)
@@ -127,7 +128,7 @@ async def lookup(api: str, token: str, times: int, customers: int) -> dict[str, 
     took: list[float] = []
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
         for _ in range(times):
-            who = f"customer{random.randrange(customers)}@example.com"
+            who = f"customer{random.randrange(1, customers)}@example.com"
             begin = time.perf_counter()
             async with session.get(f"{api}/v1/lookup", params={"email": who}) as answer:
                 found = await answer.json()
