@@ -24,8 +24,8 @@ _SEEN = re.compile(rb"conversation/(9\d{8})")
 
 
 def delivery(number: int, who: int, now: int) -> bytes:
-    """A webhook as Intercom sends it: a conversation of an existing customer, with the part that caused it. There the id
-    0 is nobody's."""
+    """A webhook as Intercom sends it: a conversation of an existing customer, with the part that caused it. There `who`
+    is never 0, which is nobody."""
     id, contact = str(900_000_000 + number), str(who)
     part = {
         "type": "conversation_part", "id": f"{id}1", "part_type": "comment", "body": "Any news on my parcel? " * 4,
