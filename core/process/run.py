@@ -140,28 +140,32 @@ class _Worker:
         )
 
     async def work(self, subscription: Subscription, limit: int) -> None:
-        ahead = asyncio.ensure_future(self._next(subscription, limit))
+        ahead: asyncio.Future[Any] | None = asyncio.ensure_future(self._next(subscription, limit))
         try:
             while True:
+                assert ahead is not None
                 batches, work = await ahead
                 self._ahead = ()
-                # Fetched, taken apart and prepared while the database works.
                 self._under_way = {event.subject for event in work.events}
-                ahead = asyncio.ensure_future(self._next(subscription, limit))
+                # Where many wait, more are fetched, taken apart and prepared while the database works. Else behind it,
+                # with all that came meanwhile: what is fetched too early leaves the rest to wait for one commit more.
+                many = len(work.events) >= _WORTH_PREPARING
+                ahead = asyncio.ensure_future(self._next(subscription, limit)) if many else None
                 await self._tell()
-                if not batches:
-                    continue
-                moved = await self._commit(work, batches)
+                moved = await self._commit(work, batches) if batches else None
                 self._under_way = set()
-                self._took(-1)
+                self._took(-bool(batches))
                 if moved is not None:
-                    await _ended(ahead)
-                    self._took(-self._fetched)
+                    if ahead is not None:
+                        await _ended(ahead)
+                        self._took(-self._fetched)
                     self._did(moved)
                     await subscription.seek({**begins([*batches, *self._ahead]), **moved})
-                    ahead = asyncio.ensure_future(self._next(subscription, limit))
+                    ahead = None
+                ahead = ahead or asyncio.ensure_future(self._next(subscription, limit))
         finally:
-            await _ended(ahead)
+            if ahead is not None:
+                await _ended(ahead)
             self._took(-self._fetched)
 
     def _took(self, more: int) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -83,6 +84,45 @@ async def test_what_was_prepared_before_its_turn_counts_only_while_it_holds(tmp_
                 await process.prepare(store, then, under_way, Settings())
             await process.apply(store, now, Settings())
         assert await worlds.records(store) == await folded(tmp_path / "straight", events)
+
+
+class Counts:
+    """A store that counts the batches, and holds up the first until it is let go."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.batches = 0
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    @asynccontextmanager
+    async def writing(self, *given: Any) -> AsyncIterator[Any]:
+        if given:  # as a batch does; who looks at the generation gives nothing
+            self.batches += 1
+            self.begun.set()
+            await self.go_on.wait()
+        async with self._store.writing(*given) as writing:
+            yield writing
+
+
+async def test_what_comes_while_a_batch_is_committed_goes_with_the_next_one(tmp_path: Path) -> None:
+    events = worlds.world(7)[:5]
+    async with hub(tmp_path) as (bus, store):
+        counts: Any = Counts(store)
+        worker = asyncio.create_task(process.run(bus, counts, Settings(), Metrics()))
+        for event in events:
+            await worlds.publish(bus, [event], fetched=False)
+            await counts.begun.wait()
+            await asyncio.sleep(0.1)
+        counts.go_on.set()
+        async with asyncio.timeout(20):
+            while await process.lag(bus, store):
+                await asyncio.sleep(0.01)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        assert counts.batches == 2
 
 
 async def test_a_rebuild_keeps_ids_and_records_and_raises_every_version(tmp_path: Path) -> None:
