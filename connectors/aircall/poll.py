@@ -68,7 +68,8 @@ async def contacts(http: Http, config: Config, account: str, cursor: dict[str, A
 
 async def in_order(http: Http, by: str, at: dict[str, Any]) -> AsyncIterator[tuple[Response, dict[str, Any]]]:
     """Contacts ordered by a time in epoch seconds, going on from the last one seen instead of by page, and the cursor
-    after each answer. `total`: how many there were as it began."""
+    after each answer, also that after the last. `total`: how many there were as it began."""
+    at = {"page": 1, **at}
     while True:
         answer = await http.get("/v1/contacts", **{"from": at["from"], "page": at["page"]},
                                 per_page=PER_PAGE, order="asc", order_by=by)  # fmt: skip

@@ -11,7 +11,7 @@ from core.conformance.bench import PATIENCE, Bench, Object, Objects, bench, same
 from core.conformance.story import PAUSE, played, pushes, story, told
 from core.conformance.subject import BrokenError, ExemptError, Subject
 from core.ingest import Client, sessions
-from core.sdk import Ids, Page, Payload, Stream
+from core.sdk import Ids, Page, Payload
 from core.sdk.player import Queued
 
 _MOST_PAGES = 200  # of one stream: a poll that brings more goes in circles
@@ -145,22 +145,31 @@ def turned(queued: Sequence[Queued]) -> list[Queued]:
 
 
 async def resume(subject: Subject) -> None:
-    """A poll that is stopped after any of its pages goes on there: together they bring what one poll brings."""
+    """A poll or listing that is stopped after any of its pages, also the last, goes on there: together they bring what
+    one brings at one go."""
     polls(subject)
     wholes = await _wholes(subject)
     async with bench(subject) as each:
         for stream in subject.connector.streams:
-            parts: list[Page] = []
-            cursor = None
-            for _ in wholes[stream.name]:
-                page = (await _pages(each, stream, cursor, 1))[-1:]
-                parts += page
-                cursor = json.loads(json.dumps(page[0].cursor)) if page else cursor
-            parts += await _pages(each, stream, cursor, _MOST_PAGES)
-            if missing := _contents(wholes[stream.name]) - _contents(parts):
-                raise BrokenError(
-                    f"the stream {stream.name!r} stopped after each page brings {len(missing)} rows less than at one go"
-                )
+            await _stopped(each, f"the stream {stream.name!r}", stream.poll, wholes[stream.name])
+        for listing in subject.connector.listings:
+            whole = await _pages(each, listing.ids, None, _MOST_PAGES)
+            await _stopped(each, f"the listing {listing.kind!r}", listing.ids, whole)
+
+
+async def _stopped(each: Bench, what: str, ask: Callable[..., AsyncIterator[Any]], whole: Sequence[Any]) -> None:
+    parts: list[Any] = []
+    cursor = None
+    for _ in whole:
+        page = (await _pages(each, ask, cursor, 1))[-1:]
+        parts += page
+        cursor = json.loads(json.dumps(page[0].cursor)) if page else cursor
+    try:
+        parts += await _pages(each, ask, cursor, _MOST_PAGES)
+    except (LookupError, TypeError, ValueError) as error:
+        raise BrokenError(f"{what} cannot go on behind its last page: {type(error).__name__}") from error
+    if missing := _contents(whole) - _contents(parts):
+        raise BrokenError(f"{what} stopped after each page brings {len(missing)} rows less than at one go")
 
 
 async def cursors(subject: Subject) -> None:
@@ -186,14 +195,16 @@ async def _wholes(subject: Subject) -> dict[str, list[Page]]:
     if "pages" not in subject.seen:
         async with bench(subject) as each:
             streams = subject.connector.streams
-            subject.seen["pages"] = {stream.name: await _pages(each, stream, None, _MOST_PAGES) for stream in streams}
+            subject.seen["pages"] = {
+                stream.name: await _pages(each, stream.poll, None, _MOST_PAGES) for stream in streams
+            }
     found: dict[str, list[Page]] = subject.seen["pages"]
     return found
 
 
-async def _pages(each: Bench, stream: Stream[Any], cursor: Any, most: int) -> list[Page]:
-    found: list[Page] = []
-    async with aclosing(read(each, stream.poll, cursor)) as pages:
+async def _pages(each: Bench, ask: Callable[..., AsyncIterator[Any]], cursor: Any, most: int) -> list[Any]:
+    found: list[Any] = []
+    async with aclosing(read(each, ask, cursor)) as pages:
         async for page in pages:
             found.append(page)
             if len(found) >= most:
@@ -217,7 +228,7 @@ async def read(each: Bench, ask: Callable[..., AsyncIterator[Any]], cursor: Any)
                 await aclose()
 
 
-def _contents(pages: Sequence[Page]) -> set[str]:
+def _contents(pages: Sequence[Page | Ids]) -> set[str]:
     return {row for page in pages for row in rows(page)}
 
 

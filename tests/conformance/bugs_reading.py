@@ -96,6 +96,18 @@ def a_cursor_one_page_too_far() -> Connector[Any]:
     return reading(poll)
 
 
+@bug("resume")
+def a_listing_that_knows_no_end() -> Connector[Any]:
+    """Killed behind the last page, it is asked once more with the cursor of that."""
+
+    async def ids(http: Http, config: Config, account: str, cursor: Any) -> AsyncIterator[Ids]:
+        at = {"since": 0, "next": cursor["next"]} if cursor else None
+        async for page in desk.listed(http, account, at, "tickets", "ticket"):
+            yield Ids([str(payload.data["id"]) for payload in page.payloads], page.cursor)
+
+    return replace(CONNECTOR, listings=(Listing("ticket", ids),))
+
+
 @bug("incremental")
 def later_polls_find_nothing() -> Connector[Any]:
     async def poll(http: Http, account: str, cursor: Any, name: str, kind: str) -> AsyncIterator[Page]:
