@@ -64,8 +64,8 @@ async def measure(
         took = percentile(beside, share) * 1000
         report.add(f"{what}, during a backfill, p{share * 100:.0f}", where, took, "ms", against=quiet)
     report.add(f"backfill beside {RATE} live events/s", where, course.rate(settled, stopped), "objects/s")
-    if not whole:
-        report.add("backfill alone", where, course.rate(stopped + EXPECTED, 1e9), "objects/s")
+    if not whole and (rate := course.rate(stopped + EXPECTED, 1e9)):  # else nothing was left by then
+        report.add("backfill alone", where, rate, "objects/s")
     if course.left:
         at, told = course.left
         report.add("ETA of a backfill at 10 %, of the truth", where, told / (course.seen[-1][0] - at), "times")
