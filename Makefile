@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 help:
 	@echo "make run     start the hub on hub.yaml (four mock tools, one story): http://127.0.0.1:8080"
 	@echo "make test    everything that proves it, with real Kafka, PostgreSQL and a browser (15 minutes)"
-	@echo "make quick   the quick part of it (2 minutes)"
+	@echo "make quick   the quick part of it (five minutes)"
 	@echo "make bench   deliveries, events, latencies (twenty minutes); ARGS=short for a first look, ARGS=backfill for 1,000,000 objects (an hour for each pair)"
 	@echo "make clean   remove environment and demo data"
 
@@ -36,7 +36,7 @@ lint: .venv/dev
 	$(BIN)/lint-imports
 
 quick: .venv/dev
-	$(BIN)/pytest -m 'not slow and not kafka and not browser' $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow and not kafka and not browser' $(ARGS)
 
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal --durations=15 $(ARGS)
