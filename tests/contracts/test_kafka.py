@@ -47,13 +47,18 @@ async def test_check_names_settings_that_lose_history(kafka_servers: str, prefix
     assert f"topic {prefix}other has retention" not in said
 
 
+async def made_by_others(kafka_servers: str, topic: str) -> None:
+    """With three partitions."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 3, 1)])
+    await admin.close()
+
+
 async def test_the_topic_of_first_fetches_is_made_with_as_many_partitions_as_that_of_events(
     kafka_servers: str, prefix: str
 ) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(f"{prefix}events", 3, 1)])
-    await admin.close()
+    await made_by_others(kafka_servers, f"{prefix}events")
     async with open_kafka(kafka_servers, prefix=prefix, options={}) as bus:
         assert [len(await bus.range(topic)) for topic in ("events", "past", "hints")] == [3, 3, 8]
 
@@ -61,10 +66,7 @@ async def test_the_topic_of_first_fetches_is_made_with_as_many_partitions_as_tha
 async def test_check_names_another_number_of_partitions_and_the_topic_still_works(
     kafka_servers: str, prefix: str
 ) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(f"{prefix}plain", 3, 1)])
-    await admin.close()
+    await made_by_others(kafka_servers, f"{prefix}plain")
     async with open_kafka(kafka_servers, prefix=prefix, options={}, topics=TOPICS) as bus:
         assert f"topic {prefix}plain has 3 partitions instead of 4" in "\n".join(await bus.check())
         await bus.publish(messages(20))

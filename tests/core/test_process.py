@@ -86,16 +86,23 @@ async def test_what_was_prepared_before_its_turn_counts_only_while_it_holds(tmp_
         assert await worlds.records(store) == await folded(tmp_path / "straight", events)
 
 
-class Counts:
+class Between:
+    """A test stands between process and its bus or store."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+class Counts(Between):
     """A store that counts the batches, and holds up the first until it is let go."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.batches = 0
         self.begun, self.go_on = asyncio.Event(), asyncio.Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     @asynccontextmanager
     async def writing(self, *given: Any) -> AsyncIterator[Any]:
@@ -103,7 +110,7 @@ class Counts:
             self.batches += 1
             self.begun.set()
             await self.go_on.wait()
-        async with self._store.writing(*given) as writing:
+        async with self._real.writing(*given) as writing:
             yield writing
 
 

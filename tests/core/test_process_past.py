@@ -25,17 +25,7 @@ from core.process.pieces import begins, first
 from core.process.run import GROUP, PAST_GROUP
 from core.store import Store
 from tests import worlds
-from tests.core.test_process import drain, folded, hub
-
-
-class Between:
-    """A test stands between process and its bus or store."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
+from tests.core.test_process import Between, drain, folded, hub
 
 
 @asynccontextmanager
