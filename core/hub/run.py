@@ -24,13 +24,12 @@ from core.hub.losses import read_again
 from core.hub.purging import purge
 from core.metrics import Metrics
 from core.precedence import Precedence
-from core.process.run import GROUP, PAST_GROUP
 from core.sdk.times import Duration
 from core.store import Store
 from schemas.answers import BackfillOrder, PurgeOrder, Purging
 
 ROLES = ("ingest", "process", "publish", "api")
-READERS = {EVENTS: GROUP, PAST: PAST_GROUP}  # whose lag is told: what process reads, and by which group
+READERS = {EVENTS: process.GROUP, PAST: process.PAST_GROUP}  # whose lag is told: what process reads, and by which group
 _PAUSE = 2.0  # seconds between two tries to reach a store that is down
 _NO_STORE = 10**9  # the lag that pollers see while the store is down: they wait
 _LAG_EVERY = 2.0  # seconds between two looks at the lag, for /metrics and `hub status`

@@ -140,11 +140,10 @@ class _Worker:
         )
 
     async def work(self, subscription: Subscription, limit: int) -> None:
-        ahead: asyncio.Future[Any] | None = asyncio.ensure_future(self._next(subscription, limit))
+        ahead: asyncio.Future[tuple[Sequence[Batch], Decoded]] | None = None
         try:
             while True:
-                assert ahead is not None
-                batches, work = await ahead
+                batches, work = await (ahead or self._next(subscription, limit))
                 self._ahead = ()
                 self._under_way = {event.subject for event in work.events}
                 # Where many wait, more are fetched, taken apart and prepared while the database works. Else behind it,
@@ -162,7 +161,6 @@ class _Worker:
                     self._did(moved)
                     await subscription.seek({**begins([*batches, *self._ahead]), **moved})
                     ahead = None
-                ahead = ahead or asyncio.ensure_future(self._next(subscription, limit))
         finally:
             if ahead is not None:
                 await _ended(ahead)
