@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
+# For two cores: many tests wait for something.
+WORKERS ?= 3
 
 .PHONY: run test quick lint bench clean help
 .DEFAULT_GOAL := help
@@ -10,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 help:
 	@echo "make run     start the hub on hub.yaml (four mock tools, one story): http://127.0.0.1:8080"
 	@echo "make test    everything that proves it, with real Kafka, PostgreSQL and a browser (15 minutes)"
-	@echo "make quick   the quick part of it (five minutes)"
+	@echo "make quick   the quick part of it (two minutes)"
 	@echo "make bench   deliveries, events, latencies (twenty minutes); ARGS=short for a first look, ARGS=backfill for 1,000,000 objects (an hour for each pair)"
 	@echo "make clean   remove environment and demo data"
 
@@ -36,10 +38,10 @@ lint: .venv/dev
 	$(BIN)/lint-imports
 
 quick: .venv/dev
-	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow and not kafka and not browser' $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not kafka and not browser' $(ARGS)
 
 test: lint
-	$(BIN)/pytest -n 2 --dist worksteal --durations=15 $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=15 $(ARGS)
 
 bench: .venv/dev
 	$(BIN)/python -m tests.bench $(ARGS)

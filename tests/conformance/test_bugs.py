@@ -18,6 +18,8 @@ from tests.conformance import bugs_deliveries, bugs_reading, desk
 from tests.conformance.bugs import BUGS
 from tests.conformance.desk import CONNECTOR
 
+pytestmark = pytest.mark.slow
+
 README = "# Desk\n" + "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("settings", "streams", "listings"))
 assert bugs_deliveries and bugs_reading  # importing them names their bugs
 

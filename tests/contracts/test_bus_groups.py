@@ -109,6 +109,7 @@ async def test_the_brokers_offset_never_stands_in_for_the_callers(bus: Bus) -> N
         assert values(await collect(subscription, 5)) == [b"5", b"6", b"7", b"8", b"9"]
 
 
+@pytest.mark.slow
 async def test_the_brokers_offset_stays_out_also_when_members_come_and_go(bus: Bus) -> None:
     await bus.publish([Message("other", f"k{number}", b"") for number in range(20)])
     ends = {("other", number): end for number, (_, end) in (await bus.range("other")).items()}

@@ -116,6 +116,7 @@ def test_a_database_that_is_down_is_told_in_one_line(tmp_path: Path) -> None:
     assert "a-secret" not in said.err + checked.out
 
 
+@pytest.mark.slow
 def test_an_address_that_is_taken_is_told_and_no_mock_is_left(demo: Path) -> None:
     port = int(re.findall(r"api: 127\.0\.0\.1:(\d+)", demo.read_text())[0])
     with socket.create_server(("127.0.0.1", port)):
@@ -325,6 +326,7 @@ def test_a_mocks_setting_is_written_with_an_equals_sign() -> None:
     assert (said.code, said.err) == (2, "--set token: write SETTING=VALUE\n")
 
 
+@pytest.mark.slow
 def test_a_declaration_is_tried_and_tried_again_whenever_it_changes(tmp_path: Path) -> None:
     declaration = ROOT / "deploy" / "examples" / "guru.yaml"
     file = tmp_path / "guru.yaml"

@@ -114,6 +114,7 @@ async def test_a_running_hub_tells_it_in_the_same_words(told: Path) -> None:
             assert (said["running"], said["lag"], said["lag_past"]) == (True, 12, 3_400)
 
 
+@pytest.mark.slow
 def test_a_person_sees_a_bar(told: Path) -> None:
     ours, theirs = pty.openpty()
     environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "160", "LC_ALL": "C.UTF-8"}

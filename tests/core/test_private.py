@@ -15,6 +15,8 @@ import pytest
 from supporthub import COMMAND
 from tests.core.commands import ROOT, Said
 
+pytestmark = pytest.mark.slow
+
 THEIRS = 'raise RuntimeError("the project\'s own package was imported")\n'
 PYTEST = """
 import pytest, supporthub

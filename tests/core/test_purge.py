@@ -27,6 +27,8 @@ from tests import worlds
 from tests.core.test_intake import messages
 from tests.fixtures_store import OpenStore
 
+pytestmark = pytest.mark.slow
+
 SECRET = b"s" * 32
 UNEVEN = {**TOPICS, PAST: replace(TOPICS[PAST], partitions=4)}
 SOURCE = "intercom/acme"

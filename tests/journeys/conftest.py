@@ -1,4 +1,4 @@
-"""What ingest's journeys run on: a bus, and a source."""
+"""Every journey is slow. What those of ingest run on: a bus, and a source."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +9,12 @@ from core.bus import Bus
 from core.bus.embedded import open_embedded
 from core.bus.kafka import open_kafka
 from tests.source import Source, serving
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

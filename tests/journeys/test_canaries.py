@@ -157,13 +157,11 @@ def _around(what: bytes, canary: bytes) -> str:
     return what[max(0, at - 80) : at + 80].decode(errors="replace")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_no_secret_and_nothing_dropped_is_found_anywhere(tmp_path: Path) -> None:
     await searched(tmp_path, {})
 
 
-@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.postgres
 @pytest.mark.timeout(600)

@@ -159,12 +159,10 @@ async def killed_and_compared(
     tell(f"[kill] {where}: {kills} kills, {story.deliveries} deliveries, {time.monotonic() - began:.0f} s")
 
 
-@pytest.mark.slow
 async def test_a_killed_hub_loses_nothing_that_it_acknowledged(tmp_path: Path, kills: int, tell: Tell) -> None:
     await killed_and_compared(tmp_path, kills, {}, (), tell)
 
 
-@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.postgres
 async def test_killed_roles_lose_nothing_that_the_hub_acknowledged(

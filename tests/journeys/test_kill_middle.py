@@ -148,7 +148,6 @@ async def test_killed_in_the_middle_of_a_listing_it_goes_on_after_the_last_page(
     assert asked == ["/ids?after=0", "/ids?after=10", "/ids?after=20", "/ids?after=20"]
 
 
-@pytest.mark.slow
 @pytest.mark.kafka
 async def test_killed_while_it_fetches_from_kafka_all_of_it_is_fetched(
     kafka_servers: str, prefix: str, source: Source
@@ -235,12 +234,10 @@ async def killed_and_compared(folder: Path, sections: dict[str, Any], roles: tup
         await compared(hub, tools, told_only=False)
 
 
-@pytest.mark.slow
 async def test_a_hub_killed_while_it_fetches_what_it_acknowledged_fetches_all_of_it(tmp_path: Path) -> None:
     await killed_and_compared(tmp_path, {}, (), "")
 
 
-@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.postgres
 async def test_the_same_on_kafka_and_postgresql(tmp_path: Path, machines: dict[str, Any]) -> None:

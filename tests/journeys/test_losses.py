@@ -13,7 +13,7 @@ from tests.hubs import Hub, Tools
 from tests.journeys.sameness import missing
 
 NAMES = ("guru", "hubspot")
-pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.postgres]
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 
 
 async def lost(hub: Hub, servers: str, prefix: str) -> int:

@@ -34,7 +34,7 @@ LOST = 0.01  # of the deliveries
 BEATS = 10  # of the story in each hour of the outage
 FEW = 5  # requests a minute that a source allows while the hub is to be caught in the middle of its work
 MANY = 10**9
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass

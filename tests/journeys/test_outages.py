@@ -91,7 +91,6 @@ def said(hub: Hub, event: str) -> int:
     return sum(line["event"] == event for line in lines)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_locked_sqlite_holds_up_nobody_at_the_door(tmp_path: Path) -> None:
     async with hubs.tools(tmp_path / "mocks", SOURCES) as tools:
@@ -108,7 +107,6 @@ async def test_a_locked_sqlite_holds_up_nobody_at_the_door(tmp_path: Path) -> No
             assert said(hub, "process waits") == said(hub, "process goes on") == 1
 
 
-@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.postgres
 @pytest.mark.timeout(600)
@@ -130,7 +128,6 @@ async def test_postgres_that_is_down_holds_up_nobody_at_the_door(tmp_path: Path,
         database.remove()
 
 
-@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.timeout(600)
 async def test_while_kafka_is_down_sources_are_asked_to_come_again(tmp_path: Path) -> None:
@@ -156,7 +153,6 @@ async def test_while_kafka_is_down_sources_are_asked_to_come_again(tmp_path: Pat
         await asyncio.to_thread(broker.stop)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("retry_after", [None, 1])
 async def test_a_failing_source_is_said_once_and_once_that_it_is_back(tmp_path: Path, retry_after: int | None) -> None:
     async with AsyncExitStack() as stack:

@@ -12,7 +12,6 @@ import yaml
 from tests.core.commands import Said, spawned
 from tests.hubs import Hub, hub, until
 
-pytestmark = pytest.mark.slow
 TOKEN = "a-long-word-of-the-sender"
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.limited import LIMIT, PER, Fast, Limited
 from tests.source import serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.kafka]
+pytestmark = pytest.mark.kafka
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 12

@@ -30,7 +30,7 @@ from tests.journeys.sameness import comparable, differences
 
 Place = tuple[str, int]
 
-pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(900)]
 
 
 @dataclass

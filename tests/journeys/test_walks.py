@@ -12,7 +12,6 @@ import pytest
 from tests.core.commands import COMMAND, ROOT
 from tests.hubs import free_ports, until
 
-pytestmark = pytest.mark.slow
 EXAMPLE = ROOT / "deploy" / "examples" / "erp"
 
 
