@@ -58,7 +58,10 @@ class Expression:
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         written = core_schema.plain_serializer_function_ser_schema(lambda made: made.text)
         text = core_schema.str_schema(min_length=1)
-        return core_schema.no_info_after_validator_function(cls, text, serialization=written)
+        made = core_schema.no_info_after_validator_function(cls, text)
+        return core_schema.no_info_before_validator_function(
+            lambda given: given.text if isinstance(given, cls) else given, made, serialization=written
+        )
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:

@@ -99,7 +99,10 @@ class Document:
 
     def _mapping(self, node: yaml.MappingNode, path: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        shared = self._merged(node, path)
         for key_node, value_node in node.value:
+            if key_node.tag.endswith(":merge"):
+                continue
             named = key_node.tag.endswith(":str")
             key = str(yaml.SafeLoader("").construct_object(key_node)) if named else str(key_node.value)
             here = (*path, key)
@@ -110,7 +113,18 @@ class Document:
                 continue
             found[key] = self._value(value_node, here)
             self._lines[here] = key_node.start_mark.line + 1
-        return found
+        return {**shared, **found}
+
+    def _merged(self, node: yaml.MappingNode, path: Place) -> dict[str, Any]:
+        """What `<<: *name` brings in, at the lines where it is written."""
+        shared: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag.endswith(":merge"):
+                if isinstance(value_node, yaml.MappingNode):
+                    shared |= self._mapping(value_node, path)
+                else:
+                    self.wrong(path, "`<<:` takes settings, as in `<<: *name`")
+        return shared
 
     def _filled(self, text: str, path: Place) -> str:
         def fill(found: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from core import conformance, registry
 from core.config import declared
-from core.sdk import Connector, Delivery, Hint, Payload, SignatureError, Split
+from core.sdk import Connector, Delivery, Hint, Listing, Payload, SignatureError, Split
 from core.sdk.mock import Clock, Mock, Push, running
 from tests.connectors.http import PlainHttp, plain_http
 
@@ -22,8 +22,7 @@ NAMES = [path.stem for path in EXAMPLES]
 NOW = datetime(2026, 1, 12, 6, 47, tzinfo=UTC)
 BEGIN = int(NOW.timestamp() * 1000)
 # What the examples say that they leave out.
-LEFT_OUT = {"aircall": ("ai_voice_agent.", "message.", "summary.", "transcription.", "call.missing.",
-                        "contact.missing.", "user.missing.", "team.missing.")}  # fmt: skip
+LEFT_OUT = {"aircall": ("ai_voice_agent.",)}
 SAMPLES = [
     path
     for name in NAMES
@@ -135,8 +134,7 @@ def proved(connector: Connector[Any], settings: Any, delivery: Delivery) -> bool
 
 def split(connector: Connector[Any], settings: Any, delivery: Delivery) -> Split:
     assert connector.webhook is not None
-    body = connector.webhook.cut(json.loads(delivery.body))
-    return connector.webhook.split(body, delivery, settings, "example", BEGIN)
+    return connector.webhook.split(connector.webhook.cut(body(delivery)), delivery, settings, "example", BEGIN)
 
 
 async def fetched(connector: Connector[Any], settings: Any, http: PlainHttp, hints: Sequence[Hint]) -> list[Any]:
@@ -145,6 +143,69 @@ async def fetched(connector: Connector[Any], settings: Any, http: PlainHttp, hin
     assert connector.hydrate is not None
     payloads = [payload async for payload in connector.hydrate(http, settings, "example", hints)]
     return in_order(events(connector, payloads))
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_listings_name_what_those_of_the_coded_connector_name_as_often(name: str) -> None:
+    one, (other, settings) = example(name), coded(name)
+    async with source(name) as (mock, _, http):
+        mock.player.step(600)
+        got = {each.kind: await listed(each, one.settings, http) for each in one.connector.listings}
+        wanted = {each.kind: await listed(each, settings, http) for each in other.listings}
+    assert got == wanted and all(ids for *_, ids in got.values())
+
+
+async def listed(listing: Listing[Any], settings: Any, http: PlainHttp) -> tuple[Any, bool, set[str]]:
+    ids = {id async for page in listing.ids(http, settings, "example", None) for id in page.ids}
+    return listing.every, listing.pull_only, ids
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_listing_behind_its_end_begins_anew_and_reads_what_is_old(name: str) -> None:
+    connection = example(name)
+    async with source(name) as (mock, _, http):
+        mock.player.step(600)
+        for listing in connection.connector.listings:
+            pages = [page async for page in listing.ids(http, connection.settings, "example", None)]
+            for index, page in enumerate(pages):
+                cursor = json.loads(json.dumps(page.cursor))
+                rest = [each async for each in listing.ids(http, connection.settings, "example", cursor)]
+                kept = pages[: index + 1] if page is not pages[-1] else []
+                assert {id for each in [*kept, *rest] for id in each.ids} == {id for each in pages for id in each.ids}
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_what_a_listing_lacks_gives_the_events_of_the_coded_connector(name: str) -> None:
+    one, (other, settings) = example(name), coded(name)
+    hints = [Hint(listing.kind, "999", BEGIN - 5_000, "missing") for listing in other.listings]
+    async with source(name) as (_, _, http):
+        gone = await fetched(one.connector, one.settings, http, hints)
+        assert gone == await fetched(other, settings, http, hints)
+    assert [event["type"].partition(".")[2] for event in gone] == ["deleted"] * len(hints)
+
+
+@pytest.mark.parametrize("what", ["summary", "transcription"])
+async def test_what_an_ai_wrote_about_a_call_is_fetched_once_events_names_it(what: str, tmp_path: Path) -> None:
+    file = tmp_path / "aircall.yaml"
+    written = (ROOT / "deploy/examples/aircall.yaml").read_text()
+    file.write_text(written.replace("events: [call,", "events: [summary, transcription, call,"))
+    without, allowed = example("aircall"), declared(file)
+    other, settings = coded("aircall", insights=["summary", "transcription"])
+    async with source("aircall") as (mock, simulator, http):
+        id = mock.player.insert("call.insight", "c:16", {"what": what, "text": "The bag <b>never</b> arrived."})
+        delivery = sent(simulator, id[0][1])
+        assert split(without.connector, without.settings, delivery).ignored == (f"{what}.created",)
+        named = split(allowed.connector, allowed.settings, delivery)
+        assert "bag" not in repr((named, without.connector.webhook and without.connector.webhook.cut(body(delivery))))
+        got = await fetched(allowed.connector, allowed.settings, http, named.hints)
+        hints = split(other, settings, delivery).hints
+        assert got == await fetched(other, settings, http, hints) and len(got) == 1
+        none = [replace(hint, id="999") for hint in named.hints]
+        assert await fetched(allowed.connector, allowed.settings, http, none) == []
+
+
+def body(delivery: Delivery) -> Any:
+    return json.loads(delivery.body)
 
 
 @pytest.mark.parametrize("name", NAMES)
