@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from connectors.http.config import Config
 from connectors.http.expressions import Expression
-from connectors.http.sections import Batch, Fetch, List, Request, Rule, StreamPart
+from connectors.http.sections import Batch, Fetch, List, Request, Rule, StreamPart, WebhookPart
 from connectors.http.templates import OF_LISTS, OF_OBJECTS, names
 from schemas.entities import ENTITIES
 
@@ -35,7 +35,9 @@ def mistakes(config: Config) -> Iterator[Mistake]:
         for name, kind in (("kind", hint.kind), *(("of", each.partition(".")[0]) for each in hint.of if not hint.kind)):
             if kind:
                 yield from _known(("webhook", "hint", name), kind, config.hydrate, "hydrate")
-    yield from _of_let(("let",), config.let, {})
+    if config.webhook:
+        yield from _of_what_is_kept(config.webhook)
+    yield from _of_let(("let",), config.let, config.let)
     for kind, rules in config.mapping.items():
         for index, rule in enumerate(rules):
             yield from _of_rule(("mapping", kind, index), rule, config.let)
@@ -58,6 +60,17 @@ def _of_stream(place: Place, stream: StreamPart, config: Config) -> Iterator[Mis
         yield (*place, "since"), "the request does not use {since}: put it into `params:` or `body:`"
     if since is not None and since.most is not None and (stream.total is None or "until" not in used):
         yield (*place, "since", "most"), "needs `total:` and {until} in the request, so that a window can be halved"
+
+
+def _of_what_is_kept(part: WebhookPart) -> Iterator[Mistake]:
+    if part.payload is None or not (part.events or part.keep):
+        return
+    for place, expression in ((("rows",), part.rows), (("payload", "data"), part.payload.data)):
+        if not expression.is_path:
+            yield (
+                ("webhook", *place),
+                "`events:` and `keep:` cut what stands here: write a path without functions or {…}",
+            )
 
 
 def _listed_once(config: Config) -> Iterator[Mistake]:
@@ -97,14 +110,18 @@ def _of_fetch(place: Place, kind: str, fetch: Fetch, config: Config) -> Iterator
         yield from _known((*place, "kinds", action), other, config.mapping, "mapping")
 
 
-def _of_let(place: Place, let: Mapping[str, Expression], above: Mapping[str, Expression]) -> Iterator[Mistake]:
-    """Each may read those above it, so that none goes in circles."""
-    known = dict(above)
-    for name, expression in let.items():
-        for other in expression.constants("let"):
-            if other not in known:
-                yield (*place, name), f"nothing above says {other!r}{_hint(other, known)}"
-        known[name] = expression
+def _of_let(place: Place, own: Iterable[str], let: Mapping[str, Expression]) -> Iterator[Mistake]:
+    for name in own:
+        read, found = [name], set[str]()
+        while read:
+            needed = let[read.pop()].constants("let")
+            read += [each for each in needed if each in let and each not in found]
+            found |= set(needed)
+        if name in found:
+            yield (*place, name), f"goes in circles: it needs let({name!r})"
+        for other in let[name].constants("let"):
+            if other not in let:
+                yield (*place, name), f"`let:` has no {other!r}{_hint(other, let)}"
 
 
 def _of_rule(place: Place, rule: Rule, shared: Mapping[str, Expression]) -> Iterator[Mistake]:
@@ -122,7 +139,7 @@ def _of_rule(place: Place, rule: Rule, shared: Mapping[str, Expression]) -> Iter
                 whose = f"{rule.entity} has" if section == "same" else "`fields:` has"
                 yield (*place, section, index), f"{whose} no {name!r}{_hint(name, known)}"
     let = {**shared, **rule.let}
-    yield from _of_let((*place, "let"), rule.let, shared)
+    yield from _of_let((*place, "let"), rule.let, let)
     for at, expression in _expressions(rule.model_copy(update={"let": {}}), place):
         for name in expression.constants("let"):
             if name not in let:

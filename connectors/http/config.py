@@ -54,7 +54,7 @@ class Config(ConnectorConfig):
         None, description="How deliveries are proved and taken apart; left out: poll only."
     )
     let: dict[str, Expression] = Field(
-        {}, description="Values of a payload's data that all rules read as let('name'), and those below it."
+        {}, description="Values of a payload's data that all rules read as let('name'), and one another."
     )
     mapping: dict[str, list[Rule]] = Field(
         description="Which events a payload gives, by its kind; `call.ended` is found under `call`, too."

@@ -48,6 +48,11 @@ class Expression:
         """The names of all functions that it calls."""
         return frozenset(node["value"] for node in _nodes(self._parsed.parsed) if node["type"] == _CALL)
 
+    @property
+    def is_path(self) -> bool:
+        """Whether what it finds stands in the data as it is: it calls no function and makes no object."""
+        return not any(node["type"] in (_CALL, "multi_select_dict") for node in _nodes(self._parsed.parsed))
+
     def constants(self, function: str) -> list[str]:
         """The first arguments of all calls of a function that are written out: the names of tables, for instance."""
         calls = [each for each in _nodes(self._parsed.parsed) if each["type"] == _CALL and each["value"] == function]

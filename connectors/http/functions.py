@@ -59,11 +59,12 @@ class Functions(functions.Functions):
         payload = self._scope.payload
         return key(self._scope.vendor, payload.account, kind, id) if payload and kind and id else None
 
-    @_signed(_TEXT, _OBJECT)
+    @_signed(_TEXT, _ANY)
     def _func_ref(self, kind: str | None, thing: Any) -> dict[str, Any] | None:
         """A reference to an object that is shown with its id and name: ref('team', teams[0])."""
-        found = self._func_key(kind, thing.get("id")) if thing else None
-        return {"key": found, "name": thing.get("name")} if found else None
+        if not isinstance(thing, Mapping) or not (found := self._func_key(kind, thing.get("id"))):
+            return None
+        return {"key": found, "name": thing.get("name")}
 
     @_signed(_TEXT)
     def _func_let(self, name: str | None) -> Any:
@@ -125,11 +126,12 @@ class Functions(functions.Functions):
 
     @_signed(_TEXT, {"types": [], "variadic": True})
     def _func_text(self, template: str | None, *values: Any) -> str | None:
-        """A text with a value in the place of each {}, null where one of them is: text('{}:{}', line, number)."""
+        """A text with a value in the place of each {}: text('{}:{}', line, number). Null where one of them is null or
+        empty."""
         pieces = (template or "").split("{}")
         if len(pieces) != len(values) + 1:
             raise NormalizeError(f"text() has {len(pieces) - 1} places for {len(values)} values")
-        if None in values:
+        if any(value in (None, "") for value in values):
             return None
         return pieces[0] + "".join(f"{value}{piece}" for value, piece in zip(values, pieces[1:], strict=True))
 
@@ -138,11 +140,12 @@ class Functions(functions.Functions):
         """The first characters of a text: start(body, `200`)."""
         return value[: int(length or 0)] or None if value is not None else None
 
-    @_signed(_LIST)
-    def _func_numbered(self, items: list[Any] | None) -> list[Any] | None:
-        """The objects of a list with their place in it as `index`, from 0."""
-        objects = (item for item in items if isinstance(item, dict)) if items is not None else None
-        return [{**item, "index": index} for index, item in enumerate(objects)] if objects is not None else None
+    @_signed(_ANY)
+    def _func_numbered(self, items: Any) -> list[Any] | None:
+        """The objects of a list with their place among them as `index`, from 0."""
+        if not isinstance(items, list):
+            return None
+        return [{**item, "index": index} for index, item in enumerate(item for item in items if isinstance(item, dict))]
 
     @_signed(_OBJECT)
     def _func_given(self, value: dict[str, Any] | None) -> dict[str, Any] | None:

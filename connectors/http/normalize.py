@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -26,6 +26,7 @@ def _fields(fits: Callable[[Any], bool]) -> Mapping[str, frozenset[str]]:
 
 
 _TIMES, _LISTS = _fields(lambda type: type == Timestamp), _fields(lambda type: get_origin(type) is list)
+_TRUTHS, _WORDS = _fields(lambda type: type is bool), _fields(lambda type: type is str or get_origin(type) is Literal)
 _GONE = {"deleted": True, "clock": "payload().received"}
 
 
@@ -103,9 +104,13 @@ class _Mapped:
 
     def _entity(self, item: Any) -> Entity:
         rule, times, lists = self._rule, _TIMES[self._rule.entity], _LISTS[self._rule.entity]
+        truths, words = _TRUTHS[self._rule.entity], _WORDS[self._rule.entity]
         wanted = {name: field for name, field in rule.fields.items() if not rule.only or name in rule.only}
         found = {name: item.get(name) if isinstance(item, dict) else None for name in rule.same}
         found |= {name: self._find(f"fields.{name}", field, item) for name, field in wanted.items()}
+        # `voicemail && {…}` leaves an empty text, or false, where there is none.
+        found |= {name: None for name, value in found.items() if value == "" and name not in words}
+        found |= {name: None for name, value in found.items() if value is False and name not in truths}
         found |= {name: self._iso(name, value) for name, value in found.items() if name in times}
         found |= {name: [value] for name, value in found.items() if name in lists and not _listed(value)}
         known = {name: value for name, value in found.items() if value is not None or rule.mode == "full"}

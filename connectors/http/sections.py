@@ -216,7 +216,7 @@ class WebhookPart(Section):
     kind: Expression = Field(description="A row's kind of event: a name under `mapping`, and the word in reports.")
     events: list[str] = Field(
         [], description="The kinds that the hub wants, `call` for all of `call.*`; others are counted as ignored, and "
-        "nothing of their objects is kept; left out: all."
+        "their `payload` is not kept; left out: all."
     )  # fmt: skip
     take: Expression | None = Field(None, description="Whether the hub wants it; other events are counted as ignored.")
     keep: dict[str, list[str]] = Field(

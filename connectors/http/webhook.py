@@ -147,7 +147,7 @@ def _among(kind: str, kinds: Sequence[str]) -> bool:
 
 def _kept(body: Any, part: WebhookPart, scope: Scope) -> Any:
     """The body, in which the objects of some kinds are no more than what may be kept of them."""
-    if part.payload is None:
+    if part.payload is None or not (part.events or part.keep):
         return body
     wanted: dict[int, Sequence[str]] = {}  # by identity: expressions find the very objects of the body
     rows = part.rows(body, scope)

@@ -1,7 +1,8 @@
 """Sources declared in YAML: Guru and Aircall once more, with the events of the coded connectors."""
 
+import copy
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from core import conformance, registry
 from core.config import declared
+from core.errors import NormalizeError
 from core.sdk import Connector, Delivery, Hint, Listing, Payload, SignatureError, Split
 from core.sdk.mock import Clock, Mock, Push, running
 from tests.connectors.http import PlainHttp, plain_http
@@ -62,6 +65,82 @@ def test_samples_give_the_recorded_events_of_the_coded_connector(path: Path) -> 
     recorded = json.loads(path.with_name(path.name.replace(".payload.", ".events.")).read_text())
     payload = Payload(**json.loads(path.read_text()))
     assert events(example(path.parts[-3]).connector, [payload]) == recorded
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: f"{path.parts[-3]}-{path.name.split('.payload')[0]}")
+def test_a_payload_that_lacks_something_gives_what_the_coded_connector_makes_of_it(path: Path) -> None:
+    """Every member of every sample is left out, is null, or is empty; what one refuses the other refuses."""
+    name, payload = path.parts[-3], Payload(**json.loads(path.read_text()))
+    one, other = example(name).connector, registry.load(name)
+    for member in members(payload.data):
+        for change in ("left out", None, ""):
+            changed = replace(payload, data=without(payload.data, member, change))
+            assert told(one, changed) == told(other, changed), f"{member} {change!r}"
+
+
+def told(connector: Connector[Any], payload: Payload) -> Any:
+    try:
+        return events(connector, [payload])
+    except NormalizeError:
+        return "refused"
+
+
+def members(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Places of all members, of lists those of the first item."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    for name, each in inner:
+        if isinstance(value, dict):
+            yield (*place, name)
+        yield from members(each, (*place, name))
+
+
+def without(data: Any, place: tuple[Any, ...], change: str | None) -> Any:
+    changed = inside = copy.deepcopy(data)
+    for each in place[:-1]:
+        inside = inside[each]
+    inside[place[-1]] = change
+    if change == "left out":
+        del inside[place[-1]]
+    return changed
+
+
+@pytest.mark.parametrize("field", ["participants", "conference_participants"])
+def test_nobody_joins_a_call_twice_as_with_the_coded_connector(field: str) -> None:
+    sample = json.loads((ROOT / "connectors/aircall/samples/call.ended.payload.json").read_text())
+    caller, digits = sample["data"]["contact"]["id"], sample["data"]["raw_digits"]
+    joined = [
+        {"type": "contact", "id": str(caller)}, {"type": "contact", "id": "9", "phone_number": digits},
+        {"type": "contact", "id": "8", "name": "Dana"}, {"type": "contact", "phone_number": "+44 20 7946 0045"},
+        *[{"type": "external", "phone_number": "+44 20 7946 0044"}] * 2, {"type": "user", "id": "1"}, "odd", {},
+    ]  # fmt: skip
+    payload = Payload(**{**sample, "data": {**sample["data"], "participants": [], field: joined}})
+    found = told(example("aircall").connector, payload)
+    assert found == told(registry.load("aircall"), payload)
+    assert [party["role"] for party in found[0]["data"]["parties"]] == ["caller", *["collaborator"] * 3]
+
+
+@pytest.mark.parametrize("what", ["ended", "escalated"])
+def test_what_the_manual_adds_to_aircall_brings_its_voice_agents(what: str, tmp_path: Path) -> None:
+    manual = (ROOT / "connectors/http/README.md").read_text()
+    added = yaml.safe_load(manual.partition("<!-- voice -->\n```yaml\n")[2].partition("```")[0])
+    whole = yaml.safe_load((ROOT / "deploy/examples/aircall.yaml").read_text())
+    whole["webhook"]["events"] += added["webhook"]["events"]
+    whole["webhook"]["keep"] |= added["webhook"]["keep"]
+    whole["mapping"] |= added["mapping"]
+    file = tmp_path / "aircall.yaml"
+    file.write_text(yaml.safe_dump(whole))
+    connection, (other, _) = declared(file), coded("aircall")
+    sample = json.loads((ROOT / f"connectors/aircall/samples/ai_voice_agent.{what}.payload.json").read_text())
+    for member in members(sample["data"]):
+        for change in ("left out", None):
+            payload = Payload(**{**sample, "data": without(sample["data"], member, change)})
+            assert told(connection.connector, payload) == told(other, payload), f"{member} {change!r}"
+    heard = {"event": f"ai_voice_agent.{what}", "timestamp": 1768200030, "token": "t",
+             "data": {**sample["data"], "extracted_data": {"order": "1042"}}}  # fmt: skip
+    delivery = Delivery("POST", "", {}, json.dumps(heard).encode())
+    (payload,) = split(connection.connector, connection.settings, delivery).payloads
+    assert events(connection.connector, [payload])[0]["data"] == events(other, [Payload(**sample)])[0]["data"]
+    assert "1042" not in repr(payload)
 
 
 @asynccontextmanager

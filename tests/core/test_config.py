@@ -225,7 +225,17 @@ def test_a_declared_connection_is_a_connector_of_its_own(tmp_path: Path) -> None
             "name: name}\n          only: [name]",
             "23: M.only[0]: `fields:` has no 'name'; there are: display",
         ),
-        ("mapping:", "let: {a: \"let('b')\", b: c}\n    mapping:", "19: C.let.a: nothing above says 'b'"),
+        (
+            "mapping:",
+            f"webhook: {{{HOOK.replace('{}', '{data: values(@)}')}, events: [x]}}\n    mapping:",
+            "19: C.webhook.payload.data: `events:` and `keep:` cut what stands here",
+        ),
+        ("mapping:", "let: {a: \"let('c')\", b: c}\n    mapping:", "19: C.let.a: `let:` has no 'c'"),
+        (
+            "mapping:",
+            "let: {a: \"let('b')\", b: \"let('a')\"}\n    mapping:",
+            "19: C.let.a: goes in circles: it needs let('a')",
+        ),
         (
             "mapping:",
             f"webhook: {{{HOOK}, hint: {{id: id}}}}\n    mapping:",
