@@ -30,6 +30,8 @@ class Document:
         self._lines: dict[Place, int] = {}
         self._mistakes: set[tuple[int, str, str]] = set()
         self._unfilled: set[Place] = set()
+        self._met = 0  # values, those that aliases repeat included
+        self._merging: list[yaml.Node] = []
 
     @property
     def mistakes(self) -> list[str]:
@@ -77,8 +79,9 @@ class Document:
 
     def _value(self, node: yaml.Node, path: Place) -> Any:
         self._lines[path] = node.start_mark.line + 1
-        if len(self._lines) > _MOST_VALUES or len(path) > _DEEPEST:
-            raise ConfigError(f"{self.path}:{self.line(path)}: too many values, or nested too deep: mind the aliases")
+        self._met += 1
+        if self._met > _MOST_VALUES or len(path) > _DEEPEST:
+            raise self._endless(path)
         match node:
             case yaml.MappingNode():
                 return self._mapping(node, path)
@@ -120,11 +123,19 @@ class Document:
         shared: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if key_node.tag.endswith(":merge"):
-                if isinstance(value_node, yaml.MappingNode):
-                    shared |= self._mapping(value_node, path)
-                else:
+                if not isinstance(value_node, yaml.MappingNode):
                     self.wrong(path, "`<<:` takes settings, as in `<<: *name`")
+                    continue
+                if value_node in self._merging:
+                    raise self._endless(path)
+                self._met += 1
+                self._merging.append(value_node)
+                shared |= self._mapping(value_node, path)
+                self._merging.pop()
         return shared
+
+    def _endless(self, path: Place) -> ConfigError:
+        return ConfigError(f"{self.path}:{self.line(path)}: too many values, or nested too deep: mind the aliases")
 
     def _filled(self, text: str, path: Place) -> str:
         def fill(found: re.Match[str]) -> str:

@@ -104,6 +104,11 @@ PAIRS = ("ab", "bc", "cd", "de", "ef", "fg", "gh")  # each nine times the one be
             "7: server.public_url: YAML reads a timestamp here, and it is none",
         ),
         (GOOD + "bus: &a {options: *a}\n", "7: too many values, or nested too deep"),
+        (GOOD + "bus: &a {<<: *a}\n", "7: too many values, or nested too deep"),
+        (
+            GOOD + "a0: &a0 {x: 1}\n" + "".join(f"a{n + 1}: &a{n + 1} {{<<: *a{n}, <<: *a{n}}}\n" for n in range(20)),
+            "7: too many values, or nested too deep",
+        ),
         ("data: x\nconnections: " + "[" * 9_000, "1: nested too deep"),
         (
             "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in PAIRS),
