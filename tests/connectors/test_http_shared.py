@@ -178,6 +178,14 @@ def test_fields_of_the_same_name_times_in_any_form_and_lists_of_one_need_no_word
         said(connection, {"made": {"at": 1}})
 
 
+def test_what_and_leaves_over_is_nothing_where_no_truth_is_wanted(desk: Made) -> None:
+    fields = {"display_name": "id == `2` && name", "blocked": "id == `2`", "tags": "word && [word]", "tier": "word"}
+    rule = {"entity": "person", "fields": fields}
+    assert said(desk(mapping={"person": [rule]}), {"name": "Dana", "word": ""}) == {
+        "display_name": None, "blocked": False, "tags": None, "tier": "",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("expression", "found"),
     [
