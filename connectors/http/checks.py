@@ -81,8 +81,9 @@ def _listed_once(config: Config) -> Iterator[Mistake]:
             continue
         place = ("streams", index, "listing")
         yield from _known(place, stream.kind, config.hydrate, "hydrate")
-        if any(rule.id.text != "id" for rule in config.mapping.get(stream.kind, [])[:1]):
-            yield place, "needs rows whose id is at `id`; write an entry with `id:` under `listings:`"
+        first = config.mapping.get(stream.kind, [])[:1]
+        if any(rule.id.text != "id" or rule.kind not in ("", stream.kind) for rule in first):
+            yield place, "needs a mapping without `id:` and `kind:` of its own; else write an entry under `listings:`"
         if stream.kind in listed:
             yield place, f"{stream.kind!r} is listed elsewhere already"
         listed.append(stream.kind)

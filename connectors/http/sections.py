@@ -200,7 +200,9 @@ class Named(Section):
     of: list[str] = Field(
         [], description="Where some rows are whole objects (`payload`): the kinds of those that are not."
     )  # fmt: skip
-    kind: str = Field("", description="A name under `hydrate`; left out: the row's kind, its first word.")
+    kind: str = Field(
+        "", description="A name under `hydrate`; left out: the row's kind, its first word; others are ignored."
+    )
     id: Expression = Field(description="The object's id; rows without are ignored.")
     at: Expression | None = Field(None, description="When it happened, a time in any form.")
 

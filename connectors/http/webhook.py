@@ -130,9 +130,12 @@ def _split(body: Any, delivery: Delivery, config: Config, account: str, received
                 raise NormalizeError(f"{kind}: no object at webhook.payload.data, {part.payload.data.text}")
             at = moment(part.payload.at(row, scope)) if part.payload.at else None
             payloads.append(Payload(kind, data, account, True, received, at))
-        elif part.hint is not None and (id := part.hint.id(row, scope)) not in (None, ""):
+        elif (
+            part.hint is not None
+            and (named := part.hint.kind or kind.partition(".")[0]) in config.hydrate
+            and (id := part.hint.id(row, scope)) not in (None, "")
+        ):
             at = moment(part.hint.at(row, scope)) if part.hint.at else None
-            named = part.hint.kind or kind.partition(".")[0]
             hints.append(Hint(named, str(id), received if at is None else at, kind))
             seen.append((kind, row))
         else:

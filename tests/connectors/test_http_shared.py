@@ -55,7 +55,8 @@ async def test_a_stream_that_is_also_a_listing_is_read_from_the_beginning_each_t
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"mapping": {"person": [{**PERSON, "id": "uuid"}]}}, "needs rows whose id is at `id`"),
+        ({"mapping": {"person": [{**PERSON, "id": "uuid"}]}}, "needs a mapping without `id:`"),
+        ({"mapping": {"person": [{**PERSON, "kind": "human"}]}}, "needs a mapping without `id:`"),
         ({"listings": [{"kind": "person", "get": "/ids"}]}, "'person' is listed elsewhere already"),
     ],
 )
@@ -129,6 +130,14 @@ def test_some_rows_are_whole_objects_and_others_name_one_by_the_first_word_of_th
     found = split(connection, {"event": "note.made", "about": {"id": 5}})
     assert (found.payloads, found.hints) == ((), (Hint("note", "5", MS, "note.made"),))
     assert len(split(connection, {"event": "person", "about": {"id": 5}}).payloads) == 1
+
+
+def test_a_row_that_names_what_nobody_can_fetch_is_ignored(desk: Made) -> None:
+    hook = {**HOOK, "hint": {"id": "about.id"}}
+    del hook["payload"]
+    connection = desk(webhook=hook, hydrate=FETCH)
+    assert split(connection, {"event": "person.made", "about": {"id": 5}}).hints[0].kind == "person"
+    assert split(connection, {"event": "tag.made", "about": {"id": 5}}).ignored == ("tag.made",)
 
 
 # Mappings
