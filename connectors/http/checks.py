@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from connectors.http.config import Config
 from connectors.http.expressions import Expression
-from connectors.http.sections import Batch, Fetch, List, Request, Rule, StreamPart
+from connectors.http.sections import Batch, Fetch, List, Request, Rule, StreamPart, WebhookPart
 from connectors.http.templates import OF_LISTS, OF_OBJECTS, names
 from schemas.entities import ENTITIES
 
@@ -27,13 +27,20 @@ def mistakes(config: Config) -> Iterator[Mistake]:
     for index, listing in enumerate(config.listings):
         yield from _of_list(("listings", index), listing)
         yield from _known((("listings", index, "kind")), listing.kind, config.hydrate, "hydrate")
+    yield from _listed_once(config)
     for kind, fetch in config.hydrate.items():
         yield from _of_fetch(("hydrate", kind), kind, fetch, config)
     if config.webhook and config.webhook.hint:
-        yield from _known(("webhook", "hint", "kind"), config.webhook.hint.kind, config.hydrate, "hydrate")
+        hint = config.webhook.hint
+        for name, kind in (("kind", hint.kind), *(("of", each.partition(".")[0]) for each in hint.of if not hint.kind)):
+            if kind:
+                yield from _known(("webhook", "hint", name), kind, config.hydrate, "hydrate")
+    if config.webhook:
+        yield from _of_what_is_kept(config.webhook)
+    yield from _of_let(("let",), config.let, config.let)
     for kind, rules in config.mapping.items():
         for index, rule in enumerate(rules):
-            yield from _of_rule(("mapping", kind, index), rule)
+            yield from _of_rule(("mapping", kind, index), rule, config.let)
     for pair in config.evidence:
         role, dot, identifier = pair.partition(".")
         if not (role and dot and identifier in ("email", "phone", "external_id")):
@@ -53,6 +60,33 @@ def _of_stream(place: Place, stream: StreamPart, config: Config) -> Iterator[Mis
         yield (*place, "since"), "the request does not use {since}: put it into `params:` or `body:`"
     if since is not None and since.most is not None and (stream.total is None or "until" not in used):
         yield (*place, "since", "most"), "needs `total:` and {until} in the request, so that a window can be halved"
+
+
+def _of_what_is_kept(part: WebhookPart) -> Iterator[Mistake]:
+    if part.payload is None or not (part.events or part.keep):
+        return
+    for place, expression in ((("rows",), part.rows), (("payload", "data"), part.payload.data)):
+        if not expression.is_path:
+            yield (
+                ("webhook", *place),
+                "`events:` and `keep:` cut what stands here: write a path without functions or {…}",
+            )
+
+
+def _listed_once(config: Config) -> Iterator[Mistake]:
+    """Listings are told apart by their kind."""
+    listed = [listing.kind for listing in config.listings]
+    for index, stream in enumerate(config.streams):
+        if stream.listing is None:
+            continue
+        place = ("streams", index, "listing")
+        yield from _known(place, stream.kind, config.hydrate, "hydrate")
+        first = config.mapping.get(stream.kind, [])[:1]
+        if any(rule.id.text != "id" or rule.kind not in ("", stream.kind) for rule in first):
+            yield place, "needs a mapping without `id:` and `kind:` of its own; else write an entry under `listings:`"
+        if stream.kind in listed:
+            yield place, f"{stream.kind!r} is listed elsewhere already"
+        listed.append(stream.kind)
 
 
 def _of_list(place: Place, part: List) -> Iterator[Mistake]:
@@ -77,7 +111,21 @@ def _of_fetch(place: Place, kind: str, fetch: Fetch, config: Config) -> Iterator
         yield from _known((*place, "kinds", action), other, config.mapping, "mapping")
 
 
-def _of_rule(place: Place, rule: Rule) -> Iterator[Mistake]:
+def _of_let(place: Place, own: Iterable[str], let: Mapping[str, Expression]) -> Iterator[Mistake]:
+    for name in own:
+        read, found = [name], set[str]()
+        while read:
+            needed = let[read.pop()].constants("let")
+            read += [each for each in needed if each in let and each not in found]
+            found |= set(needed)
+        if name in found:
+            yield (*place, name), f"goes in circles: it needs let({name!r})"
+        for other in let[name].constants("let"):
+            if other not in let:
+                yield (*place, name), f"`let:` has no {other!r}{_hint(other, let)}"
+
+
+def _of_rule(place: Place, rule: Rule, shared: Mapping[str, Expression]) -> Iterator[Mistake]:
     model = ENTITIES.get(rule.entity)
     if model is None:
         yield (*place, "entity"), f"no entity {rule.entity!r}{_hint(rule.entity, ENTITIES)}"
@@ -86,10 +134,17 @@ def _of_rule(place: Place, rule: Rule) -> Iterator[Mistake]:
         for name in given:
             if name not in model.model_fields:
                 yield (*place, section, name), f"{rule.entity} has no such field{_hint(name, model.model_fields)}"
-    for at, expression in _expressions(rule, place):
+    for section, names_, known in (("same", rule.same, model.model_fields), ("only", rule.only, rule.fields)):
+        for index, name in enumerate(names_):
+            if name not in known:
+                whose = f"{rule.entity} has" if section == "same" else "`fields:` has"
+                yield (*place, section, index), f"{whose} no {name!r}{_hint(name, known)}"
+    let = {**shared, **rule.let}
+    yield from _of_let((*place, "let"), rule.let, let)
+    for at, expression in _expressions(rule.model_copy(update={"let": {}}), place):
         for name in expression.constants("let"):
-            if name not in rule.let:
-                yield at, f"`let:` has no {name!r}{_hint(name, rule.let)}"
+            if name not in let:
+                yield at, f"`let:` has no {name!r}{_hint(name, let)}"
     for name in ("final", "erased"):
         if getattr(rule, name) and not rule.deleted:
             yield (*place, name), "only of `deleted: true`"
@@ -99,8 +154,8 @@ def _of_functions(config: Config) -> Iterator[Mistake]:
     """Tables are known to the webhook and the mapping, the payload around an item only to the mapping."""
     for place, expression in _expressions(config, ()):
         for function in expression.functions & {*_OF_TABLES, *_OF_PAYLOADS}:
-            if place[0] != "mapping" and (function in _OF_PAYLOADS or place[0] != "webhook"):
-                yield place, f"{function}() works only under `mapping:`"
+            if place[0] not in ("let", "mapping") and (function in _OF_PAYLOADS or place[0] != "webhook"):
+                yield place, f"{function}() works only under `mapping:` and `let:`"
         for function in _OF_TABLES:
             for name in expression.constants(function):
                 if name not in config.tables:
@@ -123,7 +178,8 @@ def _expressions(value: Any, place: Place) -> Iterator[tuple[Place, Expression]]
 
 
 def _used(request: Request) -> set[str]:
-    return {name for each in (request.get, request.post, request.params, request.body) for name in names(each)}
+    paging = request.pages.params if isinstance(request, List) and request.pages else {}
+    return {name for each in (request.get, request.post, request.params, request.body, paging) for name in names(each)}
 
 
 def _placeholders(place: Place, request: Request | Batch, known: Iterable[str]) -> Iterator[Mistake]:

@@ -53,6 +53,9 @@ class Config(ConnectorConfig):
     webhook: WebhookPart | None = Field(
         None, description="How deliveries are proved and taken apart; left out: poll only."
     )
+    let: dict[str, Expression] = Field(
+        {}, description="Values of a payload's data that all rules read as let('name'), and one another."
+    )
     mapping: dict[str, list[Rule]] = Field(
         description="Which events a payload gives, by its kind; `call.ended` is found under `call`, too."
     )

@@ -1,6 +1,6 @@
 """What never enters the hub. Pure."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 
@@ -11,4 +11,15 @@ def cut(value: Any, names: Container[str]) -> Any:
             return {name: True if inner and name in names else cut(inner, names) for name, inner in value.items()}
         case list():
             return [cut(inner, names) for inner in value]
+    return value
+
+
+def only(value: Any, wanted: Mapping[int, Sequence[str]]) -> Any:
+    """The same JSON, in which objects of these identities have no more than these members."""
+    match value:
+        case dict():
+            names = wanted.get(id(value), value)
+            return {name: only(inner, wanted) for name, inner in value.items() if name in names}
+        case list():
+            return [only(inner, wanted) for inner in value]
     return value

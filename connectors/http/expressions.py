@@ -48,6 +48,11 @@ class Expression:
         """The names of all functions that it calls."""
         return frozenset(node["value"] for node in _nodes(self._parsed.parsed) if node["type"] == _CALL)
 
+    @property
+    def is_path(self) -> bool:
+        """Whether what it finds stands in the data as it is: it calls no function and makes no object."""
+        return not any(node["type"] in (_CALL, "multi_select_dict") for node in _nodes(self._parsed.parsed))
+
     def constants(self, function: str) -> list[str]:
         """The first arguments of all calls of a function that are written out: the names of tables, for instance."""
         calls = [each for each in _nodes(self._parsed.parsed) if each["type"] == _CALL and each["value"] == function]
@@ -58,7 +63,10 @@ class Expression:
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         written = core_schema.plain_serializer_function_ser_schema(lambda made: made.text)
         text = core_schema.str_schema(min_length=1)
-        return core_schema.no_info_after_validator_function(cls, text, serialization=written)
+        made = core_schema.no_info_after_validator_function(cls, text)
+        return core_schema.no_info_before_validator_function(
+            lambda given: given.text if isinstance(given, cls) else given, made, serialization=written
+        )
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:

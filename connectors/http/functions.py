@@ -35,7 +35,7 @@ class Scope:
     vendor: str = ""
     payload: Payload | None = None
     tables: Mapping[str, Any] = field(default_factory=dict)
-    values: Mapping[str, Any] = field(default_factory=dict)
+    value: Callable[[str], Any] = lambda name: None  # of `let:`
 
 
 class Functions(functions.Functions):
@@ -59,21 +59,22 @@ class Functions(functions.Functions):
         payload = self._scope.payload
         return key(self._scope.vendor, payload.account, kind, id) if payload and kind and id else None
 
-    @_signed(_TEXT, _OBJECT)
+    @_signed(_TEXT, _ANY)
     def _func_ref(self, kind: str | None, thing: Any) -> dict[str, Any] | None:
         """A reference to an object that is shown with its id and name: ref('team', teams[0])."""
-        found = self._func_key(kind, thing.get("id")) if thing else None
-        return {"key": found, "name": thing.get("name")} if found else None
+        if not isinstance(thing, Mapping) or not (found := self._func_key(kind, thing.get("id"))):
+            return None
+        return {"key": found, "name": thing.get("name")}
 
     @_signed(_TEXT)
     def _func_let(self, name: str | None) -> Any:
-        """A value of the rule's `let:`."""
-        return self._scope.values.get(name or "")
+        """A value of `let:`, of the rule's or the file's."""
+        return self._scope.value(name or "")
 
     @_signed(_ANY)
     def _func_to_iso(self, value: Any) -> str | None:
         """A time as the hub writes it, from ISO 8601, or epoch seconds or milliseconds as number or text."""
-        return _iso(value)
+        return iso(value)
 
     @_signed(_ANY)
     def _func_to_ms(self, value: Any) -> int | None:
@@ -111,15 +112,65 @@ class Functions(functions.Functions):
         """The text that a reader of this Markdown would see."""
         return unmarked(value) if isinstance(value, str) else None
 
-    @_signed(_LIST)
-    def _func_words(self, parts: list[Any] | None) -> str | None:
-        """Texts with a blank between them, empty ones left out: words([first_name, last_name])."""
+    @_signed({"types": ["array", "string", "null"]})
+    def _func_words(self, parts: list[Any] | str | None) -> str | None:
+        """Texts with a blank between them, empty ones left out: words([first_name, last_name]). Of one text its words
+        with single blanks."""
+        parts = parts.split() if isinstance(parts, str) else parts
         return " ".join(str(part) for part in parts or () if part not in (None, "")) or None
+
+    @_signed(_LIST)
+    def _func_lines(self, parts: list[Any] | None) -> str | None:
+        """Texts, a line each, empty ones left out."""
+        return "\n".join(str(part) for part in parts or () if part not in (None, "")) or None
+
+    @_signed(_TEXT, {"types": [], "variadic": True})
+    def _func_text(self, template: str | None, *values: Any) -> str | None:
+        """A text with a value in the place of each {}: text('{}:{}', line, number). Null where one of them is null or
+        empty."""
+        pieces = (template or "").split("{}")
+        if len(pieces) != len(values) + 1:
+            raise NormalizeError(f"text() has {len(pieces) - 1} places for {len(values)} values")
+        if any(value in (None, "") for value in values):
+            return None
+        return pieces[0] + "".join(f"{value}{piece}" for value, piece in zip(values, pieces[1:], strict=True))
+
+    @_signed(_TEXT, _NUMBER)
+    def _func_start(self, value: str | None, length: float | None) -> str | None:
+        """The first characters of a text: start(body, `200`)."""
+        return value[: int(length or 0)] or None if value is not None else None
+
+    @_signed(_ANY)
+    def _func_numbered(self, items: Any) -> list[Any] | None:
+        """The objects of a list with their place among them as `index`, from 0."""
+        if not isinstance(items, list):
+            return None
+        return [{**item, "index": index} for index, item in enumerate(item for item in items if isinstance(item, dict))]
 
     @_signed(_OBJECT)
     def _func_given(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        """An object without its nulls; null where nothing is left."""
-        return {name: inner for name, inner in (value or {}).items() if inner is not None} or None
+        """An object without what is null or empty in it; null where nothing is left."""
+        return {name: inner for name, inner in (value or {}).items() if inner not in (None, "", [], {})} or None
+
+    @_signed(_TEXT, _ANY, _ANY, _ANY)
+    def _func_party(self, role: str | None, person: Any, name: Any, number: Any) -> dict[str, Any] | None:
+        """Somebody in an activity, known by key, by phone number or by both; null where by neither."""
+        phone = self._func_phone(number)
+        identifier = {"kind": "phone", "value": phone} if phone else None
+        known = {"person": person or None, "identifier": identifier}
+        return self._func_given({"role": role, **known, "name": name or None}) if person or phone else None
+
+    @_signed(_LIST)
+    def _func_parties(self, found: list[Any] | None) -> list[Any] | None:
+        """Parties in one list, each person and each number once; null where nobody is left."""
+        flat = [each for one in found or () for each in (one if isinstance(one, list) else [one])]
+        kept, known = [], set[str]()
+        for party in flat:
+            who = {party.get("person"), (party.get("identifier") or {}).get("value")} - {None} if party else set()
+            if who - known:
+                kept.append(party)
+                known |= who
+        return kept or None
 
     @_signed(_TEXT, _ANY)
     def _func_lookup(self, table: str | None, value: Any) -> Any:
@@ -179,11 +230,12 @@ def described() -> Sequence[tuple[str, str]]:
 def moment(value: Any) -> int | None:
     """Epoch ms of a time in any form: ISO 8601, or epoch seconds or milliseconds as number or text. Raises
     NormalizeError for what is no time."""
-    iso = _iso(value)
-    return to_ms(iso) if iso else None
+    text = iso(value)
+    return to_ms(text) if text else None
 
 
-def _iso(value: Any) -> str | None:
+def iso(value: Any) -> str | None:
+    """The same time as the hub writes it. Raises NormalizeError for what is no time."""
     match value:
         case None:
             return None

@@ -51,9 +51,9 @@ async def _alone(http: Http, config: Config, fetch: Fetch, account: str, hint: H
     try:
         response = await send(http, config, fetch, {"id": quote(hint.id, safe=""), "account": account})
     except PermanentError as error:
-        if error.status not in (404, 410) or not fetch.missing:
+        if error.status not in fetch.gone:
             raise
-        return Payload(fetch.missing, {"id": hint.id}, account, False, started, hint.at)
+        return Payload(fetch.missing or f"{hint.kind}.missing", {"id": hint.id}, account, False, started, hint.at)
     return _payload(config, fetch, fetch.row(response.data), account, hint, response.started)
 
 

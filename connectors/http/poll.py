@@ -11,12 +11,14 @@ from typing import Any
 
 from connectors.http.config import Config
 from connectors.http.cuts import cut
+from connectors.http.expressions import Expression
 from connectors.http.functions import moment
-from connectors.http.sections import List, ListingPart, Paging, Request, Since, StreamPart
+from connectors.http.sections import List, Paging, Request, Since, StreamPart
 from connectors.http.templates import fill
 from core.sdk import Http, Ids, Listing, NormalizeError, Page, Payload, PermanentError, Response, Stream
 from core.sdk.connector import Cursor
 
+_ID = Expression("id")
 _LINK = re.compile(r"<\s*([^>\s]+)\s*>\s*;([^,]*)")
 
 
@@ -25,13 +27,20 @@ def streams(config: Config) -> tuple[Stream[Config], ...]:
 
 
 def listings(config: Config) -> tuple[Listing[Config], ...]:
-    return tuple(Listing(part.kind, _Listed(part).ids, part.every, part.pull_only) for part in config.listings)
+    alone = [Listing(part.kind, _Listed(part, part.id).ids, part.every, part.pull_only) for part in config.listings]
+    polled = [
+        Listing(part.kind, _Listed(part, _ID, part.since).ids, part.listing, part.pull_only)
+        for part in config.streams
+        if part.listing is not None
+    ]
+    return (*alone, *polled)
 
 
 async def send(http: Http, config: Config, request: Request, values: Mapping[str, Any], path: str = "") -> Response:
     """One request; `path` replaces the declared one, and then brings its parameters itself."""
     secrets = {name: secret.get_secret_value() for name, secret in config.auth.query.items()}
-    params = {} if path else {name: _text(value) for name, value in fill(request.params, values).items()}
+    paging = request.pages.params if isinstance(request, List) and request.pages else {}
+    params = {} if path else {name: _text(value) for name, value in fill({**request.params, **paging}, values).items()}
     return await http.request(
         "GET" if request.get else "POST",
         path or str(fill(request.get or request.post, values)),
@@ -59,14 +68,16 @@ class _Polled:
 
 
 class _Listed:
-    """A declared listing."""
+    """A declared listing, or a stream's list that is read whole, however old its rows are."""
 
-    def __init__(self, part: ListingPart) -> None:
-        self._part = part
+    def __init__(self, part: List, id: Expression, since: Since | None = None) -> None:
+        self._part, self._id = part, id
+        self._since = since and since.model_copy(update={"everything": True})
 
     async def ids(self, http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Ids]:
-        async for rows, _, after, _ in _read(http, config, self._part, None, account, cursor):
-            yield Ids([str(id) for row in rows if (id := self._part.id(row)) is not None], after)
+        under_way = cursor if cursor and "until" in cursor else None
+        async for rows, _, after, _ in _read(http, config, self._part, self._since, account, under_way):
+            yield Ids([str(id) for row in rows if (id := self._id(row)) is not None], after)
 
 
 async def _read(

@@ -65,6 +65,7 @@ class Paging(Section):
     size: int = Field(100, ge=1, description="page, offset: rows of a page, {size}; a shorter page is the last.")
     first: int = Field(1, description="page: the first page's number.")
     more: Expression | None = Field(None, description="Whether there are more pages, where the answer tells it.")
+    params: dict[str, Body] = Field({}, description="Parameters that tell the page, beside those of the request.")
     restart: bool = Field(
         False, description="page, offset: go on from the last change seen, and count only within one moment. For lists "
         "that are sorted by `since.field` and end at some row without saying so."
@@ -115,6 +116,10 @@ class StreamPart(List):
     set: dict[str, Any] = Field({}, description="Members that are put into every row.")
     since: Since | None = Field(None, description="Only what is new; left out: the whole list each time.")
     every: Duration | None = Field(None, description="Pause between two polls; left out: `poll_every`.")
+    listing: Duration | None = Field(
+        None, description="So often the list is also read whole, for the ids alone: what it lacks was deleted, and "
+        "`hydrate` makes sure of it."
+    )  # fmt: skip
     pull_only: bool = Field(False, description="No webhook tells of these rows: nothing of them counts as missed.")
 
 
@@ -140,7 +145,11 @@ class Fetch(Request):
 
     row: Expression = Field(Expression("@"), description="Where the object stands in the answer.")
     batch: Batch | None = Field(None, description="Tried first; what it does not bring is asked for alone.")
-    missing: str = Field("", description="The kind of the payload {id} that stands for one that is gone (404, 410).")
+    gone: list[int] = Field([404, 410], description="Statuses of an answer that says that it is not there.")
+    missing: str = Field(
+        "", description="The kind of the payload {id} that then stands for it; left out: `KIND.missing`, which deletes "
+        "the object where `mapping` says nothing else of it."
+    )  # fmt: skip
     kinds: dict[str, str] = Field(
         {}, description="Other kinds by the event that named it: {card-restored: card.restored}."
     )
@@ -188,7 +197,12 @@ class Pushed(Section):
 class Named(Section):
     """Rows that only name an object, which is fetched."""
 
-    kind: str = Field(description="A name under `hydrate`.")
+    of: list[str] = Field(
+        [], description="Where some rows are whole objects (`payload`): the kinds of those that are not."
+    )  # fmt: skip
+    kind: str = Field(
+        "", description="A name under `hydrate`; left out: the row's kind, its first word; others are ignored."
+    )
     id: Expression = Field(description="The object's id; rows without are ignored.")
     at: Expression | None = Field(None, description="When it happened, a time in any form.")
 
@@ -202,7 +216,14 @@ class WebhookPart(Section):
     rows: Expression = Field(Expression("[@]"), description="Where the events stand in the body.")
     decode: bool = Field(False, description="Rows that are texts are JSON once more.")
     kind: Expression = Field(description="A row's kind of event: a name under `mapping`, and the word in reports.")
+    events: list[str] = Field(
+        [], description="The kinds that the hub wants, `call` for all of `call.*`; others are counted as ignored, and "
+        "their `payload` is not kept; left out: all."
+    )  # fmt: skip
     take: Expression | None = Field(None, description="Whether the hub wants it; other events are counted as ignored.")
+    keep: dict[str, list[str]] = Field(
+        {}, description="All that enters the hub of the objects of a kind: {summary: [call_id]}."
+    )
     payload: Pushed | None = Field(None, description="The rows are whole objects.")
     hint: Named | None = Field(None, description="The rows only name what changed.")
     head: bool = Field(False, description="Answer HEAD requests, by which some sources try the address.")
@@ -212,8 +233,12 @@ class WebhookPart(Section):
     def _whole(self) -> "WebhookPart":
         if sum(each is not None for each in (self.hmac, self.token, self.basic)) != 1:
             raise ValueError("say how deliveries are proved: `hmac:`, `token:` or `basic:`")
-        if (self.payload is None) == (self.hint is None):
+        if self.payload is None and self.hint is None:
             raise ValueError("say what the rows are: `payload:` (whole objects) or `hint:` (names of objects)")
+        if self.payload and self.hint and not self.hint.of:
+            raise ValueError("`payload:` and `hint:` both stand here: say under `hint: of:` which kinds are only named")
+        if self.keep and (self.payload is None or self.decode):
+            raise ValueError("`keep:` needs `payload:`, whose objects it cuts, and works without `decode:` only")
         return self
 
 
@@ -223,9 +248,7 @@ class Rule(Section):
     entity: str = Field(description="Which entity it is: person, call, article, ...")
     each: Expression | None = Field(None, description="A list in the payload: an event per item; left out: one.")
     when: Expression | None = Field(None, description="Only where this is true.")
-    let: dict[str, Expression] = Field(
-        {}, description="Values of the whole payload's data, in order, that other expressions read as let('name')."
-    )
+    let: dict[str, Expression] = Field({}, description="Values as under `let:` of the whole file, of this rule alone.")
     kind: str = Field(
         "", description="The third part of the object's key; left out: the payload's kind, its first word."
     )
@@ -236,7 +259,11 @@ class Rule(Section):
     mode: Literal["full", "patch"] = Field(
         "full", description="`full`: fields that are not here are gone. `patch`: they stay, and nulls say nothing."
     )
-    fields: dict[str, Expression] = Field({}, description="The entity's fields.")
+    fields: dict[str, Expression] = Field(
+        {}, description="The entity's fields. Times may have any form; one item makes a list of one."
+    )
+    same: list[str] = Field([], description="Fields that the object has under the same name.")
+    only: list[str] = Field([], description="Of `fields:` these alone: where two rules share them.")
     constants: dict[str, Any] = Field({}, description="Fields that are always the same.")
     deleted: bool = Field(False, description="The object is gone.")
     final: bool = Field(False, description="deleted: for good; its id never comes back.")

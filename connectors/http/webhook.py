@@ -3,12 +3,12 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from connectors.http.config import Config
-from connectors.http.cuts import cut
+from connectors.http.cuts import cut, only
 from connectors.http.functions import Scope, moment
 from connectors.http.sections import Basic, Hmac, Token, WebhookPart
 from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, Webhook, loads
@@ -22,7 +22,7 @@ def webhook(config: Config) -> Webhook[Config] | None:
         enabled=lambda settings: settings.webhook is not None,
         verify=_verify,
         split=_split,
-        cut=lambda body: cut(body, config.cut),
+        cut=lambda body: cut(_kept(body, part, Scope(config.vendor, tables=config.tables)), config.cut),
         methods=frozenset({"POST", "HEAD"} if part.head else {"POST"}),
         path_secret="path_secret" if config.path_secret else None,
         instructions=part.instructions,
@@ -122,21 +122,48 @@ def _split(body: Any, delivery: Delivery, config: Config, account: str, received
         kind = part.kind(row, scope)
         if not isinstance(kind, str) or not kind:
             raise NormalizeError(f"an event without kind: nothing at webhook.kind, {part.kind.text}")
-        if part.take is not None and not part.take(row, scope):
+        if (part.events and not _among(kind, part.events)) or (part.take is not None and not part.take(row, scope)):
             ignored.append(kind)
-        elif part.payload is not None:
+        elif part.payload is not None and not (part.hint and _among(kind, part.hint.of)):
             data = part.payload.data(row, scope)
             if not isinstance(data, dict):
                 raise NormalizeError(f"{kind}: no object at webhook.payload.data, {part.payload.data.text}")
             at = moment(part.payload.at(row, scope)) if part.payload.at else None
             payloads.append(Payload(kind, data, account, True, received, at))
-        elif part.hint is not None and (id := part.hint.id(row, scope)) not in (None, ""):
+        elif (
+            part.hint is not None
+            and (named := part.hint.kind or kind.partition(".")[0]) in config.hydrate
+            and (id := part.hint.id(row, scope)) not in (None, "")
+        ):
             at = moment(part.hint.at(row, scope)) if part.hint.at else None
-            hints.append(Hint(part.hint.kind, str(id), received if at is None else at, kind))
+            hints.append(Hint(named, str(id), received if at is None else at, kind))
             seen.append((kind, row))
         else:
             ignored.append(kind)
     return Split(tuple(payloads), tuple(hints), tuple(ignored), seen)
+
+
+def _among(kind: str, kinds: Sequence[str]) -> bool:
+    """Whether it is one of them, or begins with one: `call.ended` is of `call`."""
+    return any(kind == each or kind.startswith(f"{each}.") for each in kinds)
+
+
+def _kept(body: Any, part: WebhookPart, scope: Scope) -> Any:
+    """The body, in which the objects of some kinds are no more than what may be kept of them."""
+    if part.payload is None or not (part.events or part.keep):
+        return body
+    wanted: dict[int, Sequence[str]] = {}  # by identity: expressions find the very objects of the body
+    rows = part.rows(body, scope)
+    for row in rows if isinstance(rows, list) else ():
+        kind, data = part.kind(row, scope), part.payload.data(row, scope)
+        if not isinstance(kind, str) or not isinstance(data, dict):
+            continue
+        if part.events and not _among(kind, part.events):
+            wanted[id(data)] = ()
+        for each, names in part.keep.items():
+            if _among(kind, [each]):
+                wanted[id(data)] = names
+    return only(body, wanted)
 
 
 def _rows(body: Any, part: WebhookPart, scope: Scope) -> Iterator[Any]:

@@ -30,6 +30,8 @@ class Document:
         self._lines: dict[Place, int] = {}
         self._mistakes: set[tuple[int, str, str]] = set()
         self._unfilled: set[Place] = set()
+        self._met = 0  # values, those that aliases repeat included
+        self._merging: list[yaml.Node] = []
 
     @property
     def mistakes(self) -> list[str]:
@@ -77,8 +79,9 @@ class Document:
 
     def _value(self, node: yaml.Node, path: Place) -> Any:
         self._lines[path] = node.start_mark.line + 1
-        if len(self._lines) > _MOST_VALUES or len(path) > _DEEPEST:
-            raise ConfigError(f"{self.path}:{self.line(path)}: too many values, or nested too deep: mind the aliases")
+        self._met += 1
+        if self._met > _MOST_VALUES or len(path) > _DEEPEST:
+            raise self._endless(path)
         match node:
             case yaml.MappingNode():
                 return self._mapping(node, path)
@@ -99,7 +102,10 @@ class Document:
 
     def _mapping(self, node: yaml.MappingNode, path: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        shared = self._merged(node, path)
         for key_node, value_node in node.value:
+            if key_node.tag.endswith(":merge"):
+                continue
             named = key_node.tag.endswith(":str")
             key = str(yaml.SafeLoader("").construct_object(key_node)) if named else str(key_node.value)
             here = (*path, key)
@@ -110,7 +116,26 @@ class Document:
                 continue
             found[key] = self._value(value_node, here)
             self._lines[here] = key_node.start_mark.line + 1
-        return found
+        return {**shared, **found}
+
+    def _merged(self, node: yaml.MappingNode, path: Place) -> dict[str, Any]:
+        """What `<<: *name` brings in, at the lines where it is written."""
+        shared: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag.endswith(":merge"):
+                if not isinstance(value_node, yaml.MappingNode):
+                    self.wrong(path, "`<<:` takes settings, as in `<<: *name`")
+                    continue
+                if value_node in self._merging:
+                    raise self._endless(path)
+                self._met += 1
+                self._merging.append(value_node)
+                shared |= self._mapping(value_node, path)
+                self._merging.pop()
+        return shared
+
+    def _endless(self, path: Place) -> ConfigError:
+        return ConfigError(f"{self.path}:{self.line(path)}: too many values, or nested too deep: mind the aliases")
 
     def _filled(self, text: str, path: Place) -> str:
         def fill(found: re.Match[str]) -> str:

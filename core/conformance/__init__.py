@@ -54,7 +54,7 @@ def _comes(settings: Any) -> Callable[[Payload], bool]:
     """A declaration may leave out what the coded connector has: samples count whose payloads can come."""
     read = {stream.kind for stream in settings.streams}
     for kind, fetch in settings.hydrate.items():
-        read |= {kind, fetch.missing, *fetch.kinds.values()}
+        read |= {kind, fetch.missing or f"{kind}.missing", *fetch.kinds.values()}
     heard = {kind.partition(".")[0] for kind in settings.mapping}
     return lambda payload: payload.kind.partition(".")[0] in heard if payload.pushed else payload.kind in read
 

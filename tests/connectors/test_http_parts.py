@@ -3,66 +3,17 @@
 import base64
 import hmac
 import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from core.config import Connection, declared
 from core.errors import ConfigError, NormalizeError, PermanentError, SignatureError
 from core.sdk import Delivery, Hint, Payload, Response
-from schemas.event import Event
-
-NOW = datetime(2026, 1, 12, 6, 47, tzinfo=UTC)
-MS = int(NOW.timestamp() * 1000)
-DESK: dict[str, Any] = {
-    "vendor": "desk", "title": "Desk", "category": "helpdesk", "account": "example", "api": "https://api.example.com",
-    "proof": {"get": "/me"},
-    "mapping": {"person": [{"entity": "person", "clock": "changed", "fields": {"display_name": "name"}}]},
-}  # fmt: skip
-Ask = Callable[[str, str, Mapping[str, Any], Any], Any]
-
-
-class Source:
-    """An sdk.Http that answers by a function; `asked` are the requests."""
-
-    def __init__(self, ask: Ask, headers: Mapping[str, str] | None = None) -> None:
-        self._ask, self._headers = ask, dict(headers or {})
-        self.asked: list[tuple[str, str, dict[str, Any], Any]] = []
-
-    async def request(
-        self, method: str, path: str, *, params: Any = None, json: Any = None, headers: Any = None
-    ) -> Response:
-        self.asked.append((method, path, dict(params or {}), json))
-        answer = self._ask(method, path, params or {}, json)
-        if isinstance(answer, Response):
-            return answer
-        return Response(200, self._headers, answer, MS)
-
-    async def get(self, path: str, **params: str | int) -> Response:
-        return await self.request("GET", path, params=params)
-
-    def now(self) -> datetime:
-        return NOW
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Callable[..., Connection]:
-    """A declaration of DESK with other sections, read from a file as a person writes it."""
-
-    def made(**sections: Any) -> Connection:
-        file = tmp_path / "desk.yaml"
-        file.write_text(yaml.safe_dump({**DESK, **sections}, allow_unicode=True))
-        return declared(file)
-
-    return made
-
-
-def people(**rest: Any) -> dict[str, Any]:
-    return {"streams": [{"name": "people", "kind": "person", "get": "/people", "rows": "rows", **rest}]}
+from tests.connectors.declared_source import DESK, MS, NOW, Source, mapped, people, rows
 
 
 async def ids(connection: Connection, source: Source, cursor: Any = None) -> tuple[list[list[Any]], Any]:
@@ -70,10 +21,6 @@ async def ids(connection: Connection, source: Source, cursor: Any = None) -> tup
     (stream,) = connection.connector.streams
     pages = [page async for page in stream.poll(source, connection.settings, "example", cursor)]
     return [[payload.data["id"] for payload in page.payloads] for page in pages], pages[-1].cursor
-
-
-def rows(*ids: int) -> list[dict[str, Any]]:
-    return [{"id": id, "changed": MS - 60_000 + id} for id in ids]
 
 
 # Lists
@@ -312,10 +259,6 @@ def test_events_are_taken_ignored_or_refused_by_their_shape(desk: Any) -> None:
 
 
 # Mappings
-
-
-def mapped(connection: Connection, data: Any, **rest: Any) -> list[Event]:
-    return list(connection.connector.normalize(Payload("person", data, "example", False, MS, **rest)))
 
 
 def test_what_a_field_cannot_take_is_told_with_its_place_and_without_its_value(desk: Any) -> None:

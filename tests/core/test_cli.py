@@ -326,6 +326,12 @@ def test_a_mocks_setting_is_written_with_an_equals_sign() -> None:
     assert (said.code, said.err) == (2, "--set token: write SETTING=VALUE\n")
 
 
+def test_a_declaration_shows_what_becomes_of_an_object_that_a_listing_lacks() -> None:
+    missing = ROOT / "connectors/aircall/samples/user.missing.payload.json"
+    said = hub("try", str(ROOT / "deploy/examples/aircall.yaml"), str(missing))
+    assert (said.code, said.out.split()[:2]) == (0, ["staff.deleted", "aircall/example/user/6190000001"])
+
+
 @pytest.mark.slow
 def test_a_declaration_is_tried_and_tried_again_whenever_it_changes(tmp_path: Path) -> None:
     declaration = ROOT / "deploy" / "examples" / "guru.yaml"

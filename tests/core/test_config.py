@@ -104,6 +104,11 @@ PAIRS = ("ab", "bc", "cd", "de", "ef", "fg", "gh")  # each nine times the one be
             "7: server.public_url: YAML reads a timestamp here, and it is none",
         ),
         (GOOD + "bus: &a {options: *a}\n", "7: too many values, or nested too deep"),
+        (GOOD + "bus: &a {<<: *a}\n", "7: too many values, or nested too deep"),
+        (
+            GOOD + "a0: &a0 {x: 1}\n" + "".join(f"a{n + 1}: &a{n + 1} {{<<: *a{n}, <<: *a{n}}}\n" for n in range(20)),
+            "7: too many values, or nested too deep",
+        ),
         ("data: x\nconnections: " + "[" * 9_000, "1: nested too deep"),
         (
             "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in PAIRS),
@@ -156,6 +161,7 @@ def test_a_hubspot_account_has_a_token_or_an_oauth_app_and_a_mistake_there_tells
 
 # Sources that are declared instead of coded
 
+HOOK = "token: {place: path, secret: word}, kind: event, payload: {}"
 DECLARED = """\
 data: var/live
 connections:
@@ -212,6 +218,44 @@ def test_a_declared_connection_is_a_connector_of_its_own(tmp_path: Path) -> None
         ("account: example", "max_body: 5", "3: C.account: is missing"),
         ("{bearer:", "{bearrer:", "10: C.auth.bearrer: unknown setting; did you mean `bearer`?"),
         ("proof: {get: /me}", "proof: {}", "11: C.proof: name one path, under `get:` or under `post:`"),
+        ("rows: people", "listing: 1d\n        rows: people", "16: S.listing: `hydrate:` says nothing of 'person'"),
+        ("rows: people", "listing: daily\n        rows: people", "16: S.listing: "),
+        ("next: next}", "next: next, params: {at: '{pge}'}}", "18: S.pages.params.at: no placeholder {pge}; did you"),
+        ("next: next}", "next: next, params: {at: '{id}'}}", "13: connections.desk.streams[0]: {id} has no value"),
+        ("{by: cursor, next: next}", "{<<: cursor}", "18: S.pages: `<<:` takes settings, as in `<<: *name`"),
+        ("{display_name: name}", "{display_name: \"let('who')\"}", "22: M.fields.display_name: `let:` has no 'who'"),
+        ("fields: {display_name: name}", "same: [full_name]", "22: M.same[0]: person has no 'full_name'; did you mean"),
+        (
+            "name: name}",
+            "name: name}\n          only: [name]",
+            "23: M.only[0]: `fields:` has no 'name'; there are: display",
+        ),
+        (
+            "mapping:",
+            f"webhook: {{{HOOK.replace('{}', '{data: values(@)}')}, events: [x]}}\n    mapping:",
+            "19: C.webhook.payload.data: `events:` and `keep:` cut what stands here",
+        ),
+        ("mapping:", "let: {a: \"let('c')\", b: c}\n    mapping:", "19: C.let.a: `let:` has no 'c'"),
+        (
+            "mapping:",
+            "let: {a: \"let('b')\", b: \"let('a')\"}\n    mapping:",
+            "19: C.let.a: goes in circles: it needs let('a')",
+        ),
+        (
+            "mapping:",
+            f"webhook: {{{HOOK}, hint: {{id: id}}}}\n    mapping:",
+            "19: C.webhook: `payload:` and `hint:` both",
+        ),
+        (
+            "mapping:",
+            f"webhook: {{{HOOK}, hint: {{of: [x.y], id: id}}}}\n    mapping:",
+            "19: C.webhook.hint.of: `hydrate:` says nothing of 'x'",
+        ),
+        (
+            "mapping:",
+            f"webhook: {{{HOOK}, decode: true, keep: {{x: [id]}}}}\n    mapping:",
+            "19: C.webhook: `keep:` needs",
+        ),
     ],
 )
 def test_each_mistake_of_a_declaration_has_its_line(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -221,6 +265,22 @@ def test_each_mistake_of_a_declaration_has_its_line(tmp_path: Path, old: str, ne
         told = told.replace(f": {short}", f": connections.desk.{place}", 1)
     assert first.startswith(told)
     assert "very-secret" not in first
+
+
+def test_settings_that_stand_under_a_name_are_shared_and_a_mistake_in_them_is_told_where_they_stand(
+    tmp_path: Path,
+) -> None:
+    text = DECLARED.replace("{by: cursor", "&pages {by: cursor").replace(
+        "    mapping:",
+        "      - name: more\n        kind: person\n        get: /more/{cursor}\n"
+        "        pages: {<<: *pages, next: more}\n    mapping:",
+    )
+    (tmp_path / "hub.yaml").write_text(text)
+    first, second = load(tmp_path / "hub.yaml", {"TOKEN": "t"}).connections["desk"].settings.streams
+    assert (second.pages.by, second.pages.next.text, first.pages.next.text) == ("cursor", "more", "next")
+    assert wrong(tmp_path, text.replace("by: cursor", "by: curser"), TOKEN="t")[1].startswith(
+        "18: connections.desk.streams[1].pages.by: "
+    )
 
 
 def test_mistakes_of_a_file_that_is_referred_to_are_told_with_its_own_lines(tmp_path: Path) -> None:
