@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from connectors.aircall.world import API, BORN, Company, Object
+from connectors.aircall.mock_shapes import API, BORN, Object
+from connectors.aircall.world import Company
 from core.sdk.mock import Push, Simulator, answer, page_size
 from core.sdk.story import Beat, uuid
 
@@ -108,14 +109,13 @@ class Aircall:
         return answer({"company": {"name": "Example", "users_count": len(self.company.users), "numbers_count": 1}})
 
     async def _list_calls(self, request: web.Request) -> web.Response:
-        contact, company = request.query.get("fetch_contact") == "true", self.company
+        company, extra = self.company, _extra(request)
         found = company.between(*_window(request))
-        return _listed(request, "calls", found, lambda id: company.shown(company.calls[id], contact=contact))
+        return _listed(request, "calls", found, lambda id: company.shown(company.calls[id], **extra))
 
     async def _one_call(self, request: web.Request) -> web.Response:
         call = self.company.calls.get(int(request.match_info["id"]))
-        contact = request.query.get("fetch_contact") == "true"
-        return answer({"call": self.company.shown(call, contact=contact)}) if call else _absent()
+        return answer({"call": self.company.shown(call, **_extra(request))}) if call else _absent()
 
     async def _list_contacts(self, request: web.Request) -> web.Response:
         begin, end = _window(request)
@@ -161,6 +161,12 @@ class Aircall:
 def _picked(kind: str, things: Mapping[str, Object], request: web.Request) -> web.Response:
     found = next((each for each in things.values() if each["id"] == int(request.match_info["id"])), None)
     return answer({kind: found}) if found else _absent()
+
+
+def _extra(request: web.Request) -> dict[str, bool]:
+    """What of a call is shown only where it was asked for."""
+    asked = {"contact": "fetch_contact", "timeline": "fetch_call_timeline"}
+    return {name: request.query.get(param) == "true" for name, param in asked.items()}
 
 
 def _window(request: web.Request) -> tuple[int, int]:

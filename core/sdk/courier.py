@@ -158,7 +158,7 @@ class Courier:
                 self.spilled += 1
                 self._done(each.number)
             return
-        if attempt.refusals >= self._retries:
+        if push.once or attempt.refusals >= self._retries:
             self.spilled += 1
             self._done(attempt.number)
             return

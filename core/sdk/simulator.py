@@ -15,13 +15,14 @@ from core.sdk.story import Beat
 class Push:
     """One webhook request that a source sends. `body` is what `Simulator.sign` turns into bytes; `forged`: sign it
     wrongly. `subject` and `kind` are for the log: the object's id, the source's name of the event. `attempt` is 0 the
-    first time it is sent."""
+    first time it is sent; `once`: the source never sends it again."""
 
     subject: str
     body: Any
     kind: str = ""
     forged: bool = False
     attempt: int = 0
+    once: bool = False
 
 
 class Simulator(Protocol):
