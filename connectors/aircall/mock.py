@@ -5,6 +5,7 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from hmac import compare_digest
+from math import inf
 from typing import Any
 
 import orjson
@@ -55,8 +56,8 @@ class Aircall:
         body = {**push.body, "token": "not-the-token" if push.forged else self._token}
         return target, {"Content-Type": "application/json", "aircall-origin": "webhooks"}, orjson.dumps(body)
 
-    def gives_up(self, status: int, attempt: int) -> bool:
-        return attempt >= self.retries
+    def pause(self, status: int, attempt: int, at: float) -> float:
+        return inf if attempt >= self.retries and not 200 <= status < 300 else 0.0
 
     def counts(self) -> Mapping[str, int]:
         return {"people": len(self.company.contacts), "calls": len(self.company.calls)}

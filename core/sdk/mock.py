@@ -17,6 +17,7 @@ What stands under `/_mock/` is told in `core.sdk.mockserver`, what can be made t
 """
 
 import asyncio
+import math
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -59,17 +60,17 @@ async def running(
     """A mock that plays until the block is left. `port` 0 takes a free one; `cycle` as `next_cycle` says."""
     clock = clock or Clock()
     player = Player(simulator, clock, pace, state, cycle)
-    ends: Callable[[int, int], bool] = getattr(simulator, "gives_up", lambda status, attempt: False)
+    asked: Callable[[int, int, float], float] = getattr(simulator, "pause", lambda status, attempt, at: 0.0)
 
-    def gives_up(status: int, attempt: int) -> bool:
-        if ends(status, attempt):
+    def pause(status: int, attempt: int, at: float) -> float:
+        wait = asked(status, attempt, at)
+        if wait == math.inf:
             player.insert("webhook.off", "", {})
-            return True
-        return False
+        return wait
 
     async with aiohttp.ClientSession() as session:
         courier = Courier(session, target, simulator.sign, timeout=simulator.timeout, retries=simulator.retries,
-                          now=clock.now, done=player.acknowledged, gives_up=gives_up)  # fmt: skip
+                          now=clock.now, done=player.acknowledged, pause=pause)  # fmt: skip
         mock = Mock(simulator, player, courier, limit or simulator.limit)
         runner = web.AppRunner(mock.application(), access_log=None, shutdown_timeout=0.5)
         await runner.setup()

@@ -48,8 +48,10 @@ async def test_archived_or_taken_up_again_without_a_word_a_call_is_shown_so_by_t
     """Told first: the call's end. Each change after it is missed, and each next look finds it."""
     clock = Clock(MS, rate=0)
     async with running(simulator(7, {}), pace=0, clock=clock) as mock, aircall(mock) as http:
-        bodies = [push.body for kind in ("call.ring", "call.end")
-                  for _, push in mock.player.insert(kind, "x", {"phone": "+12025550122"})]  # fmt: skip
+        bodies = []
+        for wait, kind in ((0, "ring"), (20, "miss"), (50, "end")):
+            clock.set(MS + wait * 1_000)
+            bodies += [push.body for _, push in mock.player.insert(f"call.{kind}", "x", {"phone": "+12025550122"})]
         told = [event for body in bodies for one in taken(body).payloads for event in normalized(one)]
         known, cursor = list(told), (await pages(http, "calls"))[-1].cursor
         for hours, change, state in (
