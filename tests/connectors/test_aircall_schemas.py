@@ -112,6 +112,16 @@ def test_every_answer_keeps_to_the_schema_of_what_it_holds(notes: list[Note]) ->
     assert checked.keys() == ROWS.keys()
 
 
+def test_all_that_lives_keeps_to_its_schema() -> None:
+    world = simulator(7, {})
+    assert list(story(world, MS))
+    truth = json.loads(json.dumps(world.truth()))
+    assert truth.keys() == {"call", "contact", "user", "team"} and all(truth.values())
+    for kind, objects in truth.items():
+        for each in objects.values():
+            keeps(ROWS[kind], each)
+
+
 def test_every_webhook_keeps_to_the_schema_of_what_it_tells() -> None:
     world, told = simulator(7, {}), Counter[str]()
     for push in story(world, MS):
