@@ -13,7 +13,7 @@ from aiohttp import web
 
 from connectors.aircall.mock_shapes import API, BORN, Object
 from connectors.aircall.world import Company
-from core.sdk.mock import Push, Simulator, answer, page_size
+from core.sdk.mock import Push, Simulator, answer, page_size, set_live
 from core.sdk.story import Beat, uuid
 
 DEMO: Mapping[str, str] = {
@@ -37,6 +37,7 @@ class Aircall:
     timeout = 5.0
     retries = 50
     schedule = (864.0,)  # 50 within 12 hours; how they are spread is not published
+    forgives = True
     limit = 120
     tells_wait = False  # not always; X-AircallApi-Reset is
     cannot_show = ("tampered", "stale")
@@ -99,6 +100,8 @@ class Aircall:
             web.get(r"/v2/users/{id:\d+}", self._one_user),
             web.get(r"/v1/teams/{id:\d+}", self._one_team),
             web.get("/v1/webhooks", self._webhooks),
+            web.get("/v1/webhooks/{id}", self._webhook),
+            web.put("/v1/webhooks/{id}", self._webhook),
             web.get("/v1/teams", self._list_teams),
             web.get("/v1/numbers", self._list_numbers),
         ]
@@ -141,13 +144,23 @@ class Aircall:
         return _picked("team", self.company.teams, request)
 
     async def _webhooks(self, request: web.Request) -> web.Response:
+        return _listed(request, "webhooks", [self._hook()], lambda item: item)
+
+    async def _webhook(self, request: web.Request) -> web.Response:
+        """A PUT switches it on again."""
+        if request.match_info["id"] != self._hook()["webhook_id"]:
+            return _absent()
+        if request.method == "PUT":
+            set_live(request)
+        return answer({"webhook": self._hook()})
+
+    def _hook(self) -> Object:
         id = uuid(self.seed, "webhook")
-        hook = {
+        return {
             "webhook_id": id, "direct_link": f"{API}/webhooks/{id}", "created_at": BORN, "custom_name": "supporthub",
             "url": "https://hooks.example.com/hooks/aircall", "active": self.company.webhook_active, "events": [],
             "token": self._token,
         }  # fmt: skip
-        return _listed(request, "webhooks", [hook], lambda item: item)
 
     async def _list_users(self, request: web.Request) -> web.Response:
         return _listed(request, "users", list(self.company.users.values()), lambda item: item)

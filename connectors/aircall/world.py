@@ -53,8 +53,8 @@ class Company:
                 return [self.messages.write(beat, webhook_contact(owner) if owner else None, second)]
             case "message.status":
                 return self.messages.status(beat, second)
-            case "webhook.off":
-                self.webhook_active = False
+            case "webhook.off" | "webhook.on":
+                self.webhook_active = beat.kind.endswith("on")
                 return []
         call = self.calls.get(self._call_id(beat.ref))
         return [] if call is None else self._go_on(beat, call, second)

@@ -37,7 +37,8 @@ class Courier:
 
     `keep` makes it as strict as the source: its own pauses, by the mock's clock, and no answer counts as a refusal;
     until then attempts are hurried. `pause`, as `Simulator` has it, is asked only then. Once it says that the webhook
-    is off, what waits is dropped, and what comes, until `keep` is called again.
+    is off, what comes is dropped until `keep` is called again, and what waits, too, unless the source is one that
+    `forgives`: there what waits goes on, and the first that is taken switches the webhook on. `switched` hears of both.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class Courier:
         now: Callable[[], int],
         done: Callable[[int], None],
         pause: Callable[[int, int, float], float] = lambda status, attempt, at: 0.0,
+        forgives: bool = False,
+        switched: Callable[[bool], None] = lambda on: None,
     ) -> None:
         self.target = target
         self.off = False  # whether the source has switched the webhook off
@@ -58,7 +61,8 @@ class Courier:
         self.spilled = 0
         self.in_flight = 0
         self.heard = 0.0  # the loop's time: when a push was last taken
-        self._session, self._sign, self._now, self._done, self._pause = session, sign, now, done, pause
+        self._session, self._sign, self._now, self._done = session, sign, now, done
+        self._pause, self._forgives, self._switched = pause, forgives, switched
         self._timeout, self._retries = aiohttp.ClientTimeout(total=timeout), retries
         self._heap: list[_Attempt] = []
         self._silences, self._quiet = 0, 0.0  # attempts without an answer in a row; until when nothing is tried
@@ -69,10 +73,15 @@ class Courier:
     def keep(self, schedule: Sequence[float]) -> None:
         """Seconds of the mock's clock between two attempts, the last one repeats; none: hurried. What waits is tried
         at once."""
-        self._schedule, self.off, self._rest = tuple(schedule), False, 0.0
+        self._schedule, self._rest = tuple(schedule), 0.0
+        self._switch(True)
         self._heap = [replace(attempt, due=self._time()) for attempt in self._heap]
         heapq.heapify(self._heap)
         self._wake.set()
+
+    def resume(self) -> None:
+        """Somebody has switched the webhook on again."""
+        self.keep(self._schedule)
 
     def look(self) -> None:
         """Somebody has put the clock forward: more may be due."""
@@ -155,18 +164,21 @@ class Courier:
         pause = self._pause(status, attempt.refusals, self._time()) if strict else 0.0
         if 200 <= status < 300 or push.forged:
             self._done(attempt.number)
+            if strict and self._forgives:
+                self._switch(True)
         elif pause == math.inf:
-            self.off = True
-            self._heap, dropped = [], [attempt, *self._heap]
-            for each in dropped:
-                self._spill(each)
+            self._switch(False)
+            self._spill(attempt)
+            while self._heap and not self._forgives:
+                self._spill(heapq.heappop(self._heap))
         else:
             self._refused(attempt, pause)
 
     def _refused(self, attempt: _Attempt, pause: float) -> None:
         if pause:
             self._rest = max(self._rest, self._time() + pause)
-        if attempt.push.once or (not pause and attempt.refusals >= self._retries):
+        dropped = attempt.push.once or (self.off and not self._forgives)
+        if dropped or (not pause and attempt.refusals >= self._retries):
             self._spill(attempt)
             return
         if pause:
@@ -178,6 +190,11 @@ class Courier:
             attempt.due = self._time() + waits[min(attempt.refusals, len(waits)) - 1]
         heapq.heappush(self._heap, attempt)
         self._wake.set()
+
+    def _switch(self, on: bool) -> None:
+        if self.off == on:
+            self.off = not on
+            self._switched(on)
 
     def _spill(self, attempt: _Attempt) -> None:
         self.spilled += 1

@@ -17,7 +17,6 @@ What stands under `/_mock/` is told in `core.sdk.mockserver`, what can be made t
 """
 
 import asyncio
-import math
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -28,13 +27,13 @@ import orjson
 from aiohttp import web
 
 from core.sdk.courier import Courier
-from core.sdk.mockserver import UNMETERED, Mock, now, page_size
+from core.sdk.mockserver import UNMETERED, Mock, now, page_size, set_live
 from core.sdk.player import Clock, Player
 from core.sdk.simulator import Push, Simulator, answer
 from core.sdk.story import STRIDE
 
 __all__ = ["UNMETERED", "Clock", "Mock", "Push", "Simulator", "answer", "next_cycle", "now", "page_size", "running",
-           "serve"]  # fmt: skip
+           "serve", "set_live"]  # fmt: skip
 
 IDLE = 900.0  # seconds without a request after which a mock ends, so that nothing is orphaned for ever
 
@@ -60,17 +59,15 @@ async def running(
     """A mock that plays until the block is left. `port` 0 takes a free one; `cycle` as `next_cycle` says."""
     clock = clock or Clock()
     player = Player(simulator, clock, pace, state, cycle)
-    asked: Callable[[int, int, float], float] = getattr(simulator, "pause", lambda status, attempt, at: 0.0)
+    pause: Callable[[int, int, float], float] = getattr(simulator, "pause", lambda status, attempt, at: 0.0)
 
-    def pause(status: int, attempt: int, at: float) -> float:
-        wait = asked(status, attempt, at)
-        if wait == math.inf:
-            player.insert("webhook.off", "", {})
-        return wait
+    def switched(on: bool) -> None:
+        player.insert("webhook.on" if on else "webhook.off", "", {})
 
     async with aiohttp.ClientSession() as session:
         courier = Courier(session, target, simulator.sign, timeout=simulator.timeout, retries=simulator.retries,
-                          now=clock.now, done=player.acknowledged, pause=pause)  # fmt: skip
+                          now=clock.now, done=player.acknowledged, pause=pause, switched=switched,
+                          forgives=getattr(simulator, "forgives", False))  # fmt: skip
         mock = Mock(simulator, player, courier, limit or simulator.limit)
         runner = web.AppRunner(mock.application(), access_log=None, shutdown_timeout=0.5)
         await runner.setup()

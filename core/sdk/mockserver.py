@@ -212,6 +212,13 @@ def now(request: web.Request) -> int:
     return request.app[_MOCK].player.clock.now()
 
 
+def set_live(request: web.Request) -> None:
+    """The webhook is switched on; what waits is tried at once."""
+    mock = request.app[_MOCK]
+    mock.player.insert("webhook.on", "", {})
+    mock.courier.resume()
+
+
 def page_size(request: web.Request, asked: int) -> int:
     """How many rows this page may have: what was asked for, unless the mock was told to give less."""
     most = request.app[_MOCK].rows

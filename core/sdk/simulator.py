@@ -35,7 +35,8 @@ class Simulator(Protocol):
     In `pause(status, attempt, at)` it may say for how many seconds of the mock's clock it then sends nothing at all:
     asked after each attempt (0: the first; `at`: epoch s; status 0: no answer) while the source's own pauses are kept.
     The attempt after which it pauses is none of the webhook's `retries`. `inf`: the webhook is switched off, which its
-    world is told by the beat `webhook.off`.
+    world is told by the beat `webhook.off`. Where the source `forgives` (True), what waits is still tried, and the
+    first that is taken switches it on again (`webhook.on`).
 
     Its limit may hold for `per` seconds instead, in a `rolling` window (True), and its 429 come without Retry-After
     (`tells_wait` False). `limit_of(request, limit)` may say that it is less for some requests.
