@@ -4,8 +4,8 @@ An event that a sweep read over a connection that takes webhooks is *missing* (w
 
 - the hub did not know the object (new), or
 - the object was alive and is not any more (gone), or
-- the source's clock on it is newer than all that the hub had of the object, or, where the source has no clock, it
-  changes what the object says (newer).
+- it changes what the object says, and the source's clock on it, where it has one, is newer than all that the hub had of
+  the object (newer).
 
 What came and went unseen is not missing: nothing of it was ever to be shown. What a listing found is missing by the
 same rules. It is *repaired* once the event is applied, in the same transaction.
@@ -69,8 +69,6 @@ def _what(event: Incoming, had: Before, registers: Registers) -> str | None:
     now = registers.visible()
     if now.state != "live":
         return "gone" if had.said.state == "live" else None
-    if clock:
-        return "newer"
     return "newer" if _says(now) != _says(had.said) else None
 
 

@@ -4,7 +4,8 @@ A call has no clock of its own: a push is a snapshot and orders by its envelope'
 call's life. A call that was read has no clock and fills what no push has set; of what it tells as well as a push, its
 clock is the last moment that it tells of. All are patches without nulls, because later snapshots forget
 (`transferred_by` of a transfer is null in the `call.ended` that follows). One null says something: nobody has
-the call, although it rang at somebody.
+the call, although it rang at somebody. That a call was archived moves no moment of it, and that it was taken up again
+no webhook tells: see STILL.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,9 @@ LIFE = ("call.created", "call.ivr_option_selected", "call.ringing_on_agent", "ca
         "call.comm_assets_generated")  # fmt: skip
 # Of these a read tells as much as a push: it repairs what was missed, where something happened after the last push.
 REPAIRED = ("status", "source_state", "missed_reason", "answered_at", "ended_at", "tags")
+# ms after the last moment of a call: from then on, what a read says of its state counts as of then. So it repairs what
+# webhooks told before, and a webhook that comes later counts; read again and again it is the same event.
+STILL = (3_600_000, 24 * 3_600_000)
 OVER = frozenset({"call.hungup", "call.ended", "call.voicemail_left", "call.comm_assets_generated", "call.archived"})
 
 
@@ -63,16 +67,25 @@ def call_of(payload: Payload, call: Mapping[str, Any]) -> Iterator[Event]:
         clock, sequence = payload.at or payload.received, _moment(payload.kind, call.get("status"))
         yield MAKER.upserted(payload, "call", id, Call(**known), clock=clock, sequence=sequence, mode="patch")
     else:
-        # The same call, read again and again, is one event: its version is the last thing that happened in it.
-        latest = _latest(call)
-        read = replace(payload, at=latest)
-        yield MAKER.upserted(read, "call", id, Call(**known), clock=None, sequence=latest, mode="patch")
-        sure = {name: value for name, value in known.items() if name in REPAIRED}
-        if latest:
-            yield MAKER.upserted(payload, "call", id, Call(**sure), clock=latest, mode="patch")
+        yield from _read(payload, id, call, known)
     for comment in objects(call.get("comments")):
         if comment.get("id"):
             yield _comment(payload, comment, parties, call)
+
+
+def _read(payload: Payload, id: Any, call: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[Event]:
+    """The same call, read again and again, is one event: its version is the last thing that happened in it."""
+    latest = _latest(call)
+    yield MAKER.upserted(
+        replace(payload, at=latest), "call", id, Call(**known), clock=None, sequence=latest, mode="patch"
+    )
+    sure = {name: value for name, value in known.items() if name in REPAIRED}
+    if latest:
+        yield MAKER.upserted(payload, "call", id, Call(**sure), clock=latest, mode="patch")
+    passed = [latest + still for still in STILL if latest + still <= payload.received]
+    if passed and call.get("ended_at") and "source_state" in known:
+        state = Call(source_state=known["source_state"])
+        yield MAKER.upserted(payload, "call", id, state, clock=passed[-1], mode="patch")
 
 
 def _moment(event: str, status: Any) -> int:

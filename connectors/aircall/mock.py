@@ -5,13 +5,15 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from hmac import compare_digest
+from math import inf
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from connectors.aircall.world import API, BORN, Company, Object
-from core.sdk.mock import Push, Simulator, answer, page_size
+from connectors.aircall.mock_shapes import API, BORN, Object
+from connectors.aircall.world import Company
+from core.sdk.mock import Push, Simulator, answer, page_size, set_live
 from core.sdk.story import Beat, uuid
 
 DEMO: Mapping[str, str] = {
@@ -35,6 +37,7 @@ class Aircall:
     timeout = 5.0
     retries = 50
     schedule = (864.0,)  # 50 within 12 hours; how they are spread is not published
+    forgives = True
     limit = 120
     tells_wait = False  # not always; X-AircallApi-Reset is
     cannot_show = ("tampered", "stale")
@@ -54,8 +57,8 @@ class Aircall:
         body = {**push.body, "token": "not-the-token" if push.forged else self._token}
         return target, {"Content-Type": "application/json", "aircall-origin": "webhooks"}, orjson.dumps(body)
 
-    def gives_up(self, status: int, attempt: int) -> bool:
-        return attempt >= self.retries
+    def pause(self, status: int, attempt: int, at: float) -> float:
+        return inf if attempt >= self.retries and not 200 <= status < 300 else 0.0
 
     def counts(self) -> Mapping[str, int]:
         return {"people": len(self.company.contacts), "calls": len(self.company.calls)}
@@ -97,6 +100,8 @@ class Aircall:
             web.get(r"/v2/users/{id:\d+}", self._one_user),
             web.get(r"/v1/teams/{id:\d+}", self._one_team),
             web.get("/v1/webhooks", self._webhooks),
+            web.get("/v1/webhooks/{id}", self._webhook),
+            web.put("/v1/webhooks/{id}", self._webhook),
             web.get("/v1/teams", self._list_teams),
             web.get("/v1/numbers", self._list_numbers),
         ]
@@ -108,14 +113,13 @@ class Aircall:
         return answer({"company": {"name": "Example", "users_count": len(self.company.users), "numbers_count": 1}})
 
     async def _list_calls(self, request: web.Request) -> web.Response:
-        contact, company = request.query.get("fetch_contact") == "true", self.company
+        company, extra = self.company, _extra(request)
         found = company.between(*_window(request))
-        return _listed(request, "calls", found, lambda id: company.shown(company.calls[id], contact=contact))
+        return _listed(request, "calls", found, lambda id: company.shown(company.calls[id], **extra))
 
     async def _one_call(self, request: web.Request) -> web.Response:
         call = self.company.calls.get(int(request.match_info["id"]))
-        contact = request.query.get("fetch_contact") == "true"
-        return answer({"call": self.company.shown(call, contact=contact)}) if call else _absent()
+        return answer({"call": self.company.shown(call, **_extra(request))}) if call else _absent()
 
     async def _list_contacts(self, request: web.Request) -> web.Response:
         begin, end = _window(request)
@@ -140,13 +144,23 @@ class Aircall:
         return _picked("team", self.company.teams, request)
 
     async def _webhooks(self, request: web.Request) -> web.Response:
+        return _listed(request, "webhooks", [self._hook()], lambda item: item)
+
+    async def _webhook(self, request: web.Request) -> web.Response:
+        """A PUT switches it on again."""
+        if request.match_info["id"] != self._hook()["webhook_id"]:
+            return _absent()
+        if request.method == "PUT":
+            set_live(request)
+        return answer({"webhook": self._hook()})
+
+    def _hook(self) -> Object:
         id = uuid(self.seed, "webhook")
-        hook = {
+        return {
             "webhook_id": id, "direct_link": f"{API}/webhooks/{id}", "created_at": BORN, "custom_name": "supporthub",
             "url": "https://hooks.example.com/hooks/aircall", "active": self.company.webhook_active, "events": [],
             "token": self._token,
         }  # fmt: skip
-        return _listed(request, "webhooks", [hook], lambda item: item)
 
     async def _list_users(self, request: web.Request) -> web.Response:
         return _listed(request, "users", list(self.company.users.values()), lambda item: item)
@@ -161,6 +175,12 @@ class Aircall:
 def _picked(kind: str, things: Mapping[str, Object], request: web.Request) -> web.Response:
     found = next((each for each in things.values() if each["id"] == int(request.match_info["id"])), None)
     return answer({kind: found}) if found else _absent()
+
+
+def _extra(request: web.Request) -> dict[str, bool]:
+    """What of a call is shown only where it was asked for."""
+    asked = {"contact": "fetch_contact", "timeline": "fetch_call_timeline"}
+    return {name: request.query.get(param) == "true" for name, param in asked.items()}
 
 
 def _window(request: web.Request) -> tuple[int, int]:

@@ -5,19 +5,14 @@ reads, `sid` and `conference_participants` in reads where webhooks say `call_uui
 """
 
 import bisect
-import copy
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from connectors.aircall.mock_shapes import API, BORN, Object, asset, display, envelope, media, pushed, webhook_contact
+from connectors.aircall.mock_talks import Messages, chosen, insight, voice_agent
 from core.sdk.cast import LINE, ORGANIZATIONS, STAFF, SUPPORT_NUMBER, TEAMS
 from core.sdk.mock import Push
 from core.sdk.story import Beat, number, uuid
-
-API = "https://api.aircall.io/v1"
-BORN = "2024-01-08T09:00:00.000Z"
-
-Object = dict[str, Any]
 
 
 class Company:
@@ -32,6 +27,8 @@ class Company:
         self.users = {slug: self._user(slug) for slug in STAFF}
         self.teams = {slug: self._team(slug) for slug in TEAMS}
         self.line = self._line()
+        self.messages = Messages(seed, self.line)
+        self._chosen: dict[int, list[Object]] = {}  # by call: what the caller chose in the menu
         self.insights: dict[tuple[int, str], Object] = {}  # what the AI wrote about a call
         self.webhook_active = True
 
@@ -47,14 +44,17 @@ class Company:
             case "call.ring":
                 return self._ring(beat, second)
             case "user.leave":
-                return [_say("user.deleted.v2", second, self.users.pop(beat.ref))]
+                return [pushed("user.deleted.v2", second, self.users.pop(beat.ref))]
             case "user.away":
                 self.users[beat.ref] |= {"available": False, "availability_status": "unavailable"}
-                return [_say("user.closed.v2", second, self.users[beat.ref])]
+                return [pushed("user.closed.v2", second, self.users[beat.ref])]
             case "message.write":
-                return self._write(beat, second)
-            case "webhook.off":
-                self.webhook_active = False
+                owner = self.contacts.get(self._owner(beat.data["phone"]) or 0)
+                return [self.messages.write(beat, webhook_contact(owner) if owner else None, second)]
+            case "message.status":
+                return self.messages.status(beat, second)
+            case "webhook.off" | "webhook.on":
+                self.webhook_active = beat.kind.endswith("on")
                 return []
         call = self.calls.get(self._call_id(beat.ref))
         return [] if call is None else self._go_on(beat, call, second)
@@ -64,10 +64,11 @@ class Company:
         low, high = bisect.bisect_left(self._began, (begin, 0)), bisect.bisect_left(self._began, (end + 1, 0))
         return [id for _, id in self._began[low:high]]
 
-    def shown(self, call: Object, *, contact: bool) -> Object:
-        """As a read tells it; the contact only where it was asked for."""
+    def shown(self, call: Object, *, contact: bool, timeline: bool = False) -> Object:
+        """As a read tells it; the contact, and the caller's choices in the menu, only where they were asked for."""
         found = self.contacts.get(call["contact"]) if contact and call["contact"] else None
-        return {**{name: value for name, value in call.items() if name != "phone"}, "contact": found}
+        told = {**{name: value for name, value in call.items() if name != "phone"}, "contact": found}
+        return {**told, "ivr_options_selected": self._chosen.get(call["id"], [])} if timeline else told
 
     def _call_id(self, ref: str) -> int:
         return number(self.seed, f"call:{ref}")
@@ -93,14 +94,14 @@ class Company:
                 {"id": number(self.seed, f"phone:{id}", 8), "label": "Mobile", "value": display(phone)}
             ]
             self._by_phone.setdefault(phone, []).append(id)
-        return [_say("contact.updated" if known else "contact.created", second, _webhook_contact(contact))]
+        return [pushed("contact.updated" if known else "contact.created", second, webhook_contact(contact))]
 
     def _forget(self, beat: Beat, second: int) -> Sequence[Push]:
         contact = self.contacts.pop(number(self.seed, f"contact:{beat.ref}", 9), None)
         if contact is None:
             return []
         self._unlist(contact)
-        return [_say("contact.deleted", second, _webhook_contact(contact))]
+        return [pushed("contact.deleted", second, webhook_contact(contact))]
 
     def _unlist(self, contact: Mapping[str, Any]) -> None:
         for item in contact["phone_numbers"]:
@@ -144,7 +145,7 @@ class Company:
                 call |= {"missed_call_reason": beat.data.get("reason"), "user": None}
                 return self._hang_up(call, second)
             case "voicemail":
-                call |= {"voicemail": _media(call, "voicemail"), "asset": _asset(call, "voicemail")}
+                call |= {"voicemail": media(call, "voicemail"), "asset": asset(call, "voicemail")}
                 return [self._tell("call.voicemail_left", second, call)]
             case "end":
                 return self._end(call, second)
@@ -161,15 +162,50 @@ class Company:
             case "untag":
                 call["tags"] = [tag for tag in call["tags"] if tag["name"] != beat.data["tag"]]
                 return [self._tell("call.untagged", second, call)]
-            case "archive":
-                call["archived"] = True
-                return [self._tell("call.archived", second, call)]
             case "assign":
                 call["assigned_to"] = self.users[beat.data["to"]]
                 return [self._tell("call.assigned", second, call)]
+        return self._seldom(beat, call, second)
+
+    def _seldom(self, beat: Beat, call: Object, second: int) -> Sequence[Push]:
+        match beat.kind.removeprefix("call."):
+            case "archive":
+                call["archived"] = True
+                return [self._tell("call.archived", second, call)]
+            case "unarchive":  # no event tells it
+                call["archived"] = False
+            case "join":  # nor that: the snapshots that follow show it
+                call["conference_participants"] = [*call["conference_participants"], *self._joining(beat)]
+            case "choose":
+                options = [*self._chosen.get(call["id"], []), chosen(self.seed, call, beat, second)]
+                self._chosen[call["id"]] = options
+                return [self._tell("call.ivr_option_selected", second, {**call, "ivr_options_selected": options})]
+            case "outside":
+                # Only this event knows where it went.
+                facts = {"external_transferred_to": display(beat.data["phone"]),
+                         "external_caller_number": call["raw_digits"]}  # fmt: skip
+                return [self._tell("call.external_transferred", second, {**call, **facts})]
+            case "voice_agent":
+                return [voice_agent(self.seed, call, self.line, beat, second)]
             case "insight":
-                return [self._understood(beat.data["what"], beat.data["text"], call, second)]
+                what = beat.data["what"]
+                found, told = insight(self.seed, what, beat.data["text"], call, self.line, second)
+                self.insights[call["id"], what] = found
+                return [told]
         return []
+
+    def _joining(self, beat: Beat) -> list[Object]:
+        """A colleague (`by`), a contact (`person`) or a number outside (`phone`)."""
+        if user := self.users.get(beat.data.get("by", "")):
+            return [{"type": "user", "id": str(user["id"]), "name": user["name"]}]
+        if phone := beat.data.get("phone"):
+            return [{"type": "external", "phone_number": display(phone)}]
+        contact = self.contacts.get(number(self.seed, f"contact:{beat.data.get('person')}", 9))
+        if contact is None:
+            return []
+        numbers = [item["value"] for item in contact["phone_numbers"]]
+        who = {"type": "contact", "id": str(contact["id"]), "name": contact["first_name"]}
+        return [{**who, "phone_number": numbers[0] if numbers else None}]
 
     def _item(self, call: Mapping[str, Any], kind: str) -> int:
         return number(self.seed, f"{kind}:{call['id']}:{len(call[kind])}", 9)
@@ -182,7 +218,7 @@ class Company:
         said = [] if call["ended_at"] else self._hang_up(call, second)
         said.append(self._tell("call.ended", second, call))
         if call["answered_at"]:
-            call |= {"recording": _media(call, "recording"), "asset": _asset(call, "recording")}
+            call |= {"recording": media(call, "recording"), "asset": asset(call, "recording")}
             said.append(self._tell("call.comm_assets_generated", second, call))
         return said
 
@@ -193,34 +229,6 @@ class Company:
         call |= {"transferred_to": to, "user": to}
         return [said]
 
-    def _understood(self, what: str, text: str, call: Object, second: int) -> Push:
-        """A summary is a text, a transcript is made of utterances; a call's id is text here."""
-        at = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%SZ}"
-        said = {"start_time": 0.4, "end_time": 3.1, "text": text, "participant_type": "external",
-                "phone_number": call["phone"]}  # fmt: skip
-        insight = {
-            "id": number(self.seed, f"{what}:{call['id']}", 6), "call_id": str(call["id"]), "call_uuid": call["sid"],
-            "number_id": self.line["id"], "type": "call", "ai_generated": True, "call_created_at": at, "created_at": at,
-            "created_by": None, "updated_at": None, "updated_by": None, "participants": [],
-            "content": text if what == "summary" else {"language": "en-US", "utterances": [said]},
-        }  # fmt: skip
-        self.insights[call["id"], what] = insight
-        return Push(str(call["id"]), {**envelope(f"{what}.created", second, insight),
-                                      "resource": "conversation_intelligence"}, f"{what}.created")  # fmt: skip
-
-    def _write(self, beat: Beat, second: int) -> Sequence[Push]:
-        inbound, at = beat.data.get("direction") != "outbound", datetime.fromtimestamp(second, UTC)
-        owner, shown = self._owner(beat.data["phone"]), f"{at:%Y-%m-%dT%H:%M:%SZ}"
-        id = uuid(self.seed, f"message:{beat.ref}")
-        message = {
-            "id": id, "direct_link": f"{API}/messages/{id}", "direction": "inbound" if inbound else "outbound",
-            "external_number": beat.data["phone"], "raw_digits": display(beat.data["phone"]),
-            "body": beat.data["text"], "status": "received" if inbound else "sent", "channel": beat.data.get("channel"),
-            "media_details": [], "media_url": [], "created_at": shown, "updated_at": shown, "sent_at": shown,
-            "number": self.line, "contact": _webhook_contact(self.contacts[owner]) if owner else None,
-        }  # fmt: skip
-        return [_say("message.received" if inbound else "message.sent", second, message)]
-
     def _tell(self, event: str, second: int, call: Object) -> Push:
         """A snapshot of the call as a webhook shows it."""
         shown = self.shown(call, contact=True)
@@ -228,8 +236,8 @@ class Company:
         shown["participants"] = shown.pop("conference_participants")
         shown["number"] = {**self.line, "e164_digits": SUPPORT_NUMBER}
         if shown["contact"]:
-            shown["contact"] = _webhook_contact(shown["contact"])
-        return _say(event, second, shown)
+            shown["contact"] = webhook_contact(shown["contact"])
+        return pushed(event, second, shown)
 
     def _user(self, slug: str) -> Object:
         who, id = STAFF[slug], number(self.seed, f"user:{slug}", 6)
@@ -251,34 +259,3 @@ class Company:
             "created_at": BORN, "country": "US", "time_zone": "America/New_York", "open": True,
             "availability_status": "open", "is_ivr": False, "live_recording_activated": True, "priority": None,
         }  # fmt: skip
-
-
-def _say(event: str, second: int, data: Object) -> Push:
-    return Push(str(data["id"]), envelope(event, second, data), event)
-
-
-def envelope(event: str, second: int, data: Mapping[str, Any]) -> Object:
-    """Without the token, which is put in when it is sent. The data is copied: the world goes on changing."""
-    return {"resource": event.partition(".")[0], "event": event, "timestamp": second, "data": copy.copy(data)}
-
-
-def display(phone: str) -> str:
-    """`+1 202-555-0143`: Aircall shows numbers as people read them; `anonymous` stays as it is."""
-    if phone.startswith("+1") and len(phone) == 12:
-        return f"+1 {phone[2:5]}-{phone[5:8]}-{phone[8:]}"
-    if phone.startswith("+44") and len(phone) == 13:
-        return f"+44 {phone[3:5]} {phone[5:9]} {phone[9:]}"
-    return phone
-
-
-def _webhook_contact(contact: Object) -> Object:
-    moments = {name: datetime.fromtimestamp(contact[name], UTC) for name in ("created_at", "updated_at")}
-    return {**contact, **{name: f"{moment:%Y-%m-%dT%H:%M:%SZ}" for name, moment in moments.items()}}
-
-
-def _media(call: Object, kind: str) -> str:
-    return f"https://media.example.com/{call['id']}/{kind}.mp3?signature=expires-within-the-hour"
-
-
-def _asset(call: Object, kind: str) -> str:
-    return f"https://assets.aircall.io/calls/{call['id']}/{kind}"

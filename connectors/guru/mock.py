@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from math import inf
 from typing import Any
 
 import orjson
@@ -61,8 +62,8 @@ class Guru:
         secret = "somebody-elses-guess" if push.forged else self._secret
         return f"{target}/{secret}", {"Content-Type": "application/json"}, orjson.dumps(push.body)
 
-    def gives_up(self, status: int, attempt: int) -> bool:
-        return status == 410
+    def pause(self, status: int, attempt: int, at: float) -> float:
+        return inf if status == 410 else 0.0
 
     def failure(self, status: int) -> Any:
         return {"status": status, "message": {401: "Bad credentials", 429: "Too many requests"}.get(status, "Failed")}

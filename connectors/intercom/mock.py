@@ -16,6 +16,7 @@ from aiohttp import web
 from connectors.intercom import desk, search, views
 from connectors.intercom.answers import error_list, missing, paged, searched
 from connectors.intercom.deskapi import DeskApi
+from connectors.intercom.patience import Patience
 from connectors.intercom.world import Object, Workspace
 from core.sdk.mock import Push, answer, now, page_size
 from core.sdk.story import uuid
@@ -42,6 +43,7 @@ class Intercom:
         self.desk = DeskApi(self.world)
         self._token = secrets.get("token", DEMO["token"])
         self._secret = secrets.get("webhook_secret", DEMO["webhook_secret"])
+        self._patience = Patience()
         self._scroll: tuple[str, int, int] | None = None  # parameter, how many were shown, last used (epoch ms)
         self._scrolls = 0
 
@@ -65,6 +67,9 @@ class Intercom:
             "X-Hub-Signature": f"sha1={signature}",
         }
         return target, headers, body
+
+    def pause(self, status: int, attempt: int, at: float) -> float:
+        return self._patience.after(status, at)
 
     def failure(self, status: int) -> Any:
         said = f"Exceeded rate limit of {self.limit} in {self.per:.0f}_seconds" if status == 429 else ""

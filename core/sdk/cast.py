@@ -11,6 +11,7 @@ SUPPORT_NUMBER = "+12025550199"
 SUPPORT_EMAIL = "support@example.com"
 LINE = "Support line"
 OFFICE_PHONE = "+12025550100"  # three people at Example Bakery share it
+CARRIER_PHONE = "+12025550188"  # outside of the company: calls are passed on to it
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ class _Attempt:
     number: int
     push: Push = field(compare=False)
     refusals: int = field(default=0, compare=False)
+    delays: int = field(default=0, compare=False)  # refusals after which the source paused: no steps towards the last
 
 
 class Courier:
@@ -34,8 +36,9 @@ class Courier:
     once. No answer at all (the hub is down) does not count as a refusal: attempts go on for ever, with pauses.
 
     `keep` makes it as strict as the source: its own pauses, by the mock's clock, and no answer counts as a refusal;
-    until then attempts are hurried. `gives_up`, then asked with the status and the attempt of each that failed, says
-    whether the source switches the webhook off: what waits is dropped, and what comes, until `keep` is called again.
+    until then attempts are hurried. `pause`, as `Simulator` has it, is asked only then. Once it says that the webhook
+    is off, what comes is dropped until `keep` is called again, and what waits, too, unless the source is one that
+    `forgives`: there what waits goes on, and the first that is taken switches the webhook on. `switched` hears of both.
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class Courier:
         retries: int,
         now: Callable[[], int],
         done: Callable[[int], None],
-        gives_up: Callable[[int, int], bool] = lambda status, attempt: False,
+        pause: Callable[[int, int, float], float] = lambda status, attempt, at: 0.0,
+        forgives: bool = False,
+        switched: Callable[[bool], None] = lambda on: None,
     ) -> None:
         self.target = target
         self.off = False  # whether the source has switched the webhook off
@@ -56,20 +61,27 @@ class Courier:
         self.spilled = 0
         self.in_flight = 0
         self.heard = 0.0  # the loop's time: when a push was last taken
-        self._session, self._sign, self._now, self._done, self._gives_up = session, sign, now, done, gives_up
+        self._session, self._sign, self._now, self._done = session, sign, now, done
+        self._pause, self._forgives, self._switched = pause, forgives, switched
         self._timeout, self._retries = aiohttp.ClientTimeout(total=timeout), retries
         self._heap: list[_Attempt] = []
         self._silences, self._quiet = 0, 0.0  # attempts without an answer in a row; until when nothing is tried
         self._wake = asyncio.Event()
         self._schedule: tuple[float, ...] = ()
+        self._rest = 0.0  # until then the source sends nothing, by the clock that its pauses go by
 
     def keep(self, schedule: Sequence[float]) -> None:
         """Seconds of the mock's clock between two attempts, the last one repeats; none: hurried. What waits is tried
         at once."""
-        self._schedule, self.off = tuple(schedule), False
+        self._schedule, self._rest = tuple(schedule), 0.0
+        self._switch(True)
         self._heap = [replace(attempt, due=self._time()) for attempt in self._heap]
         heapq.heapify(self._heap)
         self._wake.set()
+
+    def resume(self) -> None:
+        """Somebody has switched the webhook on again."""
+        self.keep(self._schedule)
 
     def look(self) -> None:
         """Somebody has put the clock forward: more may be due."""
@@ -122,7 +134,7 @@ class Courier:
         while True:
             self._wake.clear()
             due = self._heap[0].due - self._time() if self._heap else _LOOK
-            wait = max(due, self._quiet - _loop_time())
+            wait = max(due, self._quiet - _loop_time(), self._rest - self._time())
             if wait <= 0:
                 return heapq.heappop(self._heap)
             try:
@@ -135,11 +147,11 @@ class Courier:
     async def _try(self, attempt: _Attempt) -> None:
         push = attempt.push
         try:
-            status = await self.send(replace(push, attempt=attempt.refusals))
+            status = await self.send(replace(push, attempt=attempt.refusals + attempt.delays))
         except (aiohttp.ClientError, OSError, TimeoutError):
             status = 0
         self.log.append({"n": attempt.number, "subject": push.subject, "kind": push.kind, "status": status,
-                         "forged": push.forged, "attempt": attempt.refusals})  # fmt: skip
+                         "forged": push.forged, "attempt": attempt.refusals + attempt.delays})  # fmt: skip
         if not status and not self._schedule:
             self._silences += 1
             self._quiet = _loop_time() + WAITS[min(self._silences, len(WAITS)) - 1]
@@ -148,25 +160,45 @@ class Courier:
         self._silences, self._quiet = 0, 0.0
         if 200 <= status < 300:
             self.heard = _loop_time()
+        strict = self._schedule and not push.forged
+        pause = self._pause(status, attempt.refusals, self._time()) if strict else 0.0
         if 200 <= status < 300 or push.forged:
             self._done(attempt.number)
+            if strict and self._forgives:
+                self._switch(True)
+        elif pause == math.inf:
+            self._switch(False)
+            self._spill(attempt)
+            while self._heap and not self._forgives:
+                self._spill(heapq.heappop(self._heap))
+        else:
+            self._refused(attempt, pause)
+
+    def _refused(self, attempt: _Attempt, pause: float) -> None:
+        if pause:
+            self._rest = max(self._rest, self._time() + pause)
+        dropped = attempt.push.once or (self.off and not self._forgives)
+        if dropped or (not pause and attempt.refusals >= self._retries):
+            self._spill(attempt)
             return
-        if self._schedule and self._gives_up(status, attempt.refusals):
-            self.off = True
-            self._heap, dropped = [], [attempt, *self._heap]
-            for each in dropped:
-                self.spilled += 1
-                self._done(each.number)
-            return
-        if attempt.refusals >= self._retries:
-            self.spilled += 1
-            self._done(attempt.number)
-            return
-        attempt.refusals += 1
-        waits = self._schedule or WAITS
-        attempt.due = self._time() + waits[min(attempt.refusals, len(waits)) - 1]
+        if pause:
+            attempt.delays += 1
+            attempt.due = self._rest
+        else:
+            attempt.refusals += 1
+            waits = self._schedule or WAITS
+            attempt.due = self._time() + waits[min(attempt.refusals, len(waits)) - 1]
         heapq.heappush(self._heap, attempt)
         self._wake.set()
+
+    def _switch(self, on: bool) -> None:
+        if self.off == on:
+            self.off = not on
+            self._switched(on)
+
+    def _spill(self, attempt: _Attempt) -> None:
+        self.spilled += 1
+        self._done(attempt.number)
 
     def _time(self) -> float:
         """Seconds, of the clock that the pauses go by."""

@@ -27,13 +27,13 @@ import orjson
 from aiohttp import web
 
 from core.sdk.courier import Courier
-from core.sdk.mockserver import UNMETERED, Mock, now, page_size
+from core.sdk.mockserver import UNMETERED, Mock, now, page_size, set_live
 from core.sdk.player import Clock, Player
 from core.sdk.simulator import Push, Simulator, answer
 from core.sdk.story import STRIDE
 
 __all__ = ["UNMETERED", "Clock", "Mock", "Push", "Simulator", "answer", "next_cycle", "now", "page_size", "running",
-           "serve"]  # fmt: skip
+           "serve", "set_live"]  # fmt: skip
 
 IDLE = 900.0  # seconds without a request after which a mock ends, so that nothing is orphaned for ever
 
@@ -59,17 +59,15 @@ async def running(
     """A mock that plays until the block is left. `port` 0 takes a free one; `cycle` as `next_cycle` says."""
     clock = clock or Clock()
     player = Player(simulator, clock, pace, state, cycle)
-    ends: Callable[[int, int], bool] = getattr(simulator, "gives_up", lambda status, attempt: False)
+    pause: Callable[[int, int, float], float] = getattr(simulator, "pause", lambda status, attempt, at: 0.0)
 
-    def gives_up(status: int, attempt: int) -> bool:
-        if ends(status, attempt):
-            player.insert("webhook.off", "", {})
-            return True
-        return False
+    def switched(on: bool) -> None:
+        player.insert("webhook.on" if on else "webhook.off", "", {})
 
     async with aiohttp.ClientSession() as session:
         courier = Courier(session, target, simulator.sign, timeout=simulator.timeout, retries=simulator.retries,
-                          now=clock.now, done=player.acknowledged, gives_up=gives_up)  # fmt: skip
+                          now=clock.now, done=player.acknowledged, pause=pause, switched=switched,
+                          forgives=getattr(simulator, "forgives", False))  # fmt: skip
         mock = Mock(simulator, player, courier, limit or simulator.limit)
         runner = web.AppRunner(mock.application(), access_log=None, shutdown_timeout=0.5)
         await runner.setup()

@@ -14,7 +14,7 @@ Under `/_mock/` (no authentication; loopback only):
 | POST target {url} | where webhooks go; empty: nowhere |
 | POST limit {requests?, per?} | so many requests before 429, in so many seconds (else in the source's own window) |
 | POST limit {daily} | so many requests a day, where the source has such a limit |
-| POST retries {source} | true: refused webhooks come again when, and as long as, the source would; false: hurried |
+| POST retries {source} | true: refused webhooks come again as the source's would, with its pauses; false: hurried |
 | POST rows {rows} | at most so many per page, whatever is asked for; 0: as the source has it |
 | POST push {body, subject?, kind?, forged?} | signs and sends this body once, now: {status} |
 | POST stop | ends the mock |
@@ -210,6 +210,13 @@ UNMETERED: web.ResponseKey[bool] = web.ResponseKey("unmetered", bool)  # an answ
 def now(request: web.Request) -> int:
     """The mock's time of day, epoch ms."""
     return request.app[_MOCK].player.clock.now()
+
+
+def set_live(request: web.Request) -> None:
+    """The webhook is switched on; what waits is tried at once."""
+    mock = request.app[_MOCK]
+    mock.player.insert("webhook.on", "", {})
+    mock.courier.resume()
 
 
 def page_size(request: web.Request, asked: int) -> int:

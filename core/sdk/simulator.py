@@ -15,13 +15,14 @@ from core.sdk.story import Beat
 class Push:
     """One webhook request that a source sends. `body` is what `Simulator.sign` turns into bytes; `forged`: sign it
     wrongly. `subject` and `kind` are for the log: the object's id, the source's name of the event. `attempt` is 0 the
-    first time it is sent."""
+    first time it is sent; `once`: the source never sends it again."""
 
     subject: str
     body: Any
     kind: str = ""
     forged: bool = False
     attempt: int = 0
+    once: bool = False
 
 
 class Simulator(Protocol):
@@ -31,8 +32,11 @@ class Simulator(Protocol):
     with, or is "stale". Then nobody asks a connector to refuse such ones. In `schedule` it may say the source's own
     pauses (s) between two attempts at a webhook, which the mock keeps once it is told to.
 
-    In `gives_up(status, attempt)` it may say whether it then switches its webhook off, after the first attempt (0) or a
-    later one; its world is told by the beat `webhook.off`.
+    In `pause(status, attempt, at)` it may say for how many seconds of the mock's clock it then sends nothing at all:
+    asked after each attempt (0: the first; `at`: epoch s; status 0: no answer) while the source's own pauses are kept.
+    The attempt after which it pauses is none of the webhook's `retries`. `inf`: the webhook is switched off, which its
+    world is told by the beat `webhook.off`. Where the source `forgives` (True), what waits is still tried, and the
+    first that is taken switches it on again (`webhook.on`).
 
     Its limit may hold for `per` seconds instead, in a `rolling` window (True), and its 429 come without Retry-After
     (`tells_wait` False). `limit_of(request, limit)` may say that it is less for some requests.

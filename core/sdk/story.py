@@ -23,6 +23,8 @@ person's ref in the same vendor, or a colleague's slug (`cast.STAFF`); `by: "cus
 | call.ring (aircall) | call | phone (E.164 or "anonymous"), direction: inbound or outbound, person (a contact, where Aircall has one), by (who makes an outbound call) |
 | call.answer, .miss, .voicemail, .end | call | answer: by · miss: reason (Aircall's missed_call_reason) · voicemail: seconds · end: nothing (the last beat of every call) |
 | call.transfer, .comment, .tag | call | by; transfer: to · comment: text · tag: tag |
+| call.choose, .join, .outside, .voice_agent, .archive, .unarchive (aircall) | call | choose (the line's menu): title, key · join: by, person (a contact) or phone · outside (passed on there): phone · voice_agent: what (started, escalated, ended), reason, ending |
+| message.write, .status (aircall) | message | write: phone, text, direction, channel (whatsapp or none), proxy (of a number in proxy mode) · status: status |
 | deal.upsert (hubspot), deal.delete | deal | title, person, organization, amount (decimal as text), currency, stage (one of STAGES), owner, closes_in_days |
 | task.upsert (hubspot), task.delete | task | title, person, state: open or done, due_in (seconds from the beat), owner |
 | card.upsert (guru) | card | title, text, collection, owner, verified (on creation), verify_days |
@@ -39,7 +41,18 @@ from random import Random
 from typing import Any
 
 from core.sdk import past
-from core.sdk.cast import CAST, COUPLES, FAMILY, GIVEN, OFFICE_PHONE, STAFF, SUPPORT_EMAIL, SUPPORT_NUMBER, TOPICS
+from core.sdk.cast import (
+    CARRIER_PHONE,
+    CAST,
+    COUPLES,
+    FAMILY,
+    GIVEN,
+    OFFICE_PHONE,
+    STAFF,
+    SUPPORT_EMAIL,
+    SUPPORT_NUMBER,
+    TOPICS,
+)
 from core.sdk.past import DAY, STAGES, Entry
 
 __all__ = [
@@ -49,6 +62,7 @@ __all__ = [
 
 CYCLE = 75.0  # seconds
 STRIDE = 100  # beat numbers per cycle
+SELDOM = 5  # cycles of which one shows what happens seldom
 KEPT = 20  # cycles after which a generated person is deleted; phones come round after 1,000
 
 
@@ -129,7 +143,7 @@ def beats(seed: int, begin: int = 0) -> Iterator[Beat]:
 
 def _cycle(seed: int, cycle: int) -> Sequence[Entry]:
     random = Random(f"{seed}:{cycle}")  # noqa: S311  a story, not a secret
-    entries = [*_show(cycle), *_ordinary(cycle, random), *_housekeeping(cycle), *_introduce(cycle + 1)]
+    entries = [*_show(cycle), *_ordinary(cycle, random), *_housekeeping(cycle), *_introduce(cycle + 1), *_seldom(cycle)]
     entries.sort(key=lambda entry: entry[0])
     return entries
 
@@ -246,3 +260,36 @@ def _introduce(cycle: int) -> Iterator[Entry]:
         "person": who.slug, "subject": TOPICS[0][0], "text": TOPICS[0][1], "team": "support", "channel": "email",
         "assignee": "maya",
     }  # fmt: skip
+
+
+def _seldom(cycle: int) -> Iterator[Entry]:
+    """In one cycle of SELDOM: somebody joins the first call; a caller chooses in the menu, talks to an AI voice agent,
+    is passed on outside, and the call is archived; text messages, the last of them on a number in proxy mode. In the
+    next one the call is taken up again."""
+    if cycle % SELDOM == SELDOM - 1:
+        call = f"c{cycle - 1}.4"
+        yield 39, "call.unarchive", "aircall", call, {}
+        yield 41, "call.comment", "aircall", call, {"by": "leila", "text": "The carrier has not called them yet."}
+    if cycle % SELDOM != SELDOM - 2:
+        return
+    call, phone = f"c{cycle}.4", CAST[("grace", "sofia", "priya")[cycle // SELDOM % 3]].phone
+    yield 21, "call.join", "aircall", f"c{cycle}.1", {"by": "sam"}
+    yield 23, "call.join", "aircall", f"c{cycle}.1", {"person": "tom"}
+    yield 58, "call.ring", "aircall", call, {"phone": phone, "direction": "inbound"}
+    yield 59, "call.choose", "aircall", call, {"title": "Orders", "key": "2"}
+    yield 60, "call.voice_agent", "aircall", call, {"what": "started"}
+    yield 62, "call.voice_agent", "aircall", call, {"what": "escalated", "reason": "Asked to speak to a person"}
+    yield 63, "call.voice_agent", "aircall", call, {"what": "ended", "ending": "escalated"}
+    yield 65, "call.answer", "aircall", call, {"by": "jonas"}
+    yield 68, "call.outside", "aircall", call, {"phone": CARRIER_PHONE}
+    yield 71, "call.end", "aircall", call, {}
+    yield 73, "call.archive", "aircall", call, {}
+    for index, (at, text, direction) in enumerate(
+        ((43, TOPICS[0][1], "inbound"), (46, TOPICS[0][2], "outbound"), (52, TOPICS[5][1], "inbound"),
+         (54, TOPICS[5][2], "outbound"))
+    ):  # fmt: skip
+        ref = f"m{cycle}.{index}"
+        written = {"phone": phone, "text": text, "direction": direction, "proxy": index > 1}
+        yield at, "message.write", "aircall", ref, written
+        if direction == "outbound":
+            yield at + 2, "message.status", "aircall", ref, {"status": "delivered"}

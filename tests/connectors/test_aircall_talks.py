@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from connectors.aircall.mock import simulator
 from core.sdk import Payload
-from tests.connectors.aircall_source import MS, folded, normalized, taken
+from core.sdk.mock import Clock, running
+from tests.connectors.aircall_source import MS, aircall, folded, normalized, pages, taken
 from tests.connectors.test_aircall import named as sample
 
 CALL = "aircall/example/call/6190000001"
@@ -37,6 +39,52 @@ def test_an_archived_call_that_no_webhook_told_is_shown_so_when_it_is_read() -> 
     read = named("call.read", archived=True)
     (event, *_) = normalized(read)
     assert event.data["source_state"] == "archived"
+
+
+HOUR = 3_600_000
+
+
+async def test_archived_or_taken_up_again_without_a_word_a_call_is_shown_so_by_the_hourly_look() -> None:
+    """Told first: the call's end. Each change after it is missed, and each next look finds it."""
+    clock = Clock(MS, rate=0)
+    async with running(simulator(7, {}), pace=0, clock=clock) as mock, aircall(mock) as http:
+        bodies = []
+        for wait, kind in ((0, "ring"), (20, "miss"), (50, "end")):
+            clock.set(MS + wait * 1_000)
+            bodies += [push.body for _, push in mock.player.insert(f"call.{kind}", "x", {"phone": "+12025550122"})]
+        told = [event for body in bodies for one in taken(body).payloads for event in normalized(one)]
+        known, cursor = list(told), (await pages(http, "calls"))[-1].cursor
+        for hours, change, state in (
+            (2, "archive", "archived"),
+            (26, "unarchive", "done"),
+            (27, "archive", "archived"),
+        ):
+            clock.set(MS + hours * HOUR)
+            mock.player.insert(f"call.{change}", "x", {})
+            read = await pages(http, "calls", cursor)
+            cursor = read[-1].cursor
+            known += [event for page in read for one in page.payloads for event in normalized(one)]
+            for order in (known, known[::-1]):
+                assert folded(order)[told[0].subject].get("source_state") == state, hours
+
+
+def test_a_call_that_was_looked_at_while_it_was_still_is_the_same_event_until_it_was_still_for_a_day() -> None:
+    read = named("call.read")
+    at = max(event.order.clock for event in normalized(read))
+
+    def looked(later: int) -> list[str]:
+        return [event.id for event in normalized(replace(read, received=at + later)) if event.entity == "call"]
+
+    assert len(looked(HOUR - 1)) == 2 and len(looked(HOUR)) == 3
+    assert looked(HOUR) == looked(24 * HOUR - 1) != looked(24 * HOUR) == looked(300 * HOUR)
+
+
+def test_an_archiving_that_is_told_counts_from_then_on_whatever_was_read_before() -> None:
+    read = named("call.read")
+    read = replace(read, received=read.received + 2 * HOUR)
+    archived = replace(named("call.ended", archived=True), kind="call.archived", at=read.received + 1_000)
+    for order in permutations((named("call.ended"), read, archived)):
+        assert call(*order).get("source_state") == "archived"
 
 
 def test_a_transfer_outside_tells_the_number_and_no_key_does() -> None:

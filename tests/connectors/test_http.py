@@ -181,6 +181,8 @@ async def test_deliveries_bring_the_events_of_the_coded_connector(name: str) -> 
     async with source(name) as (mock, simulator, http):
         taken = 0
         for _, push in mock.player.step(600):
+            if push.kind.startswith(LEFT_OUT.get(name, "-")):
+                continue
             delivery = sent(simulator, push)
             forged = sent(simulator, replace(push, forged=True))
             assert not proved(one.connector, one.settings, forged)

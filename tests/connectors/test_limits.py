@@ -5,17 +5,20 @@ One table; a mock that changes must change it.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from connectors.intercom.patience import Patience
 from core import registry
-from core.sdk.mock import Clock, Mock, running
+from core.sdk.courier import AT_ONCE
+from core.sdk.mock import Clock, Mock, Push, running
 from core.sdk.player import Queued
 
 MS = 1_768_200_000_000
@@ -139,8 +142,7 @@ async def test_a_webhook_that_is_refused_too_often_or_for_good_is_switched_off(
     name: str, status: int, attempts: int
 ) -> None:
     async with hub(status) as (target, came), source(name, target=target) as (mock, session):
-        async with session.post("/_mock/retries", json={"source": True}):
-            pass
+        await strict(session)
         while not len(mock.courier):
             mock.send([queued for queued in mock.player.step(1) if not queued[1].forged][:1])
         async with asyncio.timeout(30):
@@ -152,5 +154,130 @@ async def test_a_webhook_that_is_refused_too_often_or_for_good_is_switched_off(
         mock.send(mock.player.step(40))
         assert len(mock.courier) == 0
         if name == "aircall":
-            async with session.get("/v1/webhooks") as answer:
-                assert [hook["active"] for hook in (await answer.json())["webhooks"]] == [False]
+            assert await active(session) == [False]
+
+
+Later = Callable[[float], Awaitable[None]]
+
+
+@asynccontextmanager
+async def intercom(target: str) -> AsyncIterator[tuple[Mock, Later, Push]]:
+    """Intercom's mock as strict as Intercom, a way to put its clock so many seconds forward, one of its webhooks."""
+    async with source("intercom", target=target) as (mock, session):
+        await strict(session)
+        told: list[Queued] = []
+        while not told:
+            told = [queued for queued in mock.player.step(1) if not queued[1].forged]
+        yield mock, partial(later, session, mock), told[0][1]
+
+
+async def strict(session: aiohttp.ClientSession) -> None:
+    async with session.post("/_mock/retries", json={"source": True}):
+        pass
+
+
+@pytest.mark.parametrize("remedy", ["a retry that is taken", "PUT"])
+async def test_a_webhook_that_aircall_switched_off_is_on_again_after_one_success_or_by_hand(remedy: str) -> None:
+    async with hub(500) as (target, _), source("aircall", target=target) as (mock, session):
+        await strict(session)
+        push = Push("1", {"event": "call.created"})
+        mock.courier.put([(1, push)])
+        await tried(mock, 1)
+        await later(session, mock, 400)
+        mock.courier.put([(2, push)])  # its twelve hours end later
+        while not mock.courier.off:
+            attempts = len(mock.courier.log)
+            await later(session, mock, 440)
+            await tried(mock, attempts + 1)
+        assert await active(session) == [False] and len(mock.courier) == 1
+        async with hub(202) as (mock.courier.target, came):
+            mock.courier.put([(3, push)])  # not sent: it is off
+            if remedy == "PUT":
+                async with session.get("/v1/webhooks") as answer:
+                    path = f"/v1/webhooks/{(await answer.json())['webhooks'][0]['webhook_id']}"
+                async with session.put(path, json={"url": "https://hooks.example.com/hooks/aircall"}) as answer:
+                    assert (await answer.json())["webhook"]["active"]
+            else:
+                await later(session, mock, 440)
+            await settled(mock)
+            assert (await active(session), len(came)) == ([True], 1)
+            mock.courier.put([(4, push)])
+            await settled(mock)
+            assert len(came) == 2
+
+
+async def active(session: aiohttp.ClientSession) -> list[bool]:
+    async with session.get("/v1/webhooks") as answer:
+        return [hook["active"] for hook in (await answer.json())["webhooks"]]
+
+
+async def later(session: aiohttp.ClientSession, mock: Mock, seconds: float) -> None:
+    """The mock's clock so many seconds forward."""
+    async with session.post("/_mock/clock", json={"now": int(mock.player.clock.now() + seconds * 1_000)}):
+        pass
+
+
+async def settled(mock: Mock) -> None:
+    async with asyncio.timeout(30):
+        await mock.courier.settled()
+
+
+async def tried(mock: Mock, count: int) -> None:
+    async with asyncio.timeout(30):
+        while len(mock.courier.log) < count or mock.courier.in_flight:
+            await asyncio.sleep(0.01)
+
+
+async def test_intercom_pauses_a_quarter_of_an_hour_after_a_thousand_errors_in_a_row() -> None:
+    async with hub(500) as (target, came), intercom(target) as (mock, wait, push):
+        mock.courier.put([(number, push) for number in range(1_100)])
+        await tried(mock, 1_001)
+        await asyncio.sleep(0.2)
+        paused = len(came)
+        assert 1_001 <= paused < 1_001 + AT_ONCE
+        await wait(890)
+        await asyncio.sleep(0.7)
+        assert len(came) == paused
+        await wait(20)
+        await tried(mock, paused + 99)
+
+
+async def test_errors_that_take_longer_or_are_no_row_pause_nothing() -> None:
+    patience = Patience()
+    assert not any(patience.after(500, at) for at in range(2_000))  # one a second: 900 of them in a quarter of an hour
+    for _ in range(3):
+        assert not any(patience.after(0, 5_000) for _ in range(1_000))
+        assert patience.after(202, 5_000) == 0
+
+
+async def test_intercom_suspends_a_subscription_after_a_week_of_errors_until_it_is_set_live() -> None:
+    async with hub(500) as (target, came), intercom(target) as (mock, wait, push):
+        for day in range(8):
+            mock.courier.put([(day, push)])
+            await tried(mock, 2 * day + 1)
+            await wait(60)  # it tries once more
+            await tried(mock, 2 * day + 2)
+            assert mock.courier.off == (day == 7)
+            await wait(86_340)
+        mock.courier.put([(8, push)])
+        assert (len(mock.courier), len(came)) == (0, 16)
+        async with aiohttp.ClientSession(mock.url) as session:
+            await strict(session)
+        mock.courier.put([(9, push)])
+        await tried(mock, 17)
+        assert not mock.courier.off
+
+
+async def test_intercom_slows_down_while_it_is_answered_429_and_gives_nothing_up_for_it() -> None:
+    async with hub(500) as (target, _), intercom(target) as (mock, wait, push):
+        mock.courier.put([(1, push)])
+        await tried(mock, 1)
+        async with hub(429) as (mock.courier.target, came):
+            for count, seconds in ((1, 30), (2, 1), (3, 2), (4, 4)):
+                await wait(seconds * 0.5)
+                await asyncio.sleep(0.7)
+                assert len(came) == count - 1
+                await wait(seconds * 0.5 + 0.1)
+                await tried(mock, count + 1)
+            assert [json.loads(body)["delivery_attempts"] for body in came] == [2, 3, 4, 5]
+            assert (len(mock.courier), mock.courier.spilled) == (1, 0)

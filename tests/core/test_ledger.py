@@ -98,6 +98,11 @@ async def test_new_and_newer_and_gone_are_missing_and_repaired_by_name(bus: Bus,
     assert (row.at, row.stream, row.way) == (START + 10 * MINUTE, "people", "sweep")
 
 
+async def test_a_newer_clock_that_changes_nothing_of_what_is_said_is_not_missing(bus: Bus, store: Store) -> None:
+    await told(bus, store, (person(1, pushed=True), HOOK), (person(1, clock=START + MINUTE), SWEEP))
+    assert (await counts(store))["sweep"] == (1, 0, 0, 0)
+
+
 async def test_two_reads_of_one_change_in_one_batch_are_one_repair(bus: Bus, store: Store) -> None:
     again = person(1, received=START + 15 * MINUTE)
     await told(bus, store, (person(1), SWEEP), (again, SWEEP), (again, SWEEP))

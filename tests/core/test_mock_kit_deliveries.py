@@ -5,7 +5,7 @@ import asyncio
 import aiohttp
 import pytest
 
-from core.sdk.mock import Clock, running
+from core.sdk.mock import Clock, Push, running
 from tests.diary import MS, Diary, Hub, client, get, hub, post, until
 
 __all__ = ["client", "hub"]
@@ -87,6 +87,21 @@ async def test_as_strict_as_the_source_no_answer_is_a_refusal_and_the_last_one_i
         await post(client, mock, "clock", now=MS + 61_000)
         await until(lambda: mock.courier.spilled >= 1)
         assert [each["attempt"] for each in mock.courier.log if each["n"] == mock.courier.log[0]["n"]] == [0, 1]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_what_a_source_never_sends_again_is_tried_once(
+    strict: bool, hub: Hub, client: aiohttp.ClientSession
+) -> None:
+    class Patient(Diary):
+        schedule = (0.01,)
+
+    hub.status = 503
+    async with running(Patient(), target=hub.url, pace=0) as mock:
+        await post(client, mock, "retries", source=strict)
+        mock.courier.put([(0, Push("a", {"id": "a"}, once=True)), (1, Push("b", {"id": "b"}))])
+        await until(lambda: sum(each["subject"] == "b" for each in mock.courier.log) >= 2)
+        assert [each["subject"] for each in mock.courier.log].count("a") == 1
 
 
 async def test_an_answer_may_be_cut_or_be_no_json_or_never_come(client: aiohttp.ClientSession) -> None:

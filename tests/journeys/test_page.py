@@ -1,111 +1,23 @@
-"""The page in a real browser: who is it that rings, in one glance, live, and safe whatever a name looks like."""
+"""The page in a real browser: a customer in one glance, live, and safe whatever a name looks like."""
 
-import os
 import re
-import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 import pytest
-from playwright.async_api import Browser, BrowserContext, LocatorAssertions, Page, async_playwright, expect
+from playwright.async_api import Browser, expect
 
-from core import api
 from core.cli.record import lines
-from core.sdk import from_ms
-from schemas.entities import Custom, Line, Order, Party
-from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk, full, ref
-from tests.fixtures_figures import Tell
+from schemas.entities import Custom, Order, Party
+from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk, full
+from tests.journeys.sight import ARABIC, MAYA, TRICK, Sight, browser, sight, tell_story
 
-CHROMIUM = Path("/usr/bin/chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-QUIET += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-PATIENCE = 15_000  # ms
-TRICK = '<img src=x onerror="document.title=1"><b>Bold</b>'
-ARABIC, ORGANIZATION = "نور حداد", "شركة المثال"
-MAYA = ref("intercom/admin/3", "Maya Lind")
+__all__ = ["browser", "sight"]
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=PATIENCE)
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    if not CHROMIUM.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{CHROMIUM} is missing: the page must be tested here")
-        pytest.skip("THE PAGE IS NOT TESTED: install a browser (apt-get install chromium)")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        await browser.close()
-
-
-@dataclass
-class Sight:
-    """A browser that is logged in. `faults` are what its console and its pages complained about."""
-
-    desk: Desk
-    context: BrowserContext
-    page: Page
-    faults: list[str]
-
-    async def rings(self, key: str, number: str, person: str = "") -> float:
-        """Let a phone ring. Answers with when it was written (perf_counter)."""
-        call = self.desk.call(f"aircall/call/{key}", number, person=person, at=now(), assignee=MAYA)
-        written = time.perf_counter()
-        await self.desk.tell(call)
-        return written
-
-    def heading(self, name: str) -> LocatorAssertions:
-        return expect(self.page.get_by_role("heading", name=name, exact=True))
-
-
-def now() -> str:
-    return from_ms(time.time() * 1000) or ""
-
-
-@pytest.fixture
-async def sight(desk: Desk, browser: Browser) -> AsyncIterator[Sight]:
-    await _story(desk)
-    context = await browser.new_context(viewport={"width": 420, "height": 760}, locale="en-GB")
-    page = await context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda line: faults.append(line.text) if line.type in ("error", "warning") else None)
-    once, _ = await api.new_login(desk.store, desk.clock)
-    await page.goto(f"{desk.url}/login/{once}")
-    await expect(page.get_by_role("link", name="Dana Reyes")).to_be_visible()
-    yield Sight(desk, context, page, faults)
-    assert faults == []
-    await context.close()
-
-
-async def _story(desk: Desk) -> None:
-    await desk.tell(
-        desk.staff("intercom/admin/3", "Maya Lind"),
-        desk.person("hubspot/contact/1", "Dana Reyes", DANA, "dana@example.com", organization="Example Bakery"),
-        desk.person("intercom/contact/a", "Dana Reyes", "dana@example.com"),
-        desk.ticket(
-            "intercom/conversation/7", "intercom/contact/a", "Bag never arrived",
-            waiting_since=desk.ago(2 * DAY + 4 * HOUR), at=desk.ago(3 * DAY), assignee=ref("intercom/admin/3"),
-        ),
-        desk.ticket("intercom/conversation/6", "intercom/contact/a", "Old", status="closed", at=desk.ago(30 * DAY)),
-        desk.article("guru/card/1", "Bag lost: refund or resend", "How.", verified=True, verified_at=desk.ago(DAY)),
-        desk.article("guru/card/2", "Bag repair", "Whom to ask.", verified=False),
-        *(
-            desk.person(f"hubspot/contact/2{n}", name, OFFICE, f"p{n}@example.com")
-            for n, name in enumerate(("Max Weber", "Noor Haddad", "Ben Ode"))
-        ),
-        desk.ticket("intercom/conversation/20", "hubspot/contact/20", "Secret of Max"),
-        desk.person("hubspot/contact/30", ARABIC, "+12025550130", organization=ORGANIZATION),
-        desk.person("hubspot/contact/31", TRICK, "+12025550131", organization="<script>document.title=2</script>"),
-    )  # fmt: skip
 
 
 async def test_who_is_not_logged_in_is_told_what_to_do(desk: Desk, browser: Browser) -> None:
-    await _story(desk)
+    await tell_story(desk)
     context = await browser.new_context()
     page = await context.new_page()
     await page.goto(desk.url)
@@ -201,31 +113,6 @@ async def test_nothing_is_shown_for_machines_and_no_heading_stands_over_nothing(
     )
 
 
-async def test_the_phone_rings_and_the_right_customer_pops_up(sight: Sight, tell: Tell) -> None:
-    page = sight.page
-    written = await sight.rings("1", DANA)
-    await sight.heading("Dana Reyes").to_be_visible()
-    seen = (time.perf_counter() - written) * 1000
-    tell(f"[page] from the store's write to the eye: {seen:.0f} ms")
-    await expect(page.locator(".ring")).to_contain_text("Support line · for Maya Lind")
-    await expect(page.locator(".ring")).to_contain_text("· Dana Reyes ·")
-    await expect(page.get_by_role("alert")).to_have_text("Ringing: Dana Reyes")
-    await expect(page.get_by_text("Number known in HubSpot, not proof")).to_be_visible()
-    await expect(page.locator(".ring .time")).to_have_text("0:02")
-    await sight.desk.tell(sight.desk.call("aircall/call/1", DANA, "in_progress", at=now()))
-    await expect(page.locator(".ring")).to_have_count(0)
-    await sight.heading("Dana Reyes").to_be_visible()
-
-
-async def test_what_matters_at_once_fits_without_scrolling(sight: Sight) -> None:
-    await sight.rings("1", DANA)
-    open_ = sight.page.get_by_role("region", name="Open")
-    await expect(open_.get_by_text("Maya Lind")).to_be_visible()
-    await expect(open_).to_be_in_viewport(ratio=1)
-    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    assert not await sight.page.evaluate(wide)
-
-
 async def test_an_update_arrives_without_a_reload(sight: Sight) -> None:
     await sight.page.get_by_role("link", name="Dana Reyes").click()
     await sight.heading("Dana Reyes").to_be_visible()
@@ -257,29 +144,6 @@ async def test_an_update_moves_nothing_under_the_readers_eyes(sight: Sight) -> N
     await expect(page.get_by_text("Wrong color")).to_have_count(0)
     await show.click()
     await expect(page.get_by_role("region", name="Open").get_by_text("Wrong color")).to_be_visible()
-
-
-async def test_a_second_ring_does_not_take_the_first_ones_page_away(sight: Sight) -> None:
-    page = sight.page
-    await sight.rings("1", DANA)
-    await sight.heading("Dana Reyes").to_be_visible()
-    await sight.rings("2", "+12025550130")
-    await expect(page.locator(".ring")).to_have_count(2)
-    await sight.heading("Dana Reyes").to_be_visible()
-    await page.get_by_role("button", name="Show").click()
-    await sight.heading(ARABIC).to_be_visible()
-
-
-async def test_a_second_call_of_the_same_customer_keeps_its_bars_place(sight: Sight) -> None:
-    bars, desk = sight.page.locator(".ring"), sight.desk
-    await sight.rings("1", DANA)
-    await expect(bars).to_have_count(1)
-    await sight.rings("2", "+12025550130")
-    await expect(bars).to_have_count(2)
-    again = desk.call("aircall/call/3", DANA, at=now(), line=Line(name="Second line"))
-    await desk.tell(desk.call("aircall/call/1", DANA, "missed", at=now()), again)
-    await expect(bars.filter(has_text="Second line")).to_have_count(1)
-    await expect(bars).to_contain_text(["Dana Reyes · Second line", f"{ARABIC} · Support line"])
 
 
 async def test_who_types_sees_what_is_found_also_where_a_customer_stood_over_it(sight: Sight) -> None:
@@ -321,37 +185,6 @@ async def test_the_list_says_how_many_use_a_number_and_who_has_waited_too_long(s
     await expect(row.filter(has_text="waiting 2 d 4 h").locator(".long")).to_have_count(1)
     await expect(row.filter(has_text="waiting 1 h")).to_have_count(1)
     await expect(row.filter(has_text="waiting 1 h").locator(".long")).to_have_count(0)
-
-
-async def test_a_shared_office_phone_asks_for_the_name_and_shows_nothing_private_before(sight: Sight) -> None:
-    page = sight.page
-    await sight.rings("1", OFFICE, person="hubspot/contact/20")
-    await sight.heading("3 people use this number: ask the name").to_be_visible()
-    await expect(page.locator(".ring")).to_contain_text("· 3 people ·")
-    for name in ("Max Weber", "Noor Haddad", "Ben Ode", "New caller"):
-        await expect(page.get_by_role("button", name=name, exact=True)).to_be_visible()
-    await expect(page.get_by_text("Secret of Max")).to_have_count(0)
-    await page.get_by_role("button", name="Max Weber").click()
-    await sight.heading("Max Weber").to_be_visible()
-    await expect(page.get_by_text("Secret of Max").first).to_be_visible()
-    await page.get_by_role("button", name="Choose again").click()
-    await page.get_by_role("button", name="Ben Ode").click()
-    await sight.heading("Ben Ode").to_be_visible()
-    await expect(page.get_by_text("Secret of Max")).to_have_count(0)
-
-
-async def test_an_office_phone_without_a_contact_behind_the_call_asks_too(sight: Sight) -> None:
-    await sight.rings("1", OFFICE)
-    await expect(sight.page.get_by_role("button", name="Noor Haddad")).to_be_visible()
-    await sight.page.get_by_role("button", name="New caller").click()
-    await sight.heading(OFFICE).to_be_visible()
-
-
-async def test_a_new_caller_is_called_that(sight: Sight) -> None:
-    await sight.rings("1", "+12025550177")
-    await sight.heading("+12025550177").to_be_visible()
-    await expect(sight.page.locator("#customer").get_by_text("New caller")).to_be_visible()
-    await expect(sight.page.locator(".ring")).to_contain_text("· New caller ·")
 
 
 async def test_markup_in_a_name_is_only_text(sight: Sight) -> None:
