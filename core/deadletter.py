@@ -6,6 +6,7 @@ A letter's payload is JSON; its `form` says what it holds and how it is replayed
   bytes     a body that is not JSON, known secrets blanked (`text`, or `base64` where it is not UTF-8): parsed again
   hint      an object that could not be fetched: it is fetched again
   record    a message of the bus that could not be read or applied: it is published again
+  customer  a record that could not be folded, named by its id: it is folded again
   withheld  nothing but size and SHA-256, because the connection has `drop:`: it cannot be replayed
 """
 

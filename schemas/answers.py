@@ -136,6 +136,7 @@ class Sources(Shape):
     sources: Annotated[list[SourceState], NONE]
     titles: Annotated[dict[str, str], NONE] = Field({}, description="how the sources write their names, by vendor")
     customers: Annotated[int, NONE]
+    unfolded: Annotated[int, NONE] = Field(0, description="open dead letters of records that could not be folded")
     version: Annotated[str, NONE] = Field(description="<generation>-<seq>: the head of the feed")
     kind: Annotated[Literal["demo", "real"], NONE]
     as_of: Annotated[Timestamp, NONE]

@@ -58,8 +58,8 @@ class Desk:
     def ago(self, ms: int) -> str:
         return from_ms(self.clock - ms) or ""
 
-    async def tell(self, *events: Event) -> None:
-        """All of it in one commit."""
+    async def tell(self, *events: Event, dead: int = 0) -> None:
+        """All of it in one commit, with so many dead letters."""
         records = []
         for offset, message in enumerate(map(encode, events), self._offset):
             named = (message.topic, 0, offset, self.clock, message.key, message.value, message.headers)
@@ -67,7 +67,7 @@ class Desk:
         batch = Batch(records[0].topic, 0, self._offset, self._offset + len(records), records)
         self._offset = batch.end
         outcome = await process.apply(self.store, process.decoded([batch]), self.settings)
-        assert not outcome.dead, outcome.dead
+        assert len(outcome.dead) == dead, outcome.dead
 
     def event(self, key: str, shape: Entity, *, mode: str = "full") -> Event:
         """The newest state of an object; `key` is `vendor/kind/id`."""

@@ -56,7 +56,7 @@ async def _sources(call: Call) -> web.StreamResponse:
     rows: dict[str, list[LedgerRow]] = {}
     for row in await store.ledger(since(call.room.now(), 24)):
         rows.setdefault(row.connection, []).append(row)
-    for connection in {*dead, *rows}:
+    for connection in {*dead, *rows} - {""}:
         states.setdefault(connection, SourceState(connection=connection))
     shown = [
         state.model_copy(
@@ -74,6 +74,7 @@ async def _sources(call: Call) -> web.StreamResponse:
             sources=shown,
             titles=dict(call.room.titles),
             customers=counts.get(("", "customer"), 0),
+            unfolded=dead.get("", 0),
             version=f"{hub.generation}-{hub.seq}",
             kind="demo" if hub.kind == "demo" else "real",
             as_of=from_ms(call.room.now()) or "",

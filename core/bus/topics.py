@@ -17,6 +17,7 @@ QUOTA = "quota"
 SHAPES = "shapes"
 DEAD = "dead"
 CUSTOMERS = "customers"
+LETTERS_KEPT = timedelta(days=30)  # dead letters: on the bus and in the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ TOPICS = {
         Topic(CURSORS, 8, None, True, "where each stream's poll goes on; assignment says who polls"),
         Topic(QUOTA, 8, timedelta(days=1), False, "what processes claim of a source's limit; the order decides"),
         Topic(SHAPES, 4, None, True, "which fields each kind of payload has, so that a change is noticed"),
-        Topic(DEAD, 4, timedelta(days=30), False, "inputs that cannot be handled, with the reason"),
+        Topic(DEAD, 4, LETTERS_KEPT, False, "inputs that cannot be handled, with the reason"),
         Topic(CUSTOMERS, 8, None, True, "the unified records; its partition count is fixed for life"),
     )
 }

@@ -53,7 +53,7 @@ def _lag(metrics: str) -> dict[str, int]:
 
 
 def _show(answer: dict[str, Any]) -> None:
-    from core.cli.terminal import ago, counted, say, table
+    from core.cli.terminal import ago, counted, number, say, table
 
     answers = f"running at {answer['api']}"
     where = answers if answer["running"] else f"no hub answers at {answer['api']}: this is what the store says"
@@ -84,6 +84,9 @@ def _show(answer: dict[str, Any]) -> None:
         for text in _trouble(source):
             say()
             say(f"{source['connection']}: {text}")
+    if answer["unfolded"]:
+        say()
+        say(f"{number(answer['unfolded'], 'record')} could not be folded; hub dead list --stage fold")
 
 
 def _lagging(answer: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from core import api, ingest, process, publish
 from core.bus import Bus
-from core.bus.topics import CUSTOMERS, EVENTS, PAST
+from core.bus.topics import CUSTOMERS, EVENTS, LETTERS_KEPT, PAST
 from core.config import HubConfig
 from core.errors import ConfigError, PermanentError, TransientError
 from core.hub import mocks
@@ -36,6 +36,7 @@ _LAG_EVERY = 2.0  # seconds between two looks at the lag, for /metrics and `hub 
 _CHECK_EVERY = 300.0  # seconds between two looks at the bus, for alarms in the log
 _KNOWN = 2_000  # keys that are looked up at once
 _KEPT = 90 * 86_400_000  # ms that the ledger's hours are kept
+_LETTERS_KEPT = int(LETTERS_KEPT.total_seconds() * 1000)
 _NOT_OURS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})  # of addresses to listen at
 
 log = structlog.get_logger()
@@ -134,7 +135,8 @@ class _Rooms:
             await asyncio.sleep(_CHECK_EVERY)
             with suppress(TransientError):  # a bus or a store that is down is told by those who use it
                 if self._running.store is not None:
-                    await self._running.store.trim_ledger(_ms(self._running.clock) - _KEPT)
+                    now = _ms(self._running.clock)
+                    await self._running.store.trim(now - _KEPT, now - _LETTERS_KEPT)
                 found = set(await self._bus.check())
                 for complaint in sorted(found - said):
                     log.error("the bus needs care", reason=complaint)
@@ -307,8 +309,12 @@ async def replay(config: HubConfig, bus: Bus, store: Store, id: str) -> None:
     # Marked before it is sent: what fails once more is opened by process, perhaps before we could mark it.
     await store.set_dead([id], "replayed")
     try:
-        outcome = await intake.replay(row)
-        if outcome.dead:
+        content = orjson.loads(row.payload)
+        if content["form"] == "customer":
+            again = await process.refold(store, content["customer"], settings_of(config))
+        else:
+            again = not (await intake.replay(row)).dead
+        if not again:
             raise PermanentError(f"it failed again: {row.reason}")
     except BaseException:
         await store.set_dead([id], "open")

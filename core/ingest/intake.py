@@ -252,7 +252,7 @@ class Intake:
                 )
                 for event in connector.normalize(payload)
             ]
-            messages = [encode(event, origin, topic) for event in events]
+            messages = [_blanked(door, encode(event, origin, topic)) for event in events]
             subjects = [event.subject for event in events]
             if tells:
                 told = {"status": "accepted", "events": [event.id for event in events], "subjects": subjects}
@@ -282,7 +282,7 @@ class Intake:
         if door.drops and stage == "normalize":
             content = deadletter.withheld(dumps({n: content.get(n) for n in ("kind", "data", "body")}))
         message = deadletter.encode(Letter(door.name, stage, reason, clean(content), ms(self._clock())))
-        return _Group([replace(message, value=blank(message.value or b"", door.secrets))], dead=stage)
+        return _Group([_blanked(door, message)], dead=stage)
 
     async def _publish(self, door: Door, groups: Sequence[_Group]) -> Outcome:
         try:
@@ -316,6 +316,13 @@ class Intake:
             self._board.broke(BUS, "publish", error)
             raise
         self._board.healed(BUS, "publish")
+
+
+def _blanked(door: Door, message: Message) -> Message:
+    """SECURITY: people paste secrets into ordinary fields, too."""
+    value = message.value or b""
+    kept = blank(value, door.secrets)
+    return message if kept is value else replace(message, value=kept)
 
 
 def _place(origin: Origin) -> str | None:

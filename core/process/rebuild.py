@@ -1,11 +1,14 @@
-"""Fold everything again from the store's registers: new rules, a new fold, or a restored backup; a new generation."""
+"""Fold again what the store's registers say: everything, in a new generation (new rules, a new fold, a restored
+backup), or one record that could not be folded."""
 
 import time
 from collections.abc import Callable
 
 import structlog
 
-from core.process.objects import rebuilt
+from core.process.folding import fold_touched
+from core.process.objects import Changed, rebuilt
+from core.process.people import resolve
 from core.process.step import Settings, write
 from core.projection import FOLD_REVISION
 from core.store import DeadRow, Store
@@ -36,3 +39,16 @@ async def rebuild(store: Store, settings: Settings, progress: Callable[[int], No
                 await writing.put_dead(dead)
         after, done = keys[-1], done + len(keys)
         progress(done)
+
+
+async def refold(store: Store, customer: str, settings: Settings) -> bool:
+    """Fold one record again. False where that fails once more: its dead letter is open again."""
+    async with store.writing() as writing:
+        persons = {row.key: customer for row in await writing.persons_of([customer])}
+        moved = await resolve(writing, sorted(persons), (), settings.rules)
+        moved.fold.add(customer)
+        dead: list[DeadRow] = []
+        await fold_touched(writing, Changed(), moved, {}, settings.show, dead, int(time.time() * 1000))
+        if dead:
+            await writing.put_dead(dead)
+    return not dead

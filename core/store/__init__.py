@@ -331,8 +331,9 @@ class Store(Protocol):
         """The newest first."""
         ...
 
-    async def trim_ledger(self, before: int) -> None:
-        """Forget hours before this one."""
+    async def trim(self, hours: int, letters: int) -> None:
+        """Forget the ledger's hours before `hours`, and dead letters in whatever state from before `letters` (epoch
+        ms)."""
         ...
 
     async def live_keys(self, prefix: str, after: str, limit: int) -> list[str]:

@@ -208,8 +208,9 @@ class DatabaseStore:
         )  # fmt: skip
         return [RepairRow._make(row) for row in rows]
 
-    async def trim_ledger(self, before: int) -> None:
-        await self._change("DELETE FROM ledger WHERE hour < ?", before)
+    async def trim(self, hours: int, letters: int) -> None:
+        await self._change("DELETE FROM ledger WHERE hour < ?", hours)
+        await self._change("DELETE FROM dead WHERE state IN ('open', 'replayed', 'discarded') AND at < ?", letters)
 
     async def live_keys(self, prefix: str, after: str, limit: int) -> list[str]:
         rows = await self._rows(KEYS_BELOW.format("AND live"), *below(prefix, after), limit)

@@ -2,7 +2,7 @@
 
 from core.store import LedgerRow, RepairRow, Store
 from core.store.writing import MOST_REPAIRS
-from tests.contracts.store_rows import thing
+from tests.contracts.store_rows import dead, thing
 
 HOUR = 3_600_000
 
@@ -25,8 +25,22 @@ async def test_counts_add_up_per_hour_and_over_all_hours(store: Store) -> None:
     assert await store.ledger(6 * HOUR, "desk") == [row(hour=6)]
     sums = await store.ledger(5 * HOUR)
     assert sorted(sums) == [row(hour=5, way="backfill"), row(hour=5, n=4), row("phone", 5, "")]
-    await store.trim_ledger(6 * HOUR)
+    await store.trim(6 * HOUR, 0)
     assert await store.ledger(0, "desk") == [row(hour=6)] == await store.ledger(6 * HOUR)
+
+
+async def test_letters_of_any_state_are_kept_for_so_long(store: Store) -> None:
+    states = {"a": "open", "b": "replayed", "c": "discarded"}
+    async with store.writing() as tx:
+        await tx.put_dead([dead(f"{name}{at}", at=at) for name in states for at in (1_000, 2_000)])
+    for name, state in states.items():
+        await store.set_dead([f"{name}1000", f"{name}2000"], state)
+    await store.trim(0, 2_000)
+    assert [[row.id for row in await store.dead(state, 9)] for state in states.values()] == [
+        ["a2000"],
+        ["b2000"],
+        ["c2000"],
+    ]
 
 
 async def test_what_a_rolled_back_batch_counted_does_not_count(store: Store) -> None:
