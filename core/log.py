@@ -17,6 +17,10 @@ from schemas.personal import level as personal_level
 
 BLOT = "[redacted]"
 
+# PRIVACY: for aiohttp's listeners. Anybody can send broken requests, and it would log each with what it holds; our own
+# mistakes are logged by who makes them.
+SILENT = logging.Logger("silent", logging.CRITICAL + 1)
+
 # SECURITY: whoever logs a setting or a header under its own name must not leak it.
 _SECRET = re.compile(r"(?i)token|secret|passw|authorization|cookie|signature|api_?key|credential")
 _FREE_TEXT = frozenset({"event", "reason", "error", "exception", "message", "detail", "remedy", "stack"})

@@ -13,9 +13,10 @@ from core.api.feed import FeedQuery, feed
 from core.api.follower import Follower
 from core.api.guard import doorkeeper, harden
 from core.api.openapi import document
-from core.api.problem import problems
+from core.api.problem import continued, problems
 from core.api.room import FOLLOWER, ROOM, Room
 from core.api.route import Call, Route, answer
+from core.log import SILENT
 
 _BODY_AT_MOST = 64 * 1024
 _IDLE = 75.0  # seconds after which a connection without a whole request is closed
@@ -32,9 +33,9 @@ def app(room: Room) -> web.Application:
     application.cleanup_ctx.append(_following)
     application.on_shutdown.append(_close)
     for route in table:
-        application.router.add_route(route.method, route.path, route.__call__)
+        application.router.add_route(route.method, route.path, route.__call__, expect_handler=continued)
         if route.method == "GET" and route.handler is not feed:
-            application.router.add_route("HEAD", route.path, route.__call__)
+            application.router.add_route("HEAD", route.path, route.__call__, expect_handler=continued)
     application.add_routes(page.routes())
     return application
 
@@ -69,7 +70,9 @@ async def listening(room: Room, host: str, port: int) -> AsyncIterator[str]:
     """
     # PRIVACY: no access log: paths and queries hold ids, numbers and addresses.
     application = app(replace(room, hosts=room.hosts | {host}))
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_PATIENCE, keepalive_timeout=_IDLE)
+    runner = web.AppRunner(
+        application, access_log=None, logger=SILENT, shutdown_timeout=_PATIENCE, keepalive_timeout=_IDLE
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

@@ -1,7 +1,6 @@
 """Customers by id and by words, and their timeline."""
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -145,9 +144,9 @@ def _decoded(cursor: str) -> tuple[str, str]:
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         at, key = orjson.loads(raw)
-    except (ValueError, binascii.Error):
+    except (TypeError, ValueError):  # of base64, of JSON, of what is no pair
         at = key = None
-    if not isinstance(at, str) or not isinstance(key, str):
+    if not isinstance(at, str) or not isinstance(key, str) or "\0" in at + key:
         raise Problem(400, "this cursor is not one of ours", "take `next` of the page before, as it came")
     return at, key
 

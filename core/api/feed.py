@@ -7,6 +7,7 @@ rise within a generation; consumers drop versions that they have seen.
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -33,6 +34,7 @@ _RINGING_BACK = 2_000  # a phone that rings has just changed its customer: no ne
 _FILTERS = ACTIVITIES | {"person"}
 _KERNEL = 256 * 1024
 _PAUSE = 1.0  # seconds between two looks at a store that is down
+_NUMBER = re.compile("[0-9]{1,18}")  # what every store can compare
 
 
 class FeedQuery(Shape):
@@ -197,7 +199,7 @@ def _position(text: str | None) -> tuple[int, int] | None:
     if not text:
         return None
     generation, _, seq = text.partition("-")
-    if not (generation.isascii() and generation.isdigit() and seq.isascii() and seq.isdigit()):
+    if not (_NUMBER.fullmatch(generation) and _NUMBER.fullmatch(seq)):
         raise Problem(400, "this is no position of the feed", "send the id of the last event, as it came")
     return int(generation), int(seq)
 

@@ -83,7 +83,10 @@ def _is_foreign(request: web.Request) -> bool:
     origin = request.headers.get(hdrs.ORIGIN)
     if origin == "null":
         return request.headers.get("Sec-Fetch-Site") != "same-origin"
-    return origin is not None and urlsplit(origin).netloc != request.host
+    try:
+        return origin is not None and urlsplit(origin).netloc != request.host
+    except ValueError:
+        return True
 
 
 def _is_ours(request: web.Request, room: Room) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
 
 from core.errors import TransientError
 from core.log import scrub
@@ -55,6 +55,17 @@ class Problem(Exception):
             content_type="application/problem+json",
             headers={"Cache-Control": "no-store", **self.headers},
         )
+
+
+async def continued(request: web.Request) -> web.StreamResponse | None:
+    """What becomes of `Expect`, which aiohttp looks at before any middleware."""
+    expected = request.headers.get(hdrs.EXPECT, "")
+    if request.version >= HttpVersion11 and expected.lower() != "100-continue":
+        return Problem(417, "nothing but 100-continue can be expected here", "leave the Expect header out").response()
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
+    return None
 
 
 @web.middleware

@@ -93,7 +93,10 @@ def _query(model: type[Shape], request: web.Request) -> Shape:
 
 
 async def _body(model: type[Shape], request: web.Request) -> Shape:
-    raw = await request.read()
+    try:
+        raw = await request.read()
+    except web.RequestPayloadError as error:
+        raise Problem(400, "the body cannot be read to its end", "send it as its headers say") from error
     _storable(raw.decode(errors="replace").replace(r"\u0000", "\0"))
     try:
         return model.model_validate_json(raw or b"{}")

@@ -4,7 +4,6 @@ No line in the log per request: what is refused and what breaks is counted and s
 """
 
 import asyncio
-import logging
 import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from core.deadletter import reason_of
 from core.errors import TransientError
 from core.ingest.intake import Intake, Outcome
 from core.ingest.status import Board, Clock, ms
+from core.log import SILENT
 from core.sdk import Delivery, Webhook
 
 BODY_SECONDS = 30  # within which a body must have come
@@ -30,10 +30,6 @@ MOST_BYTES = 32_000_000  # of all bodies that are being read or published; more 
 STOP_SECONDS = 2  # that requests get to finish when the listener stops
 RETRY_AFTER = timedelta(seconds=5)
 _UNREAD = frozenset({400, 408, 413, 415})
-
-
-# Anybody can send broken requests, and aiohttp would log a traceback for each; our own mistakes are logged by `handle`.
-_SILENT = logging.Logger("silent", logging.CRITICAL + 1)
 
 log = structlog.get_logger()
 
@@ -183,9 +179,7 @@ async def listening(listener: Listener, server: Server, *, idle: float = IDLE_SE
     On leaving requests in progress get two seconds. Raises OSError where the address cannot be bound.
     """
     host, _, port = server.webhooks.rpartition(":")
-    web_server = web.Server(
-        listener.handle, access_log=None, logger=_SILENT, lingering_time=1.0, keepalive_timeout=idle
-    )
+    web_server = web.Server(listener.handle, access_log=None, logger=SILENT, lingering_time=1.0, keepalive_timeout=idle)
     runner = web.ServerRunner(web_server, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
     try:
