@@ -8,6 +8,7 @@ from pydantic import Field
 from core.api.problem import Problem
 from core.api.route import Call, Route, answer
 from core.api.tokens import new_login
+from core.api.watched import alive, figures, readiness
 from core.errors import PermanentError
 from core.sdk import from_ms
 from core.store import DeadRow
@@ -107,18 +108,15 @@ async def _ring(call: Call) -> web.StreamResponse:
 
 
 async def _alive(_: Call) -> web.StreamResponse:
-    return answer({"status": "ok"})
+    return alive()
 
 
 async def _ready(call: Call) -> web.StreamResponse:
-    checks = {name: await check() for name, check in call.room.ready.items()}
-    ready = not any(checks.values())
-    return answer({"ready": ready, "checks": checks}, status=200 if ready else 503)
+    return await readiness(call.room.ready)
 
 
 async def _metrics(call: Call) -> web.StreamResponse:
-    headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-    return web.Response(body=call.room.metrics(), headers=headers)
+    return figures(call.room.metrics)
 
 
 ROUTES = (

@@ -46,6 +46,7 @@ class Server(Section):
     webhooks: str = Field("127.0.0.1:8081", description="Webhooks: the only door to publish.")
     public_url: str = Field("", description="The address under which sources reach the webhooks, https in production.")
     names: list[str] = Field(default_factory=list, description="DNS names under which browsers reach the page.")
+    metrics: str = Field("", description="/metrics, /healthz and /readyz alone, for every role: private.")
 
 
 class BusConfig(Section):

@@ -125,6 +125,8 @@ class _Rooms:
                 rooms.append((name, self._with_store(room)))
         if "process" in self._roles:
             rooms.append(("check", self._watch_bus()))
+        if self._running.config.server.metrics:
+            rooms.append(("metrics", self._watched()))
         return rooms
 
     async def _watch_bus(self) -> None:
@@ -232,6 +234,14 @@ class _Rooms:
         async with api.listening(room, host.strip("[]"), int(port)) as address:
             running.api = address
             running.started.set()
+            await asyncio.Event().wait()
+
+    async def _watched(self) -> None:
+        host, _, port = self._running.config.server.metrics.rpartition(":")
+        ready = {"bus": self._bus_ready, "store": self._store_ready}
+        if self._roles == {"ingest"}:
+            del ready["store"]  # deliveries are taken all the same
+        async with api.watched(self._running.metrics.render, ready, host.strip("[]"), int(port)):
             await asyncio.Event().wait()
 
     async def _lag(self) -> int:
