@@ -20,7 +20,7 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=False)
         each = ("connection",)
         self.received = self._counter("received", "Deliveries that came in.", *each)
-        self.refused = self._counter("refused", "Deliveries refused.", *each, "reason")
+        self.refused = self._counter("refused", "Deliveries refused.", *each, "reason", "status")
         self.ignored = self._counter("ignored", "Payloads of a kind that is not known or not needed.", *each)
         self.polled = self._counter("polled", "Payloads that polls brought.", *each, "stream")
         self.hydrated = self._counter("hydrated", "Objects fetched because a delivery named them.", *each)

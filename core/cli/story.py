@@ -139,17 +139,19 @@ async def _follow(running: Running, store: Store) -> None:
                     if line := await words.line(change_of(row)):
                         _say(*line)
             now = _refusals(running)
-            for (connection, reason), count in now.items():
-                if count > refused.get((connection, reason), 0):
-                    _say("refuse", f"{connection}: {reason}; see `hub status`")
+            for (connection, reason, status), count in now.items():
+                if count > refused.get((connection, reason, status), 0):
+                    _say("refuse", f"{connection}: {reason} ({status}); see `hub status`")
             refused = now
 
 
-def _refusals(running: Running) -> dict[tuple[str, str], float]:
+def _refusals(running: Running) -> dict[tuple[str, str, str], float]:
+    by = running.metrics.by
     return {
-        (connection, reason): count
+        (connection, reason, status): count
         for connection in running.config.connections
-        for reason, count in running.metrics.by("refused", "reason", connection=connection).items()
+        for status in by("refused", "status", connection=connection)
+        for reason, count in by("refused", "reason", connection=connection, status=status).items()
     }
 
 

@@ -119,12 +119,12 @@ class Intake:
             origin = Origin("push" if door.webhook.tells else "webhook", "", door.hooked)
             groups = await self._taken(door, delivery, self.account(name), received, origin)
         except SignatureError as error:
-            return Outcome(401, self._board.refused(name, str(error), error.code))
+            return Outcome(401, self._board.refused(name, str(error), error.code, 401))
         except AccountError as error:
-            return Outcome(403, self._board.refused(name, str(error), error.code))
+            return Outcome(403, self._board.refused(name, str(error), error.code, 403))
         except RefusedError as error:
-            self._board.refused(name, str(error), error.code)
-            return Outcome(error.status or 400, str(error))
+            self._board.refused(name, str(error), error.code, status := error.status or 400)
+            return Outcome(status, str(error))
         published = await self._publish(door, groups)
         self._board.heard(name, received)
         self._board.metrics.ingest.labels(name).observe(max(0, ms(self._clock()) - received) / 1000)
@@ -266,7 +266,7 @@ class Intake:
 
     def _refused(self, door: Door, reason: str) -> _Group:
         """The sender has it, and hears why it was not taken."""
-        self._board.refused(door.name, "items of a batch were refused, their sender was told why", "item")
+        self._board.refused(door.name, "items of a batch were refused, their sender was told why", "item", 207)
         return _Group((), told={"status": "refused", "reason": reason})
 
     def _ignored(self, door: Door, split: Split, body: Any, account: str) -> list[_Group]:

@@ -129,14 +129,14 @@ class Board:
             state.turned_away = False
             _wake(state)
 
-    def refused(self, name: str, sentence: str, code: str, remedy: str | None = None) -> str:
-        """Counted under `code`, which is returned as it was counted; the log hears of each code's first refusal and
-        then of every thousandth, because anybody can send refused deliveries."""
+    def refused(self, name: str, sentence: str, code: str, status: int, remedy: str | None = None) -> str:
+        """Answered with `status` and counted under `code`, which is returned as it was counted; the log hears of each
+        code's first refusal and then of every thousandth, because anybody can send refused deliveries."""
         state = self._states[name]
         said = scrub(sentence)
         word = _count(state.refused, code[:60])
         state.last_refusal, state.refusal_remedy = said, remedy
-        self.metrics.refused.labels(name, word).inc()
+        self.metrics.refused.labels(name, word, status).inc()
         if state.refused[word] % 1000 == 1:
             log.warning("delivery refused", connection=name, reason=said, times=state.refused[word])
         return word

@@ -101,7 +101,7 @@ class Listener:
             body = await self._body(request, connection)
         except _Refused as refused:
             self._board.received(connection.name)
-            self._board.refused(connection.name, refused.said, str(refused), refused.remedy)
+            self._board.refused(connection.name, refused.said, str(refused), refused.status, refused.remedy)
             raise
         try:
             return await self._intake.delivery(connection.name, self._delivery(request, body, secret), received)

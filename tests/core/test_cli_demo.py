@@ -250,7 +250,7 @@ def test_show_tells_the_whole_record(demo: Demo) -> None:
 
 
 def test_status_tells_of_the_refusal_in_the_story(demo: Demo) -> None:
-    until(lambda: "refuse aircall: wrong token; see `hub status`" in demo.out, "a delivery is refused")
+    until(lambda: "refuse aircall: wrong token (401); see `hub status`" in demo.out, "a delivery is refused")
     seen = until(lambda: [s for s in demo.json("status")["sources"] if s["refused"]], "status knows", 1.0)
     assert seen[0]["refused"].keys() == {"wrong token"}
     said = demo.hub("status")
@@ -367,7 +367,7 @@ def test_ctrl_c_stops_in_order_and_the_second_run_goes_on(tmp_path: Path, reques
         assert position(after["version"]) >= position(before["version"])
         assert after["customers"] >= before["customers"]
         assert second.json("find", "+12025550143")["customer"]["id"] == known
-        for word in ("ring", "merge"):
+        for word in ("ring", "merge", "split", "refuse"):
             until(lambda word=word: re.search(rf"^\d\d:\d\d:\d\d {word} ", second.out, re.M), word)
         goal = position(second.json("status")["version"])
         until(lambda: max(versions(tmp_path / "tail.txt")) >= goal, "tail goes on behind the restart")

@@ -165,7 +165,7 @@ async def test_refusals_are_counted_by_reason_and_said_once(door: Door) -> None:
 
 async def test_a_refused_sender_cannot_fill_our_memory_with_reasons(door: Door) -> None:
     for number in range(60):
-        door.board.refused("desk", "never seen", f"never seen {number}")
+        door.board.refused("desk", "never seen", f"never seen {number}", 401)
     assert len(door.board.document("desk")["refused"]) <= 21
 
 

@@ -7,13 +7,13 @@ from core.metrics import Metrics
 
 def test_counts_are_kept_per_connection_and_reason() -> None:
     metrics = Metrics()
-    metrics.refused.labels("aircall", "signature").inc()
-    metrics.refused.labels("aircall", "stale").inc(2)
-    metrics.refused.labels("hubspot", "stale").inc(4)
+    metrics.refused.labels("aircall", "signature", 401).inc()
+    metrics.refused.labels("aircall", "stale", 401).inc(2)
+    metrics.refused.labels("hubspot", "stale", 401).inc(4)
     assert metrics.value("refused", connection="aircall", reason="stale") == 2
     assert metrics.value("refused", connection="aircall") == 3
     assert metrics.value("refused") == 7
-    assert metrics.by("refused", "reason", connection="aircall") == {"signature": 1, "stale": 2}
+    assert metrics.by("refused", "reason", connection="aircall", status="401") == {"signature": 1, "stale": 2}
 
 
 def test_what_never_happened_is_zero_and_what_does_not_exist_is_an_error() -> None:
