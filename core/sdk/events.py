@@ -101,9 +101,11 @@ class Maker:
             version = sequence
         else:  # the time of observation, so that A, B, A are three events
             version = payload.at or payload.received
-        content = orjson.dumps([type, data, rest.get("mode"), rest.get("into")], option=orjson.OPT_SORT_KEYS)
+        content = [type, data, rest.get("mode"), rest.get("into")]
+        if rest.get("final"):  # says more than a deletion at the same moment, so it is another event
+            content.append("erased" if rest.get("erased") else "final")
         return Event(
-            id=event_id(subject, str(version), content),
+            id=event_id(subject, str(version), orjson.dumps(content, option=orjson.OPT_SORT_KEYS)),
             type=type,
             source=f"{self.vendor}/{payload.account}",
             subject=subject,
