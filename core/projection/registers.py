@@ -1,9 +1,12 @@
 """What is known of one source object: every field a last-writer-wins register, and existence a register of its own.
 
 Applying is commutative, associative and idempotent: any order, any number of times, the same bytes. A write wins by
-(order key, event id). A `full` event also unsets every field whose last write is older than itself. A final deletion
-beats everything; an erasure also empties the registers for good. `call.status` compares its rank first, so that a
-terminal state is never left.
+(order key, event id). A `full` event also unsets every field whose last write is older than itself.
+
+Existence: of equal order keys a deletion beats what lives, so that a source whose clock stood still meanwhile deletes
+what it says; whoever brings the object back needs a later one. A final deletion beats everything; an erasure also
+empties the registers for good. A merge holds whatever else is said, except an erasure. `call.status` compares its rank
+first, so that a terminal state is never left.
 """
 
 from collections.abc import Mapping
@@ -159,13 +162,13 @@ class Registers:
 
     def _exist(self, write: Write, state: str) -> None:
         new = [write.final, write.id, state]
-        old = self._exists
-        if old is None or (new[0], state == "erased", self._rank(write.id)) >= (
-            old[0],
-            old[2] == "erased",
-            self._rank(old[1]),
-        ):
+        if self._exists is None or self._lasts(new) >= self._lasts(self._exists):
             self._exists = new
+
+    def _lasts(self, exists: list[Any]) -> tuple[Any, ...]:
+        """The greater one counts."""
+        final, id, state = exists
+        return final, state == "erased", self._events[id][:4], state != "live", id
 
     def _prune(self) -> None:
         if self._exists and self._exists[2] == "erased":

@@ -179,6 +179,7 @@ async def test_hub_yaml_says_what_its_addresses_are_worth(tmp_path: Path, eviden
 
 async def records(folder: Path, *batches: list[Any]) -> tuple[dict[str, Any], bytes]:
     """What the hub shows by customer, and keeps of its objects, after these batches one by one."""
+    folder.mkdir(exist_ok=True)
     async with open_embedded(folder / "bus.db", disk_cap=1_000_000_000) as bus:
         async with (
             open_door(bus, connection()) as door,
@@ -199,6 +200,16 @@ DANA: dict[str, Any] = {
 GONE: dict[str, Any] = {
     "entity": "person", "id": "C-17", "updated_at": "2026-03-01T10:00:00Z", "action": "deleted",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_a_deletion_dated_as_the_state_before_it_deletes(tmp_path: Path, turned: bool) -> None:
+    many = [{**DANA, "id": number} for number in range(20)]
+    gone = [{**GONE, "id": number, "updated_at": DANA["updated_at"]} for number in range(20)]
+    shown, _ = await records(tmp_path, *([gone, many] if turned else [many, gone]))
+    assert shown == {}
+    back = [{**DANA, "updated_at": GONE["updated_at"]}]
+    assert len((await records(tmp_path / "back", [DANA], [GONE | {"updated_at": DANA["updated_at"]}], back))[0]) == 1
 
 
 async def test_an_erasure_dated_as_the_deletion_before_it_leaves_nothing(tmp_path: Path) -> None:
