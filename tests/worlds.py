@@ -68,6 +68,8 @@ def world(seed: int, *, people: int = 6, steps: int = 40) -> list[Event]:
             case "merge":
                 into = str((int(number) + 1) % people)
                 events.append(maker.merged(payload, "contact", number, Person, into=into, clock=clock))
+                if twice.random() < 0.4:  # and the other way round, so that nobody remains
+                    events.append(maker.merged(payload, "contact", into, Person, into=number, clock=clock))
     return [event.model_copy(update={"connection": "test"}) for event in events]
 
 

@@ -64,12 +64,14 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """What an object says now. `state`: live, deleted, erased, or merged (then `into` is the surviving key)."""
+    """What an object says now. `state`: live, deleted, erased, or merged (then `into` is the surviving key).
+    `departed`: deleted or erased, also where it was merged besides."""
 
     state: str
     facts: dict[str, Fact]
     into: str | None
     first: int  # epoch ms: when its first event was received
+    departed: bool
 
     def get(self, field: str) -> Any:
         fact = self.facts.get(field)
@@ -187,6 +189,10 @@ class Registers:
             self._events = {id: stamp for id, stamp in self._events.items() if id in used}
 
     @property
+    def _departed(self) -> bool:
+        return self._exists is not None and self._exists[2] != "live"
+
+    @property
     def state(self) -> str:
         """As Visible's."""
         state: str = self._exists[2] if self._exists else "live"
@@ -205,7 +211,7 @@ class Registers:
             for name, (id, value) in self._fields.items()
             if value is not None
         }
-        return Visible(self.state, facts, self._into[1] if self._into else None, self.first)
+        return Visible(self.state, facts, self._into[1] if self._into else None, self.first, self._departed)
 
     def clock(self) -> int:
         """The source's newest clock of all that was said (epoch ms); 0 where it has none, -1 where nothing was."""

@@ -70,8 +70,13 @@ class Maker:
         clock: int | None,
         sequence: int | None = None,
     ) -> Event:
-        """The source itself merged object `id` into object `into` of the same kind: its key is an alias now."""
+        """The source itself merged object `id` into object `into` of the same kind: its key is an alias now.
+
+        Raises NormalizeError where the two are the same object, which would be nobody from then on.
+        """
         target = self.key(payload, kind, into)
+        if target == self.key(payload, kind, id):
+            raise NormalizeError(f"{kind} {id}: is merged into itself: name the object that remains, or no merge")
         return self._event(payload, kind, id, NAMES[entity] + ".merged", {}, clock, sequence, into=target)
 
     def _event(

@@ -115,6 +115,7 @@ async def test_a_refused_item_is_told_with_its_field_and_is_no_dead_letter(door:
         ({**ORDER, "kind": "contract"}, "kind: of custom objects, and of no others"),
         ({"entity": "custom", "id": 1, "version": 1}, "kind: of custom objects"),
         ({"entity": "person", "id": 1, "version": 1, "action": "merged"}, "into: with the action merged"),
+        ({"entity": "person", "id": 1, "version": 1, "action": "merged", "into": "1"}, "into: is the object's own id"),
         ({**ORDER, "action": "deleted"}, "data: an object that is deleted brings no fields"),
         ({**ORDER, "final": True}, "action: only what is deleted"),
         ({**PERSON, "data": {"identifiers": [classed]}}, "data.identifiers.0.class_: leave it out"),
