@@ -75,7 +75,7 @@ class Maker:
         Raises NormalizeError where the two are the same object, which would be nobody from then on.
         """
         target = self.key(payload, kind, into)
-        if target == self.key(payload, kind, id):
+        if str(id) == str(into):
             raise NormalizeError(f"{kind} {id}: is merged into itself: name the object that remains, or no merge")
         return self._event(payload, kind, id, NAMES[entity] + ".merged", {}, clock, sequence, into=target)
 

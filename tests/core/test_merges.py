@@ -49,6 +49,8 @@ async def shown(folder: Path, events: list[Event]) -> dict[str, Any]:
 def test_no_connector_merges_an_object_into_itself() -> None:
     with pytest.raises(NormalizeError, match="contact 7: is merged into itself"):
         MAKER.merged(PAYLOAD, "contact", 7, worlds.Person, into="7", clock=1)
+    with pytest.raises(NormalizeError, match="contact: the payload has no id"):
+        MAKER.merged(PAYLOAD, "contact", "", worlds.Person, into="7", clock=1)
 
 
 async def test_who_was_merged_into_themselves_by_an_older_hub_is_shown(tmp_path: Path) -> None:
