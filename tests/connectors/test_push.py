@@ -110,6 +110,7 @@ async def test_a_refused_item_is_told_with_its_field_and_is_no_dead_letter(door:
         ({**ORDER, "id": None}, "id: write text or a whole number"),
         ({**ORDER, "id": True}, "id: write text or a whole number"),
         ({**ORDER, "version": 2**63}, "version: input should be less than"),
+        ({**ORDER, "updated_at": "2926-03-01T09:31:00Z"}, "updated_at: lies more than a day ahead of 20"),
         ({**ORDER, "updated_at": "9999-12-31T23:59:59-14:00"}, "updated_at: no time"),
         ({**ORDER, "colour": "red"}, "colour: unknown field; there are: "),
         ({**ORDER, "kind": "contract"}, "kind: of custom objects, and of no others"),
@@ -211,6 +212,13 @@ async def test_a_deletion_dated_as_the_state_before_it_deletes(tmp_path: Path, t
     assert shown == {}
     back = [{**DANA, "updated_at": GONE["updated_at"]}]
     assert len((await records(tmp_path / "back", [DANA], [GONE | {"updated_at": DANA["updated_at"]}], back))[0]) == 1
+
+
+async def test_a_state_with_a_version_alone_is_older_than_any_with_a_time(tmp_path: Path) -> None:
+    numbered = {**DANA, "updated_at": None, "version": 9, "data": {"display_name": "Dana Ode"}}
+    for turn in ([[DANA], [numbered]], [[numbered], [DANA]]):
+        shown, _ = await records(tmp_path / turn[0][0]["data"]["display_name"], *turn)
+        assert b"Dana Reyes" in b"".join(shown.values()) and b"Dana Ode" not in b"".join(shown.values())
 
 
 async def test_an_erasure_dated_as_the_deletion_before_it_leaves_nothing(tmp_path: Path) -> None:
