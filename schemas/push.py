@@ -30,10 +30,15 @@ class Item(Shape):
         description="The system's own id, never used for another object again."
     )
     updated_at: Annotated[str | None, NONE] = Field(
-        None, description="When this state began, RFC 3339.", json_schema_extra={"format": "date-time"}
+        None,
+        description="When this state began, RFC 3339; at most a day ahead.",
+        json_schema_extra={"format": "date-time"},
     )
     version: Annotated[int | None, NONE] = Field(
-        None, ge=0, le=2**63 - 1, description="The system's own number, rising per object."
+        None,
+        ge=0,
+        le=2**63 - 1,
+        description="The system's own number, rising per object; alone it is older than any `updated_at`.",
     )
     action: Annotated[Action, NONE] = Field("upserted", description="merged: it is now another one, see `into`.")
     mode: Annotated[Literal["full", "patch"], NONE] = Field(

@@ -19,7 +19,7 @@ VENDORS = (Maker("hubspot", 1), Maker("intercom", 1000), Maker("aircall", 1000))
 
 def world(seed: int, *, people: int = 6, steps: int = 40) -> list[Event]:
     """The events of one world in the order in which they happened."""
-    chance = random.Random(seed)
+    chance, twice = random.Random(seed), random.Random(seed)
     events: list[Event] = []
     for step in range(steps):
         maker = chance.choice(VENDORS)
@@ -60,9 +60,16 @@ def world(seed: int, *, people: int = 6, steps: int = 40) -> list[Event]:
                 kind, shape_d = chance.choice((("contact", Person), ("conversation", Conversation), ("call", Call)))
                 final, erased = chance.random() < 0.3, shape_d is Person and chance.random() < 0.2
                 events.append(maker.deleted(payload, kind, number, shape_d, clock=clock, final=final, erased=erased))
+                if twice.random() < 0.5:  # told once more of the same moment, by another word
+                    final, erased = not final, shape_d is Person and twice.random() < 0.5
+                    events.append(
+                        maker.deleted(payload, kind, number, shape_d, clock=clock, final=final, erased=erased)
+                    )
             case "merge":
                 into = str((int(number) + 1) % people)
                 events.append(maker.merged(payload, "contact", number, Person, into=into, clock=clock))
+                if twice.random() < 0.4:  # and the other way round, so that nobody remains
+                    events.append(maker.merged(payload, "contact", into, Person, into=number, clock=clock))
     return [event.model_copy(update={"connection": "test"}) for event in events]
 
 

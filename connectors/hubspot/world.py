@@ -150,13 +150,13 @@ class World:
         return [self.event(type, "restore", now, objectId=int(record.id), changeFlag="RESTORED")]
 
     def erase(self, ref: str, now: int) -> list[list[Event]]:
-        """A privacy deletion: nothing is left; told twice, in deliveries of their own, in any order."""
+        """A privacy deletion: nothing is left; told twice of one moment, in deliveries of their own, in any order."""
         id = self.id("contacts", ref)
         if self.objects["contacts"].pop(id, None) is None:
             return []
         self._unlink("contacts", id)
         told = {"objectId": int(id), "changeFlag": "DELETED"}
-        privacy = self.event("contacts", "privacyDeletion", now + 1, **told)
+        privacy = self.event("contacts", "privacyDeletion", now, **told)
         return [[privacy], [self.event("contacts", "deletion", now, **told)]]
 
     def merge(self, ref: str, into: str, new: str, now: int) -> list[Event]:

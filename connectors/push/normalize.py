@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from core.sdk import Maker, NormalizeError, Payload, from_iso, to_ms
+from core.sdk import Maker, NormalizeError, Payload, from_iso, from_ms, to_ms
 from schemas.entities import ENTITIES, Entity
 from schemas.event import Event
 from schemas.key import parse
@@ -18,6 +18,7 @@ from schemas.push import TIME, Item
 
 MAKER = Maker("push")
 MOST_TOLD = 3  # mistakes of one item
+AHEAD = 86_400_000  # ms by which a sender's clock and zone may be wrong
 
 # Fields that name another object by its key, beside `key` and `person`, which do so everywhere.
 _NAMING = {
@@ -43,7 +44,7 @@ def normalize(payload: Payload) -> Iterable[Event]:
         raise NormalizeError("; ".join(wrong[:MOST_TOLD]))
     entity = ENTITIES[item.entity]
     kind = f"custom.{item.kind}" if item.kind else item.entity
-    order = {"clock": _clock(item.updated_at), "sequence": item.version or 0}
+    order = {"clock": _clock(item.updated_at, payload.received), "sequence": item.version or 0}
     match item.action:
         case "upserted":
             yield MAKER.upserted(payload, kind, item.id, _data(item, entity, payload), mode=item.mode, **order)
@@ -63,6 +64,8 @@ def _contradictions(item: Item) -> Iterator[str]:
         yield "updated_at: is missing, and `version`, too: one of them must tell old states from new ones"
     if (item.action == "merged") != (item.into is not None):
         yield "into: with the action merged, and no other, say the id of the object that remains"
+    if item.into is not None and str(item.into) == str(item.id):
+        yield "into: is the object's own id: say the id of the one that remains"
     if item.action != "deleted" and (item.final or item.erased):
         yield "action: only what is deleted can be final or erased"
     if item.action != "upserted" and item.data:
@@ -112,12 +115,20 @@ def _key(text: str, place: Place, account: str) -> str:
         raise NormalizeError(f"{_told(place)}: write entity/id, such as person/C-17, or another source's key") from None
 
 
-def _clock(updated_at: str | None) -> int | None:
+def _clock(updated_at: str | None, received: int) -> int | None:
     try:
         said = from_iso(updated_at)
     except NormalizeError:
         raise NormalizeError(f"updated_at: {_WRITE_TIME}") from None
-    return to_ms(said) if said else None
+    if said is None:
+        return None
+    clock = to_ms(said)
+    if clock > received + AHEAD:  # taken, it would outlast every state until then
+        raise NormalizeError(
+            f"updated_at: lies more than a day ahead of {from_ms(received)}, when it came: write when this "
+            "state began, and look at the sender's clock"
+        )
+    return clock
 
 
 def _shaped(model: type[M], data: Any, place: Place) -> M:

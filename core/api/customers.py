@@ -78,7 +78,7 @@ async def _exact(call: Call) -> list[CustomerRow]:
     kind: Any = "email" if "@" in typed else "phone" if sum(map(str.isdigit, typed)) >= 7 else None
     identifier = canonical(kind, typed, call.room.rules) if kind else None
     persons = await store.by_identifier(identifier) if identifier else []
-    ids = {person.customer for person in persons if not (person.staff or person.departed)}
+    ids = {person.customer for person in persons if person.findable}
     rows = await store.customers_by_id(sorted(ids))
     return [row for row in rows if row.status == "live"]
 

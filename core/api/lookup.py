@@ -59,7 +59,7 @@ async def by_identifier(call: Call, kind: Any, text: str) -> dict[str, Any]:
 async def _of(call: Call, found: Sequence[PersonRow], identifier: str | None, several: str) -> dict[str, Any]:
     """Who these persons are; `several` says why that may be more than one."""
     # Whom their source has deleted is a witness that the identifier is shared, and no longer somebody to find.
-    persons = [person for person in found if not (person.staff or person.departed)]
+    persons = [person for person in found if person.findable]
     customers = await _customers(call, persons)
     known = {person.customer for person in persons if person.implied is None and person.customer in customers}
     rows = [customers[id] for id in known or customers]

@@ -66,7 +66,8 @@ async def ids(subject: Subject) -> None:
     for payload in await payloads(subject):
         events = _events(subject.connector, payload)
         for event in events:
-            content = orjson.dumps([event.subject, event.type, event.data, event.into], option=orjson.OPT_SORT_KEYS)
+            state = [event.subject, event.type, event.data, event.into, event.final, event.erased]
+            content = orjson.dumps(state, option=orjson.OPT_SORT_KEYS)
             if known.setdefault(event.id, content) != content:
                 raise BrokenError(f"{payload.kind}: two different states share the event id {event.id}")
         later = _events(subject.connector, replace(payload, received=payload.received + _MINUTE))

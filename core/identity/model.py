@@ -111,7 +111,8 @@ class Partition:
     are there, too, each alone.
 
     `joined_by` maps a member to the strongest identifier that joined it (`verdict`, `merge` or an identifier) where
-    there was one. `contested` are the identifiers that several customers hold and that joined nobody.
+    there was one. `contested` are the identifiers that several customers hold and that joined nobody. `circular`:
+    persons who were merged in a circle, so that these merges do not count.
     """
 
     customers: Mapping[str, tuple[str, ...]]
@@ -119,3 +120,4 @@ class Partition:
     contested: frozenset[str] = frozenset()
     refusals: Sequence[Refusal] = ()
     candidates: Sequence[Candidate] = ()
+    circular: Sequence[str] = ()

@@ -1,7 +1,8 @@
 """Who is who? Pure: evidence, rules and verdicts in, a partition out; the order of arrival plays no part.
 
 Rule 1: a verdict outranks evidence. Per pair the latest counts, and "different" is never joined across, whatever chain
-of "same", merges and evidence leads from one to the other. A source's own merge yields to nothing but that.
+of "same", merges and evidence leads from one to the other. A source's own merge yields to nothing but that; merges that
+lead in a circle, or from one to itself, leave nobody who remains: none of them counts.
 Rule 2: proved and recorded evidence joins, claimed evidence suggests. A former identifier joins until somebody else
 holds it now; then only those of its former holders who bear the full name of another holder.
 Rule 3: a blocked identifier, and one that staff hold, joins nobody. Staff stand alone.
@@ -19,12 +20,12 @@ Rule 7: whoever is only a number or an address joins last, as a leaf, and never 
 These rules live here and nowhere else. A change to them is a change to this text.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from core.identity.clusters import DIFFER, IDS, NAMES, Clusters, Proposal
 from core.identity.evidence import CURRENT, READS, Holders, Links, allowed, joins, link, said
 from core.identity.implied import hang
-from core.identity.model import CONTESTED_ABOVE, Component, Partition, Rules, SourcePerson
+from core.identity.model import CONTESTED_ABOVE, Alias, Component, Partition, Rules, SourcePerson
 from core.identity.refusals import CONTESTED, MOVED, explain
 
 _BLIND_TO_NAMES = frozenset({"external_id", "proved_email"})  # strata strong enough to bring clashing names together
@@ -34,7 +35,8 @@ def partition(component: Component, rules: Rules) -> Partition:
     """Every person of the component is in exactly one customer; `customers` and all lists are sorted."""
     links = link(component, rules)
     verdicts = said(component) if component.verdicts else {}
-    firm, differ = _words(component, verdicts, links.number)
+    circular = _circular(component.aliases)
+    firm, differ = _words(set(component.aliases) - circular, verdicts, links.number)
     clusters = Clusters([person.names for person in links.persons], links.external_ids(), differ)
     refused: list[Proposal] = []
     if firm:
@@ -62,11 +64,29 @@ def partition(component: Component, rules: Rules) -> Partition:
         contested=contested,
         refusals=found,
         candidates=tuple(leaves.candidates),
+        circular=tuple(sorted({alias.old for alias in circular})),
     )
 
 
+def _circular(aliases: Iterable[Alias]) -> set[Alias]:
+    """Those from whose end others lead back to their beginning."""
+    ways: dict[str, set[str]] = {}
+    for alias in aliases:
+        ways.setdefault(alias.old, set()).add(alias.new)
+    return {alias for alias in aliases if alias.old in _reached(alias.new, ways)}
+
+
+def _reached(start: str, ways: Mapping[str, set[str]]) -> set[str]:
+    found, ahead = {start}, [start]
+    while ahead:
+        fresh = ways.get(ahead.pop(), set()) - found
+        found |= fresh
+        ahead += fresh
+    return found
+
+
 def _words(
-    component: Component, verdicts: Mapping[tuple[str, str], bool], number: Mapping[str, int]
+    aliases: Iterable[Alias], verdicts: Mapping[tuple[str, str], bool], number: Mapping[str, int]
 ) -> tuple[list[tuple[str, tuple[int, int]]], set[tuple[int, int]]]:
     """Pairs that verdicts and merges put together, and pairs that differ."""
     pairs = {
@@ -75,8 +95,8 @@ def _words(
     firm = [("verdict", pair) for pair, same in pairs.items() if same]
     firm += [
         ("merge", (number[alias.old], number[alias.new]))
-        for alias in set(component.aliases)
-        if alias.old != alias.new and alias.old in number and alias.new in number
+        for alias in aliases
+        if alias.old in number and alias.new in number
     ]
     return firm, {pair for pair, same in pairs.items() if not same}
 

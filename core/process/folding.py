@@ -12,7 +12,7 @@ from core import deadletter
 from core.process.objects import Changed
 from core.process.people import Moved
 from core.projection import Base, Choice, Member, Shown, base, fold, merged_record
-from core.store import ActivityRow, CustomerHead, CustomerRow, DeadRow, Writing
+from core.store import ActivityRow, CustomerHead, CustomerRow, DeadRow, PersonRow, Writing
 
 RECENT = 20  # activities per source person that a record is made of, the newest
 OPEN = 20  # and the longest open
@@ -79,13 +79,20 @@ async def _bases(
     fresh = {id for id in ids if id in moved.identity or id in moved.fold or id in told or id not in kept}
     bases = {id: each for id, each in kept.items() if id not in fresh}
     work.kept = {id: heads[id].identity for id in bases}
-    members: dict[str, list[Member]] = {}
+    members: dict[str, list[PersonRow]] = {}
     for row in await writing.persons_of(sorted(fresh)):
-        members.setdefault(row.customer, []).append(Member(row.key, row.implied, row.alias_of, row.departed, row.state))
+        members.setdefault(row.customer, []).append(row)
     for id, people in members.items():
         said = moved.identity.get(id, kept[id].said if id in kept else {})
-        bases[id] = base(people, said, show)
+        circular = frozenset(said.get("circular", ()))
+        bases[id] = base([_member(row, circular) for row in people], said, show)
     return bases
+
+
+def _member(row: PersonRow, circular: frozenset[str]) -> Member:
+    """Whom the source merged into another one is there still, by that one's name."""
+    alias_of = None if row.key in circular else row.alias_of
+    return Member(row.key, row.implied, alias_of, row.departed and not alias_of, row.state)
 
 
 async def _folded(

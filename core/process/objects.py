@@ -171,7 +171,7 @@ def _person(subject: str, visible: Visible, rules: Rules) -> Person:
         names(visible),
         visible.first,
         visible.get("role") in ("staff", "bot"),
-        visible.state in ("deleted", "erased"),
+        visible.departed,
         visible.into if visible.state == "merged" else None,
         frozenset(carried),
     )

@@ -215,6 +215,8 @@ def _identity(result: Partition, found: _Closure) -> dict[str, dict[str, Any]]:
         count = CONTESTED_ABOVE + 1 if identifier in found.shared else len(holders.get(identifier, ()))
         for anchor in holders.get(identifier, ()):
             said[anchor].setdefault("contested", []).append([identifier, count])
+    for member in result.circular:
+        said[anchors[member]].setdefault("circular", []).append(member)
     for candidate in result.candidates:
         mine = said[anchors[candidate.implied]].setdefault("candidates", [])
         entry = [list(candidate.anchors[:_MOST_CANDIDATES]), candidate.reason]

@@ -47,7 +47,7 @@ def names(visible: Visible) -> tuple[str, ...]:
 
 def person_state(visible: Visible, carried: Sequence[Carried]) -> PersonState:
     """`carried` are the person's identifiers as the rules see them. A person who is gone contributes no facts."""
-    if visible.state != "live":
+    if visible.departed:
         return PersonState(visible.get("role"), None, None, {}, [_id(each) for each in carried], [])
     facts: dict[str, list[list[Any]]] = {}
     name = next(iter(names(visible)), None)

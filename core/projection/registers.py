@@ -1,9 +1,12 @@
 """What is known of one source object: every field a last-writer-wins register, and existence a register of its own.
 
 Applying is commutative, associative and idempotent: any order, any number of times, the same bytes. A write wins by
-(order key, event id). A `full` event also unsets every field whose last write is older than itself. A final deletion
-beats everything; an erasure also empties the registers for good. `call.status` compares its rank first, so that a
-terminal state is never left.
+(order key, event id). A `full` event also unsets every field whose last write is older than itself.
+
+Existence: of equal order keys a deletion beats what lives, so that a source whose clock stood still meanwhile deletes
+what it says; whoever brings the object back needs a later one. A final deletion beats everything; an erasure also
+empties the registers for good. A merge holds whatever else is said, except an erasure. `call.status` compares its rank
+first, so that a terminal state is never left.
 """
 
 from collections.abc import Mapping
@@ -61,12 +64,14 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """What an object says now. `state`: live, deleted, erased, or merged (then `into` is the surviving key)."""
+    """What an object says now. `state`: live, deleted, erased, or merged (then `into` is the surviving key).
+    `departed`: deleted or erased, also where it was merged besides."""
 
     state: str
     facts: dict[str, Fact]
     into: str | None
     first: int  # epoch ms: when its first event was received
+    departed: bool
 
     def get(self, field: str) -> Any:
         fact = self.facts.get(field)
@@ -159,13 +164,13 @@ class Registers:
 
     def _exist(self, write: Write, state: str) -> None:
         new = [write.final, write.id, state]
-        old = self._exists
-        if old is None or (new[0], state == "erased", self._rank(write.id)) >= (
-            old[0],
-            old[2] == "erased",
-            self._rank(old[1]),
-        ):
+        if self._exists is None or self._lasts(new) >= self._lasts(self._exists):
             self._exists = new
+
+    def _lasts(self, exists: list[Any]) -> tuple[Any, ...]:
+        """The greater one counts."""
+        final, id, state = exists
+        return final, state == "erased", self._events[id][:4], state != "live", id
 
     def _prune(self) -> None:
         if self._exists and self._exists[2] == "erased":
@@ -182,6 +187,10 @@ class Registers:
         used.update(id for id in (self._full, self._exists and self._exists[1], self._into and self._into[0]) if id)
         if len(used) < len(self._events):
             self._events = {id: stamp for id, stamp in self._events.items() if id in used}
+
+    @property
+    def _departed(self) -> bool:
+        return self._exists is not None and self._exists[2] != "live"
 
     @property
     def state(self) -> str:
@@ -202,7 +211,7 @@ class Registers:
             for name, (id, value) in self._fields.items()
             if value is not None
         }
-        return Visible(self.state, facts, self._into[1] if self._into else None, self.first)
+        return Visible(self.state, facts, self._into[1] if self._into else None, self.first, self._departed)
 
     def clock(self) -> int:
         """The source's newest clock of all that was said (epoch ms); 0 where it has none, -1 where nothing was."""

@@ -70,8 +70,13 @@ class Maker:
         clock: int | None,
         sequence: int | None = None,
     ) -> Event:
-        """The source itself merged object `id` into object `into` of the same kind: its key is an alias now."""
+        """The source itself merged object `id` into object `into` of the same kind: its key is an alias now.
+
+        Raises NormalizeError where the two are the same object, which would be nobody from then on.
+        """
         target = self.key(payload, kind, into)
+        if str(id) == str(into):
+            raise NormalizeError(f"{kind} {id}: is merged into itself: name the object that remains, or no merge")
         return self._event(payload, kind, id, NAMES[entity] + ".merged", {}, clock, sequence, into=target)
 
     def _event(
@@ -101,9 +106,11 @@ class Maker:
             version = sequence
         else:  # the time of observation, so that A, B, A are three events
             version = payload.at or payload.received
-        content = orjson.dumps([type, data, rest.get("mode"), rest.get("into")], option=orjson.OPT_SORT_KEYS)
+        content = [type, data, rest.get("mode"), rest.get("into")]
+        if rest.get("final"):  # says more than a deletion at the same moment, so it is another event
+            content.append("erased" if rest.get("erased") else "final")
         return Event(
-            id=event_id(subject, str(version), content),
+            id=event_id(subject, str(version), orjson.dumps(content, option=orjson.OPT_SORT_KEYS)),
             type=type,
             source=f"{self.vendor}/{payload.account}",
             subject=subject,

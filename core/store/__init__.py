@@ -48,7 +48,8 @@ class PartyRow(NamedTuple):
 class PersonRow(NamedTuple):
     """A source person. `implied`: the canonical identifier of one without a contact. `customer` is the current
     customer's id. `alias_of` the key into which the source merged this one. `names` are full names, newline-separated.
-    `departed`: deleted at the source. `state`: projection's own JSON of the person's visible fields (None: implied)."""
+    `departed`: deleted at the source, perhaps merged besides. `state`: projection's own JSON of the person's visible
+    fields (None: implied)."""
 
     key: str
     birth_id: str
@@ -60,6 +61,11 @@ class PersonRow(NamedTuple):
     alias_of: str | None
     names: str
     state: bytes | None
+
+    @property
+    def findable(self) -> bool:
+        """Staff are not, nor is who is gone and no part of somebody else."""
+        return not (self.staff or (self.departed and not self.alias_of))
 
 
 class EvidenceRow(NamedTuple):

@@ -15,6 +15,7 @@ from core.sdk import (
     NormalizeError,
     Payload,
 )
+from schemas.entities import Person
 from schemas.event import Event
 from tests.conformance import desk
 from tests.conformance.desk import CONNECTOR, WEBHOOK, Config
@@ -147,6 +148,18 @@ def an_id_that_tells_when_it_was_received() -> Connector[Any]:
 @bug("ids")
 def one_id_for_all_states_of_an_object() -> Connector[Any]:
     return changed(lambda payload, event: event.model_copy(update={"id": event.subject}) if beyond(payload) else event)
+
+
+@bug("ids")
+def an_erasure_that_passes_for_the_deletion_before_it() -> Connector[Any]:
+    def normalize(payload: Payload) -> Iterable[Event]:
+        events = list(desk.normalize(payload))
+        if payload.kind != "person" or not payload.pushed:
+            return events
+        gone = desk.MAKE.deleted(payload, "person", payload.data["id"], Person, clock=payload.data["updated"])
+        return [*events, gone, gone.model_copy(update={"final": True, "erased": True})]
+
+    return replace(CONNECTOR, normalize=normalize)
 
 
 def guarded(check: Callable[[Payload], None]) -> Connector[Any]:

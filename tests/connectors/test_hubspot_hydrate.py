@@ -1,6 +1,7 @@
 """What HubSpot's webhooks name, fetched from its mock over real HTTP."""
 
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from core.errors import (
     PermanentError,
     TransientError,
 )
+from core.projection import Registers
 from core.sdk import Hint
 from schemas.event import Event
 from tests.connectors.hubspot_source import (
@@ -109,6 +111,12 @@ async def test_a_privacy_deletion_is_told_whatever_comes_first() -> None:
         found = split_as(hub, hub.tell("person.erase", "dana"))
         events = [event for payload in found.payloads for event in normalized(payload)]
         assert sorted((event.erased, event.final) for event in events) == [(False, False), (True, True)]
+        assert len({event.order for event in events}) == 1, "both tell of the same millisecond"
+        for told in permutations(events):
+            registers = Registers("person")
+            for event in told:
+                registers.apply(event)
+            assert registers.state == "erased"
         assert hub.portal.world.id("contacts", "dana") not in ids(await hub.poll("contacts"))
 
 

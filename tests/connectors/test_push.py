@@ -22,8 +22,11 @@ from core.bus.topics import DEAD, EVENTS
 from core.config.model import Connection
 from core.sdk import Payload, classify
 from core.sdk.mock import running
+from core.store.sqlite import open_sqlite
 from schemas.export import document
+from tests import worlds
 from tests.core.test_intake import Door, messages, open_door
+from tests.core.test_process import drain
 
 TOKEN = "a-long-word-of-the-erp"
 SAMPLES = sorted((Path(registry.folder("push")) / "samples").glob("*.payload.json"))
@@ -107,11 +110,13 @@ async def test_a_refused_item_is_told_with_its_field_and_is_no_dead_letter(door:
         ({**ORDER, "id": None}, "id: write text or a whole number"),
         ({**ORDER, "id": True}, "id: write text or a whole number"),
         ({**ORDER, "version": 2**63}, "version: input should be less than"),
+        ({**ORDER, "updated_at": "2926-03-01T09:31:00Z"}, "updated_at: lies more than a day ahead of 20"),
         ({**ORDER, "updated_at": "9999-12-31T23:59:59-14:00"}, "updated_at: no time"),
         ({**ORDER, "colour": "red"}, "colour: unknown field; there are: "),
         ({**ORDER, "kind": "contract"}, "kind: of custom objects, and of no others"),
         ({"entity": "custom", "id": 1, "version": 1}, "kind: of custom objects"),
         ({"entity": "person", "id": 1, "version": 1, "action": "merged"}, "into: with the action merged"),
+        ({"entity": "person", "id": 1, "version": 1, "action": "merged", "into": "1"}, "into: is the object's own id"),
         ({**ORDER, "action": "deleted"}, "data: an object that is deleted brings no fields"),
         ({**ORDER, "final": True}, "action: only what is deleted"),
         ({**PERSON, "data": {"identifiers": [classed]}}, "data.identifiers.0.class_: leave it out"),
@@ -172,6 +177,59 @@ async def test_hub_yaml_says_what_its_addresses_are_worth(tmp_path: Path, eviden
             await push(door, [PERSON])
             [event] = await door.events()
     assert event.data["identifiers"][0]["class_"] == evidence
+
+
+async def records(folder: Path, *batches: list[Any]) -> tuple[dict[str, Any], bytes]:
+    """What the hub shows by customer, and keeps of its objects, after these batches one by one."""
+    folder.mkdir(exist_ok=True)
+    async with open_embedded(folder / "bus.db", disk_cap=1_000_000_000) as bus:
+        async with (
+            open_door(bus, connection()) as door,
+            open_sqlite(folder / "hub.db", kind="real", secret=b"s" * 32) as store,
+        ):
+            for batch in batches:
+                assert (await push(door, batch)).status == 202
+                await drain(bus, store)
+            objects = await store.objects_by_key([event.subject for event in await door.events()])
+            assert await store.dead("open", 10) == []
+            return await worlds.records(store), b"".join(row.registers for row in objects)
+
+
+DANA: dict[str, Any] = {
+    "entity": "person", "id": "C-17", "updated_at": "2026-03-01T09:00:00Z",
+    "data": {"display_name": "Dana Reyes", "identifiers": [{"kind": "email", "value": "dana@example.com"}]},
+}  # fmt: skip
+GONE: dict[str, Any] = {
+    "entity": "person", "id": "C-17", "updated_at": "2026-03-01T10:00:00Z", "action": "deleted",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_a_deletion_dated_as_the_state_before_it_deletes(tmp_path: Path, turned: bool) -> None:
+    many = [{**DANA, "id": number} for number in range(20)]
+    gone = [{**GONE, "id": number, "updated_at": DANA["updated_at"]} for number in range(20)]
+    shown, _ = await records(tmp_path, *([gone, many] if turned else [many, gone]))
+    assert shown == {}
+    back = [{**DANA, "updated_at": GONE["updated_at"]}]
+    assert len((await records(tmp_path / "back", [DANA], [GONE | {"updated_at": DANA["updated_at"]}], back))[0]) == 1
+
+
+async def test_a_state_with_a_version_alone_is_older_than_any_with_a_time(tmp_path: Path) -> None:
+    numbered = {**DANA, "updated_at": None, "version": 9, "data": {"display_name": "Dana Ode"}}
+    for turn in ([[DANA], [numbered]], [[numbered], [DANA]]):
+        shown, _ = await records(tmp_path / turn[0][0]["data"]["display_name"], *turn)
+        assert b"Dana Reyes" in b"".join(shown.values()) and b"Dana Ode" not in b"".join(shown.values())
+
+
+async def test_an_erasure_dated_as_the_deletion_before_it_leaves_nothing(tmp_path: Path) -> None:
+    shown, kept = await records(tmp_path, [DANA], [GONE], [{**GONE, "erased": True}])
+    assert shown == {} and b"Dana" not in kept and b"dana@example.com" not in kept
+
+
+async def test_a_final_deletion_dated_as_the_one_before_it_is_final(tmp_path: Path) -> None:
+    back = {**DANA, "updated_at": "2026-03-01T11:00:00Z"}
+    assert len((await records(tmp_path / "one", [DANA], [GONE], [back]))[0]) == 1
+    assert (await records(tmp_path / "two", [DANA], [GONE], [{**GONE, "final": True}], [back]))[0] == {}
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name.removesuffix(".payload.json"))

@@ -48,6 +48,12 @@ def test_different_beats_a_chain_of_same_and_of_merges() -> None:
     assert set(reasons(result).values()) == {"a person said they differ"}
 
 
+def test_merges_in_a_circle_join_nobody_and_who_was_merged_into_one_of_them_stays_with_that_one() -> None:
+    persons = people(a="Ann Lee", b="Bob Roe", c="", d="Dana Reyes")
+    result = resolve(persons, aliases=[Alias("a", "b"), Alias("b", "a"), Alias("c", "a"), Alias("d", "d")])
+    assert (groups(result), result.circular) == ({"a c", "b", "d"}, ("a", "b", "d"))
+
+
 def test_a_merge_of_the_source_yields_to_a_verdict_only() -> None:
     persons = people(a="Ann Lee", b="Bob Roe")
     evidence = carry("external_id:shop:1", "a") + carry("external_id:shop:2", "b")

@@ -101,6 +101,7 @@ def shape(result: Partition, to: Mapping[str, str]) -> tuple[Any, ...]:
             (to.get(each.implied, each.implied), frozenset(persons[anchor] for anchor in each.anchors), each.reason)
             for each in result.candidates
         },
+        {to.get(key, key) for key in result.circular},
     )  # fmt: skip
 
 
@@ -225,6 +226,22 @@ def test_strangers_do_not_matter(one: Component, two: Component, rules: Rules) -
     assert result.contested == first.contested | second.contested
     assert set(result.refusals) == {*first.refusals, *second.refusals}
     assert set(result.candidates) == {*first.candidates, *second.candidates}
+    assert set(result.circular) == {*first.circular, *second.circular}
+
+
+@many
+@given(worlds(), rules, st.lists(st.sampled_from(KEYS), min_size=1, max_size=4, unique=True))
+def test_merges_that_lead_in_a_circle_count_nothing(component: Component, rules: Rules, ring: list[str]) -> None:
+    keys = {each.key for each in component.persons}
+    ring = [key for key in ring if key in keys]
+    merges = {*component.aliases, *(Alias(*pair) for pair in zip(ring, [*ring[1:], *ring[:1]], strict=True))}
+    leads = {(each.old, each.new) for each in merges}
+    for middle in keys:
+        leads |= {(a, b) for a, near in leads if near == middle for far, b in leads if far == middle}
+    straight = [each for each in merges if (each.new, each.old) not in leads and each.old != each.new]
+    result = partition(replace(component, aliases=sorted(merges, key=repr)), rules)
+    assert set(result.circular) == {each.old for each in merges - {*straight}} >= {*ring}
+    assert replace(result, circular=()) == partition(replace(component, aliases=straight), rules)
 
 
 @many

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from core.projection import Carried, Choice, Member, Registers, base, card, fold, person_state, place
 from core.projection.registers import RANKS
+from core.sdk import Maker, Payload
 from core.store import ActivityRow
+from schemas.entities import Person
+from schemas.event import Event
 
 FIELDS = ("subject", "status", "priority", "tags")
 
@@ -80,6 +83,35 @@ def test_ranked_fields_converge_too(events: list[Write], chance: random.Random) 
     calls = [each._replace(data={"status": states[hash(each.id) % len(states)]}) for each in events]
     shuffled = chance.sample(calls, len(calls))
     assert applied("call", shuffled) == applied("call", calls)
+
+
+MAKER = Maker("push")
+STATES = ("live", "deleted", "final", "erased")
+
+
+def told(state: str, clock: int, name: str = "Dana Reyes") -> Event:
+    """A person's state as a source pushes it, all of them in one moment."""
+    payload = Payload("test", {}, "acme", True, 5_000)
+    if state == "live":
+        return MAKER.upserted(payload, "person", 1, Person(display_name=name), clock=clock)
+    return MAKER.deleted(payload, "person", 1, Person, clock=clock, final=state == "final", erased=state == "erased")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(STATES), st.sampled_from(["Dana Reyes", "Dana Ode"])), min_size=1, max_size=6),
+    st.sampled_from([1_000, 3_000]),
+)
+def test_of_what_is_told_of_one_moment_the_strongest_counts_in_any_order(
+    said: list[tuple[str, str]], other: int
+) -> None:
+    registers = Registers("person")
+    for each in [told("live", 1_000), *(told(state, 2_000, name) for state, name in said), told("live", other)]:
+        registers.apply(each)
+        registers = Registers.load(registers.dump())
+    strongest = max((state for state, _ in said), key=STATES.index)
+    back = strongest == "deleted" and other == 3_000
+    assert registers.state == ("live" if back else "deleted" if strongest == "final" else strongest)
+    assert (b"Dana" in registers.dump()) == (strongest != "erased")
 
 
 def written(*events: Write, entity: str = "conversation") -> Registers:
