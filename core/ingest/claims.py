@@ -3,7 +3,7 @@
 Each process reads back what all have claimed and comes to the same answer: a claim gets what is free within the window
 at its place in the log, by the bus's clock. It holds for a moment only, and what is not used of it is lost: so it says
 how long it holds, which is longer where the bus is slow, and counts for so much longer. Nothing is given back: what a
-process held that has died leaves the window like what was spent.
+process held that has died leaves the window like what was spent. When a source wants silence that is told here, too.
 """
 
 import asyncio
@@ -17,8 +17,9 @@ from typing import Any
 
 import orjson
 
-from core.bus import Bus, Message, Record
+from core.bus import Batch, Bus, Message, Record
 from core.bus.topics import QUOTA, partition_of
+from core.errors import TransientError
 from core.ingest.pace import patiently
 from core.ingest.quota import LOOK, PURPOSES, SLICES, Purpose, room
 from core.ingest.status import Clock
@@ -27,6 +28,9 @@ _LONGEST_HOLD = 1.0  # seconds for which a claim holds beyond what the bus needs
 _HOLD = 0.2  # of the window
 _SLOWEST = 5.0  # seconds that we allow the bus for a claim
 _CALMER = 0.9  # of what the bus has needed is still allowed for with each quicker claim
+_LONGEST_PAUSE = 86_400.0  # seconds for which a source is believed to want silence
+_PAUSES = 900.0  # seconds before our start in which we look for one that was told; who starts later asks once
+_AGAIN = 1.0  # seconds between two looks for one, where no claim is read
 _SKEW = 5.0  # seconds by which our clock may differ from the bus's, where we begin to read
 _WITHIN = 5.0  # seconds until we should have read what we have claimed
 _PAGE = 1000
@@ -78,6 +82,8 @@ class Claims:
         self._granted: dict[str, _Granted] = defaultdict(_Granted)
         self._mine: dict[str, int | None] = {}
         self._reading: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # by partition
+        self._pauses: dict[str, float] = {}  # by key: until when, epoch seconds
+        self._looked: dict[str, float] = {}  # by key: when we last knew all, by the loop's clock
         self._slow = 0.0  # seconds: what the bus has lately needed for a claim
 
     async def claim(self, key: str, purpose: Purpose, count: int, most: int, per: float) -> tuple[float, int]:
@@ -96,15 +102,50 @@ class Claims:
             await patiently(lambda: self._bus.publish([message]))
             async with self._reading[partition]:
                 await self._read(partition, mark)
+            if self._mine[mark] is not None:
+                self._looked[key] = asyncio.get_running_loop().time()
             return began + holds, self._mine[mark] or 0
         finally:
             del self._mine[mark]
             self._slow = max(self._clock().timestamp() - began, self._slow * _CALMER)
 
+    async def pause(self, key: str, seconds: float) -> None:
+        """Tell all processes that the source wants to be left alone. Where the bus is down nobody is told."""
+        value = orjson.dumps({"pause": float(min(seconds, _LONGEST_PAUSE))})
+        with suppress(TransientError, TimeoutError):
+            async with asyncio.timeout(_WITHIN):
+                await self._bus.publish([Message(QUOTA, key, value)])
+
+    async def paused(self, key: str) -> float:
+        """Until when (epoch seconds) the source wants to be left alone, as far as any process was told a second ago. A
+        bus that is down is not waited for."""
+        if self._stale(key):
+            with suppress(TransientError, TimeoutError):
+                async with asyncio.timeout(_WITHIN):
+                    await self._look(key)
+            self._looked[key] = asyncio.get_running_loop().time()
+        return self._pauses.get(key, 0.0)
+
+    def _stale(self, key: str) -> bool:
+        return key not in self._looked or asyncio.get_running_loop().time() - self._looked[key] >= _AGAIN
+
+    async def _look(self, key: str) -> None:
+        """Read to the head, unless somebody has just done so."""
+        partition = partition_of(Message(QUOTA, key, None), len(await self._bus.range(QUOTA)))
+        async with self._reading[partition]:
+            await self._begin(partition, 0.0)
+            while self._stale(key):
+                begin = self._positions[partition]
+                batch = await self._bus.read(QUOTA, partition, begin, _PAGE)
+                self._take(batch)
+                if batch.end <= begin:
+                    self._looked[key] = asyncio.get_running_loop().time()
+
     async def _begin(self, partition: int, per: float) -> None:
         """What was granted before we came counts, too."""
         if partition not in self._positions:
-            since = int((self._clock().timestamp() - per - hold(per, _SLOWEST) - _SKEW) * 1000)
+            back = max(_PAUSES, per + hold(per, _SLOWEST)) + _SKEW
+            since = int((self._clock().timestamp() - back) * 1000)
             self._positions |= {
                 each: offset
                 for each, offset in (await patiently(lambda: self._bus.at_time(QUOTA, since))).items()
@@ -118,9 +159,12 @@ class Claims:
                 while self._mine[mark] is None:
                     begin = self._positions[partition]
                     batch = await patiently(lambda begin=begin: self._bus.read(QUOTA, partition, begin, _PAGE))  # type: ignore[misc]
-                    for record in batch.records:
-                        self._apply(record)
-                    self._positions[partition] = batch.end
+                    self._take(batch)
+
+    def _take(self, batch: Batch) -> None:
+        for record in batch.records:
+            self._apply(record)
+        self._positions[batch.partition] = batch.end
 
     def _apply(self, record: Record) -> None:
         said: Any = orjson.loads(record.value or b"{}")
@@ -132,6 +176,9 @@ class Claims:
                 granted = self._granted[record.key].apply(purpose, count, most, per, holds, at)
                 if mark in self._mine:
                     self._mine[mark] = granted
+            case {"pause": float(seconds)}:
+                until = record.timestamp / 1000 + min(seconds, _LONGEST_PAUSE)
+                self._pauses[record.key] = max(until, self._pauses.get(record.key, 0.0))
 
 
 @dataclass(slots=True)
