@@ -89,7 +89,7 @@ class Claims:
     async def claim(self, key: str, purpose: Purpose, count: int, most: int, per: float) -> tuple[float, int]:
         """Until when (epoch seconds) how many of `count` requests may be sent. `key` names the limit, of which `most`
         may be spent within `per` seconds by all together. Waits while the bus is down."""
-        mark, holds = f"{self._me}-{next(self._count)}", hold(per, min(_SLOWEST, 2 * self._slow))
+        mark, holds = f"{self._me}-{next(self._count)}", hold(per, 2 * self._slow)
         value = {"mark": mark, "for": purpose, "count": count, "most": most, "per": per, "hold": holds}
         message = Message(QUOTA, key, orjson.dumps(value))
         partition = partition_of(message, len(await patiently(lambda: self._bus.range(QUOTA))))
@@ -107,7 +107,8 @@ class Claims:
             return began + holds, self._mine[mark] or 0
         finally:
             del self._mine[mark]
-            self._slow = max(self._clock().timestamp() - began, self._slow * _CALMER)
+            needed = max(self._clock().timestamp() - began, self._slow * _CALMER)
+            self._slow = min(needed, _SLOWEST / 2)  # an outage is soon forgotten
 
     async def pause(self, key: str, seconds: float) -> None:
         """Tell all processes that the source wants to be left alone. Where the bus is down nobody is told."""

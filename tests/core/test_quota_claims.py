@@ -3,7 +3,7 @@ never lets more through. On the real embedded bus."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -66,6 +66,24 @@ async def test_a_bus_that_needs_longer_than_a_claim_holds_starves_nobody(
     purse = Purse(process(bus, **{when: slow}), "desk|acme|")
     taken = [await purse.take("live", 100, per, now) for _ in range(4)]
     assert taken.count(True) == 3, "but for the first, with which the bus is measured"
+
+
+async def test_an_outage_of_the_bus_is_soon_forgotten(bus: Bus) -> None:
+    leap = [0.0, 600.0]  # by which the clock is ahead, and will be after the next claim
+
+    class Out(Slow):
+        async def publish(self, messages: Sequence[Message]) -> None:
+            await super().publish(messages)
+            leap[0] = leap[1]
+
+    out: Any = Out(bus)
+    claims = Claims(out, lambda: now() + timedelta(seconds=leap[0]))
+    held = []
+    for _ in range(21):
+        until, _ = await claims.claim("desk|acme|", "live", 1, 100, 1.0)
+        held.append(until - now().timestamp() - leap[1])
+    assert held[0] < 0 and hold(1.0) < held[1] <= hold(1.0, 5.0)
+    assert held[-1] < 1.0
 
 
 async def test_a_dozen_sources_do_not_wait_for_one_another(bus: Bus) -> None:
