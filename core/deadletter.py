@@ -125,10 +125,18 @@ def reason_of(error: BaseException, given: Any = None) -> str:
     if isinstance(error, ValidationError):
         places = [f"{'.'.join(map(str, item['loc']))}: {item['type']}" for item in error.errors(include_input=False)]
         return _without(f"does not fit the schema: {'; '.join(places[:3])}", given)
+    said = _said(error)
     if isinstance(error, HubError):
-        return _without(str(error), given)
-    said = f": {error}" if str(error) else ""
-    return _without(f"{type(error).__name__}{said} ({_place(error)})", given)
+        return _without(said, given)
+    return _without(f"{type(error).__name__}{said and f': {said}'} ({_place(error)})", given)
+
+
+def _said(error: BaseException) -> str:
+    """An exception of somebody's own may be one that cannot even be told."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def _place(error: BaseException) -> str:

@@ -90,8 +90,9 @@ async def _store(config: Any) -> Answer:
 
 
 def _told(connection: Any, config: Any) -> Answer:
-    """What can be said of a connection without asking its source."""
+    """What can be said of a connection without asking its source. What drift passes over for ever is a problem now."""
     from core import hub
+    from core.ingest.samples import samples_of
 
     settings, connector = connection.settings, connection.connector
     enabled = connector.webhook is not None and connector.webhook.enabled(settings)
@@ -104,7 +105,7 @@ def _told(connection: Any, config: Any) -> Answer:
         "instructions": connector.webhook.instructions if connector.webhook else "",
         "scopes": list(connector.scopes),
         "streams": [stream.name for stream in connector.streams],
-        "problems": [],
+        "problems": samples_of(connector).unreadable,
     }
 
 
@@ -127,7 +128,9 @@ async def _prove(config: Any, connections: dict[str, Answer]) -> None:
                 # Who waits is a person, and what is asked again is paid by the other tools.
                 patience = Patience(tries=2, longest=5.0, timeout=15.0)
                 http = Client(connection, session, now, patience=patience, keyring=keyring)
-                connections[connection.name] |= await _asked(connection, http)
+                answer = connections[connection.name]
+                said = await _asked(connection, http)
+                connections[connection.name] = {**answer, **said, "problems": answer["problems"] + said["problems"]}
                 asked.append(connection.name)
                 done(len(asked))
 
@@ -148,7 +151,8 @@ async def _asked(connection: Any, http: Any) -> Answer:
 
     place = f"connections.{connection.name}"
     try:
-        return {"account": await connection.connector.account(http, connection.settings), "proved": True}
+        account = await connection.connector.account(http, connection.settings)
+        return {"account": account, "proved": True, "problems": []}
     except UnauthorizedError as error:
         why = f"{error}: correct the credentials of {place}"
     except PermanentError as error:
@@ -180,11 +184,11 @@ def _show(answer: Answer) -> None:
 
 
 def _connection(name: str, answer: Mapping[str, Any]) -> list[str]:
+    problems = [f"  ! {problem}" for problem in answer["problems"]]
     if answer["mock"] and "proved" not in answer:
-        return [f"{name}: {answer['connector']}, a mock; `hub run` starts it"]
+        return [f"{name}: {answer['connector']}, a mock; `hub run` starts it", *problems]
     state = {None: "not asked; --live does", True: f"ok, account {answer.get('account')}", False: "refused"}
-    lines = [f"{name}: {answer['connector']}, {state[answer.get('proved')]}"]
-    lines += [f"  ! {problem}" for problem in answer["problems"]]
+    lines = [f"{name}: {answer['connector']}, {state[answer.get('proved')]}", *problems]
     if "proved" not in answer:
         return lines
     if answer["scopes"]:

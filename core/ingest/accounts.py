@@ -36,6 +36,8 @@ async def _ask(tools: Tools, cursors: Cursors, name: str) -> None:
             account = await connection.connector.account(tools.https[name], connection.settings)
             if not account:
                 raise TransientError("the source names no account")
+            if not isinstance(account, str):
+                raise TypeError("the account is no text")
         except Exception as failure:
             error = told(failure)
             tools.board.broke(name, _PART, error)

@@ -4,16 +4,16 @@ So is a field that always came and comes no more. Custom fields come and go: of 
 told. Of deliveries that only name what to fetch it is the notification that is looked at, as kind `webhook <topic>`.
 
 What is known stands on a compacted topic, so that restarts and other processes know it, too. A payload is never held up
-or refused for its shape. Where payloads rush in, one of a few is looked at: a new shape comes again.
+or refused for its shape, nor where looking at it fails. Where payloads rush in, one of a few is looked at: a new shape
+comes again.
 """
 
 import asyncio
-import inspect
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,12 +22,14 @@ import structlog
 from core.bus import Bus, Message
 from core.bus.topics import SHAPES
 from core.config.model import Connection
+from core.deadletter import reason_of
 from core.errors import TransientError
 from core.ingest.pace import patiently
+from core.ingest.samples import samples_of
 from core.ingest.shapes import GONE, Learner, News, shape_of
 from core.ingest.status import Clock, ms
 from core.metrics import Metrics
-from core.sdk import Connector, Payload
+from core.sdk import Payload
 
 HINTED = "webhook "  # begins the kind of a notification that only names what to fetch; its topic follows
 EVERY = 2.0  # seconds between two looks at what other processes know
@@ -72,10 +74,12 @@ class Drift:
         self._early: deque[tuple[str, Payload, str | None]] | None = deque(maxlen=_EARLY)  # None: the history is read
         self._positions: dict[int, int] = {}
         self._second, self._count = 0, 0
+        self._unreadable: set[str] = set()  # samples of which the log has heard
+        self._failed: set[str] = set()  # connections, the same
 
     def look(self, name: str, payload: Payload, place: str | None = None) -> None:
         """Learn its shape, and tell what is new. Costs some µs per field. `place`: from where it comes, such as a
-        stream's name; None: what it lacks is not counted."""
+        stream's name; None: what it lacks is not counted. Never raises."""
         if self._early is not None:
             self._early.append((name, payload, place))
         elif not self._rush():
@@ -95,13 +99,24 @@ class Drift:
     async def run(self) -> None:
         """Read what is known; then keep it, and hear of what others learn, until cancelled."""
         while True:
-            try:
+            with self._harmless(), suppress(TransientError):  # the bus is down, which others say; what is learnt waits
                 await self._read()
                 self._catch_up()
                 await self._write()
-            except TransientError:
-                pass  # the bus is down, which others say; what is learnt waits
             await asyncio.sleep(self._every)
+
+    @contextmanager
+    def _harmless(self, name: str = "", payload: Payload | None = None) -> Iterator[None]:
+        """To look is a favour: what goes wrong here must stop no payload, nor any other room of ingest."""
+        try:
+            yield
+        except Exception as error:
+            if name not in self._failed:
+                self._failed.add(name)
+                named = {"connection": name} if name else {}
+                reason = reason_of(error, getattr(payload, "data", None))
+                remedy = "nothing is lost by it; tell who keeps the connector"
+                log.error("changes of payloads go unseen; said once", **named, reason=reason, remedy=remedy)
 
     def _rush(self) -> bool:
         second = int(self._clock().timestamp())
@@ -111,6 +126,10 @@ class Drift:
         return self._count > RUSH and self._count % ONE_IN != 0
 
     def _look(self, name: str, payload: Payload, place: str | None) -> None:
+        with self._harmless(name, payload):
+            self._learn(name, payload, place)
+
+    def _learn(self, name: str, payload: Payload, place: str | None) -> None:
         kind = f"{payload.kind} pushed" if payload.pushed else payload.kind
         if (name, kind) not in self._kinds and kind.startswith(HINTED) and not self._room(name, kind):
             return
@@ -133,15 +152,19 @@ class Drift:
         return news.type == GONE and at > ms(self._clock()) - FRESH
 
     def _new(self, name: str, kind: str) -> _Kind:
-        connection = self._connections.get(name)
-        samples = [
-            payload["data"]
-            for payload in (_samples(connection.connector) if connection else ())
-            if kind == (f"{payload['kind']} pushed" if payload.get("pushed") else payload["kind"])
-        ]
-        learner = Learner()
+        learner, samples = Learner(), self._sampled(name, kind)
         learner.sampled(samples)
         return self._kinds.setdefault((name, kind), _Kind(learner, bool(samples)))
+
+    def _sampled(self, name: str, kind: str) -> list[Any]:
+        if name not in self._connections:
+            return []
+        found = samples_of(self._connections[name].connector)
+        for each in found.unreadable:
+            if each not in self._unreadable:
+                self._unreadable.add(each)
+                log.warning("a sample is passed over", connection=name, reason=each)
+        return [each.data for each in found.readable if kind == (f"{each.kind} pushed" if each.pushed else each.kind)]
 
     def _tell(self, name: str, kind: str, known: _Kind, news: list[News]) -> None:
         at = ms(self._clock())
@@ -170,7 +193,8 @@ class Drift:
             while position < end:
                 batch = await self._bus.read(SHAPES, partition, position, _PAGE)
                 for record in batch.records:
-                    self._take(record.key, record.value)
+                    with self._harmless(record.key.partition("/")[0]):
+                        self._take(record.key, record.value)
                 if batch.end <= position:
                     break
                 position = self._positions[partition] = batch.end
@@ -195,10 +219,13 @@ class Drift:
 
     async def _write(self) -> None:
         dirty = {key: known for key, known in self._kinds.items() if known.dirty}
-        for known in dirty.values():
+        messages = []
+        for (name, kind), known in dirty.items():
             known.dirty = False
+            with self._harmless(name):
+                messages.append(_message(name, kind, known))
         try:
-            await self._bus.publish([_message(*key, known) for key, known in dirty.items()])
+            await self._bus.publish(messages)
         except TransientError:
             for known in dirty.values():
                 known.dirty = True
@@ -215,14 +242,3 @@ def _message(name: str, kind: str, known: _Kind) -> Message:
     news = [{"news": asdict(each), "at": at} for each, at in known.news.values()]
     value = {"shape": known.learner.root.document(), "seen": known.seen, "news": news}
     return Message(SHAPES, f"{name}/{kind}", orjson.dumps(value), name)
-
-
-def _samples(connector: Connector[Any]) -> Iterator[Mapping[str, Any]]:
-    """The payloads beside the connector's code; none where it has none."""
-    normalize: Callable[..., Any] = connector.normalize
-    try:
-        folder = Path(inspect.getfile(normalize)).parent / "samples"
-    except TypeError:
-        return
-    for path in sorted(folder.glob("*.payload.json")):
-        yield orjson.loads(path.read_bytes())

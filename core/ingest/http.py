@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import aiohttp
@@ -19,7 +20,7 @@ from core.config.model import Connection
 from core.errors import PermanentError, RateLimitedError, TransientError, UnauthorizedError
 from core.ingest import rates
 from core.ingest.answers import codes, parsed
-from core.ingest.oauth import Keyring
+from core.ingest.oauth import Keyring, Token
 from core.ingest.quota import Purpose
 from core.ingest.status import Clock, ms
 from core.ingest.treasury import Budget, Sleep, Treasury
@@ -59,9 +60,8 @@ class Client:
         self._clock = clock
         self._patience = patience or Patience()
         self._sleep = sleep
-        self._base = URL(connection.connector.base_url(connection.settings))
         self._treasury = treasury or Treasury({connection.name: connection}, {}, clock)
-        self._token = (keyring or Keyring(session, clock, None)).token(connection)
+        self._keyring = keyring or Keyring(session, clock, None)
         self._purpose: Purpose = "lookup"
 
     def of(self, purpose: Purpose) -> "Client":
@@ -69,6 +69,15 @@ class Client:
         other = copy.copy(self)
         other._purpose = purpose
         return other
+
+    # Both are the connector's code, and its mistakes belong to the request, or no other connection could start.
+    @cached_property
+    def _base(self) -> URL:
+        return URL(self._connection.connector.base_url(self._connection.settings))
+
+    @cached_property
+    def _token(self) -> Token | None:
+        return self._keyring.token(self._connection)
 
     def now(self) -> datetime:
         return self._clock()

@@ -172,8 +172,11 @@ class Hydrator:
         tools, lane = self._tools, fetching.lane
         started = ms(tools.clock())
         found, failure = await self._read(name, [wanted.hint for wanted in chunk])
-        if found:
-            await patiently(lambda: tools.intake.payloads(name, found, *_origin(chunk[0].hint)))
+        try:
+            if found:
+                await patiently(lambda: tools.intake.payloads(name, found, *_origin(chunk[0].hint)))
+        except Exception as mistake:  # what the connector gave is no payload
+            failure = failure or told(mistake)
         if failure is None:
             lane.done(chunk, started, int(tools.pace.settle * 1000))
             tools.board.hydrated(name, len(chunk))

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -18,6 +18,7 @@ from core.log import scrub
 from core.metrics import Metrics
 
 Clock = Callable[[], datetime]
+T = TypeVar("T")
 
 BUS = ""  # stands where a connection's name would stand
 _MOST_WORDS = 20  # different reasons or kinds per connection; more are counted as "other"
@@ -213,12 +214,12 @@ class Board:
         """JSON-ready; what is not known yet is None. Holds no secrets and nobody's data."""
         state, connection = self._states[name], self._connections[name]
         webhook = connection.connector.webhook
-        error, budget = worst(state.broken.values()), self.budget(name)
+        error, budget = worst(state.broken.values()), _or_none(lambda: self.budget(name))
         self._count_budget(name, budget or {})
         return {
             "connector": connection.connector.name,
             "account": state.account,
-            "webhook": webhook is not None and webhook.enabled(connection.settings),
+            "webhook": webhook is not None and bool(_or_none(lambda: webhook.enabled(connection.settings))),
             "polls_here": state.polls_here,
             "last_delivery": state.last_delivery,
             "last_poll": state.last_poll,
@@ -239,6 +240,14 @@ class Board:
             "drift": self.drift(name),
             "streams": {stream: it.document() for stream, it in state.streams.items()},
         }
+
+
+def _or_none(said: Callable[[], T]) -> T | None:
+    """What a connector's code says; its mistakes are told where it is at work, and its state must be seen then."""
+    try:
+        return said()
+    except Exception:
+        return None
 
 
 def _remedy(name: str, error: Exception) -> str:

@@ -36,6 +36,7 @@ class Budget:
         self.waiting: Counter[Purpose] = Counter()
         self._clock = clock
         self._not_before = 0.0  # epoch seconds; the source asked all our requests to wait until then
+        self._told = 0.0  # until when the other processes know of
 
     @asynccontextmanager
     async def spending(self, purpose: Purpose, path: str, sleep: Sleep, longest: float) -> AsyncIterator[None]:
@@ -47,6 +48,9 @@ class Budget:
             meter.start(purpose)
         try:
             yield
+        except RateLimitedError:
+            await self._tell()
+            raise
         finally:
             for meter in meters:
                 meter.land(purpose, self._now())
@@ -54,18 +58,19 @@ class Budget:
     async def _turn(self, meters: Sequence[Meter], purpose: Purpose, sleep: Sleep, longest: float) -> None:
         self.waiting[purpose] += 1
         try:
-            while wait := self._wait(meters, purpose, longest) or await self._claim(meters, purpose):
+            while (
+                wait := self._wait(meters, purpose, longest)
+                or await self._claim(meters, purpose)
+                or await self._heard(longest)
+            ):
                 await sleep(wait)
         finally:
             self.waiting[purpose] -= 1
 
     def _wait(self, meters: Sequence[Meter], purpose: Purpose, longest: float) -> float:
-        now = self._now()
-        pause = self._not_before - now
-        if pause > longest:
-            raise RateLimitedError(f"{self.name} wants a pause", retry_after=timedelta(seconds=pause))
-        if pause > 0:
+        if pause := self._pause(longest):
             return pause
+        now = self._now()
         waiting = [each for each in PURPOSES if self.waiting[each]]
         waits = [(meter.wait(purpose, waiting, self.reserve, now), meter) for meter in meters]
         wait, meter = max(waits, key=lambda each: each[0], default=(0.0, None))
@@ -74,6 +79,28 @@ class Budget:
             message = f"what we may ask {self.name} is used up: it allows {limit}"
             raise RateLimitedError(message, retry_after=timedelta(seconds=wait))
         return min(wait, LOOK)
+
+    def _pause(self, longest: float) -> float:
+        """Seconds of silence that the source still wants."""
+        pause = max(0.0, self._not_before - self._now())
+        if pause > longest:
+            raise RateLimitedError(f"{self.name} wants a pause", retry_after=timedelta(seconds=pause))
+        return pause
+
+    async def _heard(self, longest: float) -> float:
+        """The same, as another process was told."""
+        if self._claims:
+            claims, key = self._claims
+            until = await claims.paused(key)
+            self._not_before, self._told = max(until, self._not_before), max(until, self._told)
+        return self._pause(longest)
+
+    async def _tell(self) -> None:
+        """Many requests are refused at once, and say the same."""
+        if self._claims and self._not_before > max(self._now(), self._told + LOOK):
+            claims, key = self._claims
+            self._told = self._not_before
+            await claims.pause(key, self._not_before - self._now())
 
     def share(self, claims: Claims, key: str) -> None:
         """With other processes, which know this budget under the same key."""

@@ -75,6 +75,16 @@ def test_a_new_connector_is_checked_tried_listed_and_documented(project: Project
     assert project.hub("test-connector", "desk", "--check", "samples").code == 0
 
 
+def test_a_file_that_is_no_sample_is_named_by_check(project: Project) -> None:
+    raw = project.write("mine/desk/samples/raw.payload.json", '{"id": 7}')
+    try:
+        said = project.hub("check")
+    finally:
+        raw.unlink()
+    assert said.code == 1
+    assert f"  ! {raw} is no sample, which has a kind and its data: write it as" in said.out
+
+
 def test_a_manual_that_is_out_of_date_is_written_again(project: Project) -> None:
     readme = project.folder / "mine/desk/README.md"
     good = readme.read_text()

@@ -29,6 +29,24 @@ async def test_two_processes_share_a_limit_that_nobody_tells_them(kafka_servers:
     assert sweeps + backfills > LIMIT, "it is a window's limit, not that of all time"
 
 
+async def test_what_a_killed_process_held_comes_back_to_the_others(kafka_servers: str, prefix: str) -> None:
+    async with serving(Limited(Fast(1.0).now, limit=LIMIT, per=PER)) as source:
+        asking = [await _started(kafka_servers, prefix, source.url, purpose) for purpose in ("sweep", "backfill")]
+        for process in asking:
+            assert process.stdout and await process.stdout.readline() == b"ready\n"
+            assert process.stdin
+            process.stdin.write(b"begin\n")
+        await asyncio.sleep(SECONDS / 3)
+        greedy, other = asking
+        before = source.by_purpose["backfill"]
+        assert source.by_purpose["sweep"] > before, "it had most of it"
+        greedy.kill()
+        await asyncio.gather(greedy.communicate(), other.communicate())
+    assert (greedy.returncode, other.returncode) == (-9, 0)
+    assert source.by_purpose["backfill"] - before > LIMIT / 2
+    assert source.refused == 0 and source.least >= LIMIT * 0.2
+
+
 async def _started(*arguments: str) -> asyncio.subprocess.Process:
     command = [sys.executable, "-m", "tests.asker", *arguments, str(SECONDS)]
     pipe = asyncio.subprocess.PIPE
