@@ -121,12 +121,14 @@ class Plan:
         value = _cell(making.cells, column)
         if value in (None, ""):
             return None
-        making.columns[".".join(map(str, place))] = column
         try:
-            return cook(value, recipe, self._region)
+            made = cook(value, recipe, self._region)
         except NormalizeError as error:
             making.mistakes.append(Mistake(column, str(error)))
             return None
+        if made is not None:
+            making.columns[".".join(map(str, place))] = column
+        return made
 
     def _named(self, given: Any, place: Place) -> Iterator[tuple[Place, str]]:
         """Every column that is named, and where."""

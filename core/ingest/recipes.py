@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -39,33 +39,37 @@ def wrong_recipe(recipe: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def cook(value: Any, recipe: Mapping[str, Any], region: str) -> Any:
     """What a recipe makes of a cell, its parts in this order: split, take, values, date, decimal or
-    currency, phone, prefix. Raises NormalizeError."""
-    if isinstance(value, bool) and "values" in recipe:
-        value = str(value).lower()
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
+    currency, phone, prefix; of a list, what it makes of each. None where nothing is left. Raises NormalizeError."""
+    if recipe.keys() <= {"column"} and isinstance(value, bool | list | Mapping):
         return value
-    value = value.strip()
+    if isinstance(value, list):
+        return _each(value, recipe, region)
+    value = _text(value)
     if "split" in recipe:
-        parts = [part.strip() for part in value.split(str(recipe["split"])) if part.strip()]
+        parts = [part.strip() for part in value.split(recipe["split"])]
         if "take" not in recipe:
-            return parts
-        taken = int(recipe["take"])
-        if taken > len(parts):
-            return None
-        value = parts[taken - 1]
-    if "values" in recipe:
+            return _each([part for part in parts if part], recipe, region)
+        value = parts[recipe["take"] - 1] if recipe["take"] <= len(parts) else ""
+    if value and "values" in recipe:
         value = _looked_up(value, {str(name): it for name, it in recipe["values"].items()})
-    if "date" in recipe:
-        value = _date(value, str(recipe["date"]), _zone(recipe))
-    if "decimal" in recipe:
-        value = _decimal(value, str(recipe["decimal"]))
-    if "currency" in recipe:
-        value = _currency(value, str(recipe["currency"]))
-    if "phone" in recipe:
-        value = _phone(value, recipe["phone"] if isinstance(recipe["phone"], str) else region)
-    return f"{recipe['prefix']}{value}" if "prefix" in recipe else value
+    for name, step in _STEPS.items():
+        if value in (None, ""):
+            return None
+        if name in recipe:
+            value = step(_text(value), recipe, region)
+    return value
+
+
+def _each(values: Sequence[Any], recipe: Mapping[str, Any], region: str) -> list[Any]:
+    rest = {name: it for name, it in recipe.items() if name not in ("split", "take")}
+    return [made for each in values if each is not None and (made := cook(each, rest, region)) is not None]
+
+
+def _text(value: Any) -> str:
+    """What recipes work on: numbers and truth values as they are written."""
+    if isinstance(value, list | Mapping):
+        raise NormalizeError("a list or an object where the recipe takes text: name a part of it, such as customer.id")
+    return str(value).lower() if isinstance(value, bool) else str(value).strip()
 
 
 def _looked_up(value: str, known: Mapping[str, Any]) -> Any:
@@ -114,3 +118,12 @@ def _phone(value: str, region: str) -> str:
     if found is None:
         raise NormalizeError(f"no phone number of {region}")
     return found.partition(":")[2]
+
+
+_STEPS: Mapping[str, Callable[[str, Mapping[str, Any], str], str | None]] = {
+    "date": lambda value, recipe, region: _date(value, str(recipe["date"]), _zone(recipe)),
+    "decimal": lambda value, recipe, region: _decimal(value, str(recipe["decimal"])),
+    "currency": lambda value, recipe, region: _currency(value, str(recipe["currency"])),
+    "phone": lambda value, recipe, region: _phone(value, recipe["phone"] if recipe["phone"] is not True else region),
+    "prefix": lambda value, recipe, region: f"{recipe['prefix']}{value}",
+}

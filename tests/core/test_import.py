@@ -105,6 +105,13 @@ def test_a_row_becomes_an_item_and_what_is_empty_is_left_out(folder: Folder) -> 
     assert folder.json("orders.csv", "--dry-run")["first"]["data"]["parties"] == []
 
 
+def test_a_word_that_becomes_nothing_is_as_an_empty_cell(folder: Folder) -> None:
+    folder.csv([["1", "4", "1,00", "none"]])
+    person = {"column": "Customer", "values": {"none": None, "*": "C-1"}, "prefix": "person/"}
+    folder.map(fields={"number": "Order", "parties": [{"role": {"constant": "requester"}, "person": person}]})
+    assert folder.json("orders.csv", "--dry-run")["first"]["data"] == {"number": "1", "parties": []}
+
+
 def test_json_lines_keep_money_as_it_is_written(folder: Folder) -> None:
     folder.write("orders.jsonl", '{"id": 1, "v": 2, "total": 59.80, "customer": {"id": "C-1"}, "paid": true}\n')
     status = {"column": "paid", "values": {"true": "paid", "false": "open"}}
@@ -222,6 +229,16 @@ def test_wrong_use_is_told(folder: Folder) -> None:
         ("a; b;;c", {"split": ";"}, ["a", "b", "c"]),
         ("Reyes, Dana", {"split": ",", "take": 2}, "Dana"),
         ("Reyes", {"split": ",", "take": 2}, None),
+        (", Dana", {"split": ",", "take": 1}, None),  # no family name, and not Dana
+        (", Dana", {"split": ",", "take": 2}, "Dana"),
+        ("1; 2;", {"split": ";", "values": {"1": "gold", "2": None}}, ["gold"]),
+        ([7, None, "8"], {"prefix": "tag/"}, ["tag/7", "tag/8"]),
+        ([7, {"a": True}], {}, [7, {"a": True}]),
+        ("none", {"values": {"none": None}, "prefix": "person/"}, None),
+        ("free", {"values": {"free": None, "*": "1"}, "decimal": ","}, None),
+        ("free", {"values": {"free": 0}, "decimal": ","}, "0"),
+        ("never", {"values": {"never": None}, "date": "%Y"}, None),
+        ("0", {"date": "epoch", "prefix": "on "}, None),
         ("1.059,80 €", {"decimal": ","}, "1059.80"),
         ("$1,059.80", {"decimal": "."}, "1059.80"),
         ("1 059,80", {"decimal": ","}, "1059.80"),
@@ -249,9 +266,11 @@ def test_recipes(cell: Any, recipe: dict[str, Any], made: Any) -> None:
         ("31.02.2026", {"date": "%d.%m.%Y"}),
         ("anonymous", {"phone": "US"}),
         ("Z", {"values": {"A": "gold"}}),
+        ("Z", {"values": {"Z": True}, "decimal": "."}),
+        ({"id": 1}, {"prefix": "person/"}),
     ],
 )
-def test_recipes_refuse_what_they_would_have_to_guess(cell: str, recipe: dict[str, Any]) -> None:
+def test_recipes_refuse_what_they_would_have_to_guess(cell: Any, recipe: dict[str, Any]) -> None:
     with pytest.raises(NormalizeError):
         cook(cell, recipe, "US")
 
