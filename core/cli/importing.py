@@ -1,6 +1,6 @@
 """`hub import`: a file of an in-house system, row by row through the door of its push connection."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,22 +83,29 @@ class _Import:
 
     def _checked(self, row: "Row") -> "Built | None":
         """The row's item, as the connection would take it; None where it is rejected."""
+        import orjson
+
+        from core.deadletter import reason_of
         from core.errors import NormalizeError
-        from core.sdk import Payload
+        from core.sdk import Payload, loads
 
         if row.wrong:
             self.rejected.append((row, row.wrong))
             return None
-        built = self.plan.build(row.cells)
-        if built.mistakes:
-            self.rejected.append((row, "; ".join(f"column {column!r}: {why}" for column, why in built.mistakes)))
-            return None
         try:
-            list(self.connection.connector.normalize(Payload("item", built.item, "check", True, 0)))
+            built = self.plan.build(row.cells)
+            if not built.mistakes:
+                # As it comes out of the door's body.
+                item = loads(orjson.dumps([built.item]))[0]
+                list(self.connection.connector.normalize(Payload("item", item, "check", True, 0)))
+                return built
         except NormalizeError as error:
             self.refuse(row, built, str(error))
-            return None
-        return built
+        except Exception as error:  # one row must not end an import
+            self.rejected.append((row, f"cannot be taken: {reason_of(error)}"))
+        else:
+            self.rejected.append((row, "; ".join(f"column {column!r}: {why}" for column, why in built.mistakes)))
+        return None
 
     def refuse(self, row: "Row", built: "Built", reason: str) -> None:
         place, _, why = reason.partition(": ")
@@ -241,14 +248,13 @@ def _keep_rejected(run: _Import) -> None:
     ) as out:
         if columns is None:
             for row, reason in sorted(run.rejected, key=_line):
-                said = row.cells or {"text": row.text}
-                out.write(orjson.dumps({**said, "_line": row.line, "_reason": reason}, default=str).decode() + "\n")
+                said = row.cells or {"text": row.said[0]}
+                out.write(orjson.dumps({**said, "_line": row.line, "_reason": reason}).decode() + "\n")
             return
         writer = csv.writer(out, delimiter=run.source.delimiter)
         writer.writerow([*columns, "_line", "_reason"])
         for row, reason in sorted(run.rejected, key=_line):
-            cells: Sequence[Any] = [row.cells.get(name, "") for name in columns]
-            writer.writerow([*(cells if row.cells else [row.text, *[""] * (len(columns) - 1)]), row.line, reason])
+            writer.writerow([*row.said, row.line, reason])
 
 
 def _show(answer: dict[str, Any], source: "Source") -> None:

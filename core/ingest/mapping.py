@@ -4,6 +4,7 @@ A value of the mapping is a column's name, a recipe (it has `column` or `constan
 cell that is empty gives no value; an object none of whose columns has a value is left out.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -15,9 +16,11 @@ from core.errors import ConfigError, NormalizeError
 from core.ingest.recipes import RECIPE, cook, wrong_recipe
 from core.ingest.rows import Cells
 from core.sdk import from_ms
+from core.sdk.bodies import clean
 from schemas.entities import ENTITIES
 
 Place = tuple[str | int, ...]
+_AS_WRITTEN = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary")
 _TOP = ("entity", "kind", "id", "updated_at", "version", "action", "mode", "fields", "delimiter", "encoding")
 
 
@@ -165,10 +168,18 @@ class Plan:
         self._lines[place] = node.start_mark.line + 1
         match node:
             case yaml.MappingNode():
-                return {str(key.value): self._plain(value, (*place, str(key.value))) for key, value in node.value}
+                made: dict[str, Any] = {}
+                for key, value in node.value:
+                    if (name := str(clean(key.value))) in made:
+                        self._lines[*place, name] = key.start_mark.line + 1
+                        self._mistake((*place, name), "stands twice")
+                    made[name] = self._plain(value, (*place, name))
+                return made
             case yaml.SequenceNode():
                 return [self._plain(each, (*place, index)) for index, each in enumerate(node.value)]
-        return yaml.SafeLoader("").construct_object(node)
+        if node.tag in _AS_WRITTEN:
+            return node.value
+        return clean(yaml.SafeLoader("").construct_object(node))
 
     def _check(self) -> None:
         top = self._top
@@ -178,7 +189,7 @@ class Plan:
         entity = top.get("entity")
         if entity not in ENTITIES:
             self._mistake(("entity",), f"say what a row is{_near(str(entity or ''), list(ENTITIES))}")
-        if (entity == "custom") != ("kind" in top):
+        if (entity == "custom") != ("kind" in top) or not isinstance(top.get("kind", ""), str):
             self._mistake(("kind",), "of custom objects, and of no others, say what they are called")
         if "id" not in top:
             self._mistake(("id",), "name the column with the object's own id")
@@ -196,8 +207,21 @@ class Plan:
             for name in fields:
                 if name not in known:
                     self._mistake(("fields", name), f"{entity} has no such field{_near(name, known)}")
-        for name in ("id", "updated_at", "version", "action", "fields"):
-            self._check_recipes(top.get(name), (name,))
+        for name in top.keys() & {"id", "updated_at", "version", "action"}:
+            self._check_recipes(top[name], (name,))
+        self._check_recipes(fields or {}, ("fields",))
+        self._check_form()
+
+    def _check_form(self) -> None:
+        """Of the data file: of what is left out, or null, it is found out."""
+        delimiter, encoding = self._top.get("delimiter"), self._top.get("encoding")
+        if delimiter is not None and not (isinstance(delimiter, str) and re.fullmatch(r'[^"\r\n]', delimiter)):
+            self._mistake(("delimiter",), 'one mark in quotes, such as ";" or "\\t"; left out, it is found out')
+        try:
+            if encoding is not None:
+                str(encoding).encode(encoding)
+        except (LookupError, TypeError, ValueError):
+            self._mistake(("encoding",), "none of that name; there are utf-8, utf-16-le, cp1252, iso8859-15, …")
 
     def _check_recipes(self, given: Any, place: Place) -> None:
         match given:
@@ -216,7 +240,7 @@ class Plan:
             case list():
                 for index, inner in enumerate(given):
                     self._check_recipes(inner, (*place, index))
-            case str() | None:
+            case str():
                 pass
             case _:
                 self._mistake(place, "name a column, or write {constant: …}")

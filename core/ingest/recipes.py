@@ -7,6 +7,8 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from phonenumbers import SUPPORTED_REGIONS
+
 from core.errors import NormalizeError
 from core.identity import Rules, canonical
 from core.sdk import from_iso, from_ms, from_seconds
@@ -18,11 +20,19 @@ ELSE = "*"
 _SIGNS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY"}
 _CODE = re.compile(r"(?<![A-Z])[A-Z]{3}(?![A-Z])")
 _PLAIN = str.maketrans("\xa0\u202f\u2009’", "   '")  # how blanks and apostrophes that group digits are written
+_WORDS = {
+    "column": "the column's name", "split": "the mark between the parts", "prefix": "what stands before it",
+    "currency": "the currency where the cell names none", "date": "the date's form",
+}  # fmt: skip
+_NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _EPOCHS = {"epoch": from_seconds, "epoch_ms": from_ms}
 
 
 def wrong_recipe(recipe: Mapping[str, Any]) -> tuple[str, str] | None:
     """(word, why) where a recipe cannot work."""
+    for name, given in recipe.items():
+        if name in _WORDS and not (isinstance(given, str) and given):
+            return name, f"write {_WORDS[name]}, in quotes"
     if not isinstance(recipe.get("values", {}), dict):
         return "values", "write what each word of the column becomes: {S: shipped}"
     take = recipe.get("take", 1)
@@ -30,11 +40,24 @@ def wrong_recipe(recipe: Mapping[str, Any]) -> tuple[str, str] | None:
         return "take", "which part after `split`, from 1 on"
     if recipe.get("decimal", ".") not in (".", ","):
         return "decimal", "say which mark stands before the cents: '.' or ','"
+    if recipe.get("phone", True) is not True and recipe["phone"] not in SUPPORTED_REGIONS:
+        return "phone", 'write the country as two capitals, in quotes: "NO"'
+    if not _is_form(recipe.get("date", "iso")):
+        return "date", 'write iso, epoch, epoch_ms, or a form such as "%d.%m.%Y"'
     try:
         _zone(recipe)
     except (ValueError, OSError, LookupError):
         return "zone", "no time zone of that name; write Europe/Berlin, for instance"
     return None
+
+
+def _is_form(form: str) -> bool:
+    if form == "iso" or form in _EPOCHS:
+        return True
+    try:
+        return "%" in form and bool(datetime.strptime(_NOON.strftime(form), form))  # noqa: DTZ007
+    except ValueError:
+        return False
 
 
 def cook(value: Any, recipe: Mapping[str, Any], region: str) -> Any:
@@ -121,9 +144,9 @@ def _phone(value: str, region: str) -> str:
 
 
 _STEPS: Mapping[str, Callable[[str, Mapping[str, Any], str], str | None]] = {
-    "date": lambda value, recipe, region: _date(value, str(recipe["date"]), _zone(recipe)),
-    "decimal": lambda value, recipe, region: _decimal(value, str(recipe["decimal"])),
-    "currency": lambda value, recipe, region: _currency(value, str(recipe["currency"])),
+    "date": lambda value, recipe, region: _date(value, recipe["date"], _zone(recipe)),
+    "decimal": lambda value, recipe, region: _decimal(value, recipe["decimal"]),
+    "currency": lambda value, recipe, region: _currency(value, recipe["currency"]),
     "phone": lambda value, recipe, region: _phone(value, recipe["phone"] if recipe["phone"] is not True else region),
     "prefix": lambda value, recipe, region: f"{recipe['prefix']}{value}",
 }

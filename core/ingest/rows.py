@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError, PermanentError
+from core.sdk.bodies import check_depth, clean
 
 Cells = Mapping[str, Any]
 _LINES = frozenset({".jsonl", ".ndjson", ".jsonlines"})
@@ -20,16 +21,19 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CHUNK = 1 << 20
+_UNREADABLE = "\udcff"  # stands where bytes are not of the file's encoding; no text holds it
+codecs.register_error("unreadable", lambda error: (_UNREADABLE, error.end))  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`line` is where it begins, from 1 on; `wrong`: why there are no `cells`, and then `text` is all there is."""
+    """`line` is where it begins, from 1 on; `wrong`: why there are no `cells`; `said`: what the file has there, cell by
+    cell, or of JSON Lines the line."""
 
     line: int
     cells: Cells
     wrong: str = ""
-    text: str = ""
+    said: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +48,25 @@ class Source:
 
     def rows(self) -> Iterator[Row]:
         """Raises PermanentError where the file cannot be read on, with the line."""
-        with self.path.open(encoding=self.encoding, newline="") as file:
-            yield from _objects(file) if self.columns is None else _records(file, self)
+        with self.path.open(encoding=self.encoding, errors="unreadable", newline="") as file:
+            yield from _objects(file, self) if self.columns is None else _records(file, self)
 
 
 def found(path: Path, *, delimiter: str | None = None, encoding: str | None = None) -> Source:
     """What kind of file this is. Raises ConfigError where it is none that can be read."""
     try:
-        lines, guessed = _scanned(path)
-        encoding = encoding or guessed
-        if path.suffix.lower() in _LINES:
-            return Source(path, encoding, "", None, lines)
-        with path.open(encoding=encoding, newline="") as file:
+        lines, guessed, marked = _scanned(path)
+        encoding = guessed if marked or not encoding else encoding
+        with path.open(encoding=encoding, errors="unreadable", newline="") as file:
             head = _first_record(file)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (LookupError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as {encoding}: name its `encoding:` in the mapping") from error
+    except UnicodeError as error:  # of UTF-16 without its mark
+        raise ConfigError(f"{path}: cannot be read as {encoding}: {error}; write `encoding: utf-16-le`") from None
+    if path.suffix.lower() in _LINES:
+        return Source(path, encoding, "", None, lines)
+    if _UNREADABLE in head:
+        raise ConfigError(f"{path}:1: cannot be read as {encoding}: name its `encoding:` in the mapping")
     delimiter = delimiter or max(_DELIMITERS, key=lambda each: len(_split(head, each)))
     columns = [name.strip() for name in _split(head, delimiter)]
     if not any(columns):
@@ -70,8 +76,9 @@ def found(path: Path, *, delimiter: str | None = None, encoding: str | None = No
     return Source(path, encoding, delimiter, columns, lines)
 
 
-def _scanned(path: Path) -> tuple[int, str]:
-    """How many lines, and the encoding: what a byte order mark says, else UTF-8 if all of it is, else Windows-1252."""
+def _scanned(path: Path) -> tuple[int, str, bool]:
+    """How many lines, and the encoding: what a byte order mark says (then True), else UTF-8 if all of it is, else
+    Windows-1252."""
     lines, last, decoder, is_utf8 = 0, b"\n", codecs.getincrementaldecoder("utf-8")(), True
     with path.open("rb") as file:
         begin = file.read(4)
@@ -82,8 +89,8 @@ def _scanned(path: Path) -> tuple[int, str]:
     lines += last != b"\n"
     for mark, encoding in _BOMS:
         if begin.startswith(mark):
-            return lines, encoding
-    return lines, "utf-8" if is_utf8 and _decodes(decoder, b"", final=True) else "cp1252"
+            return lines, encoding, True
+    return lines, "utf-8" if is_utf8 and _decodes(decoder, b"", final=True) else "cp1252", False
 
 
 def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> bool:
@@ -108,7 +115,6 @@ def _split(head: str, delimiter: str) -> list[str]:
 
 def _records(file: io.TextIOBase, source: Source) -> Iterator[Row]:
     reader = csv.reader(file, delimiter=source.delimiter, strict=True)
-    columns = list(source.columns or ())
     line = 1
     try:
         next(reader)
@@ -117,28 +123,45 @@ def _records(file: io.TextIOBase, source: Source) -> Iterator[Row]:
             cells = next(reader, None)
             if cells is None:
                 return
-            if not any(cells):
-                continue
-            if len(cells) == len(columns):
-                yield Row(line, {name: cell for name, cell in zip(columns, cells, strict=True) if name})
-            else:
-                wrong = f"{len(cells)} cells, and the first line names {len(columns)} columns"
-                yield Row(line, {}, wrong, source.delimiter.join(cells))
+            if any(cells):
+                yield _record(line, cells, source)
     except (csv.Error, UnicodeError) as error:
         raise PermanentError(f"{source.path}:{line}: cannot be read on: {error}") from None
 
 
-def _objects(file: io.TextIOBase) -> Iterator[Row]:
+def _record(line: int, cells: list[str], source: Source) -> Row:
+    columns = list(source.columns or ())
+    if len(cells) != len(columns):
+        wrong = f"{len(cells)} cells, and the first line names {len(columns)} columns"
+        return Row(line, {}, wrong, [_shown(cell) for cell in cells])
+    for name, cell in zip(columns, cells, strict=True):
+        if _UNREADABLE in cell:
+            wrong = f"column {name!r}: bytes that are not {source.encoding}"
+            return Row(line, {}, wrong, [_shown(cell) for cell in cells])
+    cells = clean(cells)
+    return Row(line, {name: cell for name, cell in zip(columns, cells, strict=True) if name}, said=cells)
+
+
+def _objects(file: io.TextIOBase, source: Source) -> Iterator[Row]:
     for line, text in enumerate(file, 1):
-        if not text.strip():
-            continue
-        try:
-            # Numbers stay as they are written: money is never a float.
-            cells = json.loads(text, parse_float=str)
-        except (ValueError, RecursionError) as error:
-            yield Row(line, {}, f"not JSON: {error}", text.strip())
-            continue
-        if isinstance(cells, dict):
-            yield Row(line, cells)
-        else:
-            yield Row(line, {}, "not a JSON object", text.strip())
+        if text.strip():
+            yield _object(line, text.strip(), source.encoding)
+
+
+def _object(line: int, text: str, encoding: str) -> Row:
+    said = [_shown(text)]
+    if _UNREADABLE in text:
+        return Row(line, {}, f"bytes that are not {encoding}", said)
+    try:
+        # Numbers stay as they are written: money is never a float. NaN is how programs write that there is none.
+        cells = clean(json.loads(text, parse_float=str, parse_constant=lambda word: {"NaN": None}.get(word, word)))
+        check_depth(cells)
+    except RecursionError:
+        return Row(line, {}, "nested too deep", said)
+    except ValueError as error:
+        return Row(line, {}, f"not JSON: {error}", said)
+    return Row(line, cells, said=said) if isinstance(cells, dict) else Row(line, {}, "not a JSON object", said)
+
+
+def _shown(text: str) -> str:
+    return text.replace(_UNREADABLE, "\N{REPLACEMENT CHARACTER}")

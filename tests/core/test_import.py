@@ -192,6 +192,24 @@ def test_a_row_can_delete(folder: Folder) -> None:
         ({"fields": {"total": {"column": "Amount", "take": 1}}}, "take: which part after `split`"),
         ({"fields": {"total": 5}}, "fields.total: name a column"),
         ({"mode": "some"}, "mode: full or patch"),
+        ({"delimiter": ";;"}, "delimiter: one mark in quotes"),
+        ({"delimiter": ""}, "delimiter: one mark in quotes"),
+        ({"delimiter": 5}, "delimiter: one mark in quotes"),
+        ({"encoding": 5}, "encoding: none of that name"),
+        ({"encoding": "utf-9"}, "encoding: none of that name"),
+        ({"encoding": "base64"}, "encoding: none of that name"),
+        ({"kind": 5, "entity": "custom"}, "kind: of custom objects"),
+        ({"id": None}, "2: id: name a column"),
+        ({"fields": {"number": None}}, "5: fields.number: name a column"),
+        ({"fields": {"number": {"column": 2024}}}, "6: fields.number.column: write the column's name, in quotes"),
+        ({"fields": {"number": {"column": None}}}, "fields.number.column: write the column's name"),
+        ({"fields": {"number": {"column": "Order", "split": ""}}}, "split: write the mark between the parts"),
+        ({"fields": {"number": {"column": "Order", "prefix": None}}}, "prefix: write what stands before it"),
+        ({"fields": {"number": {"column": "Order", "currency": None}}}, "currency: write the currency"),
+        ({"fields": {"number": {"column": "Order", "phone": False}}}, "phone: write the country as two capitals"),
+        ({"fields": {"number": {"column": "Order", "date": None}}}, "date: write the date's form"),
+        ({"fields": {"number": {"column": "Order", "date": "%Q"}}}, "date: write iso, epoch, epoch_ms, or a form"),
+        ({"fields": {"number": {"column": "Order", "date": "DD.MM.YYYY"}}}, "date: write iso, epoch, epoch_ms"),
     ],
 )
 def test_mistakes_in_the_mapping_are_told_with_their_line(folder: Folder, change: dict[str, Any], told: str) -> None:
@@ -203,6 +221,20 @@ def test_mistakes_in_the_mapping_are_told_with_their_line(folder: Folder, change
     assert said.code == 2
     line = next(line for line in said.err.splitlines() if told in line.replace(str(folder.path) + "/", ""))
     assert f"{folder.path / 'map.yaml'}:" in line
+
+
+def test_what_stands_twice_in_a_mapping_is_told(folder: Folder) -> None:
+    folder.csv(ROWS)
+    folder.write("map.yaml", "entity: order\nid: Order\nversion: Version\nfields:\n  number: Order\n  number: Amount\n")
+    assert "map.yaml:6: fields.number: stands twice" in folder.run().err
+
+
+def test_words_that_yaml_takes_for_something_else_stay_as_they_are_written(folder: Folder) -> None:
+    folder.csv(ROWS[:1])
+    text = (folder.path / "map.yaml").read_text()
+    folder.write("map.yaml", text + '  at: {constant: 2026-03-01T09:30:00Z}\n  status: {constant: "a\\uD800b"}\n')
+    data = folder.json("orders.csv", "--dry-run")["first"]["data"]
+    assert (data["at"], data["status"]) == ("2026-03-01T09:30:00Z", "ab")
 
 
 def test_who_sends_from_inside_needs_no_public_address(folder: Folder) -> None:

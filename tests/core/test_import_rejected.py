@@ -1,0 +1,121 @@
+"""`hub import`: what of a file cannot be taken is named and kept, and the rest is in, whatever the file holds."""
+
+import codecs
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.core.test_import import Folder, folder
+
+__all__ = ["folder"]
+
+GOOD = '{"id": 2, "v": 2, "n": 1}\n'
+LINES: dict[str, Any] = {"id": "id", "version": "v", "fields": {"number": "id", "attributes": {"n": "n"}}}
+
+
+def kept(folder: Folder, name: str = "orders.rejected.jsonl") -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in (folder.path / name).read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [
+        ("99999999999999999999", "99999999999999999999"),
+        ('{"x": 99999999999999999999}', {"x": "99999999999999999999"}),
+        (r'"a\ud800b"', "ab"),
+        (r'{"a\ud800b": ["\u0000"]}', {"ab": [""]}),
+        ("NaN", None),
+    ],
+)
+def test_what_no_store_could_keep_is_made_storable(folder: Folder, written: str, taken: Any) -> None:
+    folder.write("orders.jsonl", f'{{"id": 1, "v": 2, "n": {written}}}\n{GOOD}')
+    folder.map(**LINES)
+    said = folder.json("orders.jsonl")
+    assert (said["accepted"], said["rejected"]) == (2, 0)
+    found = {event.subject: event.data for event in folder.events()}["push/erp/order/1"]
+    assert found.get("attributes", {}).get("n") == taken
+
+
+@pytest.mark.parametrize("depth", [200, 250, 254, 300, 900, 5000])
+def test_a_row_that_is_nested_too_deep_is_one_row(folder: Folder, depth: int) -> None:
+    row = f'{{"id": 1, "v": 2, "n": {"[" * depth + "]" * depth}}}'
+    folder.write("orders.jsonl", f"{row}\n{GOOD}")
+    folder.map(**LINES)
+    said = folder.run("orders.jsonl")
+    if depth > 200:
+        assert said.code == 1 and "1 row imported, 1 row rejected" in said.out
+        assert kept(folder)[0]["_line"] == 1
+    else:
+        assert said.code == 0
+
+
+def test_a_rejected_row_is_kept_whatever_it_holds(folder: Folder) -> None:
+    folder.write("orders.jsonl", r'{"id": 1, "v": "x", "n": ["\ud800", 99999999999999999999]}' + "\n" + GOOD)
+    folder.map(**LINES)
+    assert folder.run("orders.jsonl").code == 1
+    assert [(each["id"], each["n"]) for each in kept(folder)] == [(1, ["", "99999999999999999999"])]
+
+
+@pytest.mark.parametrize("before", [1, 3000])
+def test_bytes_that_are_not_of_the_encoding_are_one_row(folder: Folder, before: int) -> None:
+    rows = b"".join(b'{"id": %d, "v": 2}\n' % n for n in range(before))
+    folder.write("orders.jsonl", rows + b'{"id": "\xff", "v": 2}\n{"id": "last", "v": 2}\n')
+    folder.map(**{**LINES, "encoding": "utf-8"})
+    said = folder.json("orders.jsonl", "--dry-run")
+    assert (said["accepted"], said["rejected"]) == (before + 1, 1)
+    assert said["rows"] == [{"line": before + 1, "reason": "bytes that are not utf-8"}]
+    folder.write("orders.csv", b"Order,Version,Amount,Customer\n1,4,1,C\n2,4,1,\xff\n3,4,1,C\n")
+    folder.map(encoding="utf-8")
+    said = folder.json()
+    assert (said["accepted"], said["rows"]) == (
+        2, [{"line": 3, "reason": "column 'Customer': bytes that are not utf-8"}],
+    )  # fmt: skip
+
+
+def test_utf_16_that_is_cut_off_costs_its_last_row(folder: Folder) -> None:
+    folder.write("orders.jsonl", (GOOD + GOOD).encode("utf-16")[:-3])
+    folder.map(**LINES)
+    assert folder.json("orders.jsonl", "--dry-run")["accepted"] == 1
+
+
+def test_utf_16_without_its_mark_is_told(folder: Folder) -> None:
+    folder.write("orders.csv", "Order;Version;Amount;Customer\n1;4;1;C\n".encode("utf-16-le"))
+    folder.map(encoding="utf-16")
+    said = folder.run()
+    assert said.code == 2 and "write `encoding: utf-16-le`" in said.err
+    folder.map(encoding="utf-16-le")
+    assert folder.run().code == 0
+
+
+@pytest.mark.parametrize("named", ["utf-8", "cp1252", "utf-16-le"])
+def test_a_byte_order_mark_outweighs_the_mapping(folder: Folder, named: str) -> None:
+    text = "Order;Version;Amount;Customer\n1;4;1;Größe\n"
+    folder.write("orders.csv", codecs.BOM_UTF8 + text.encode())
+    folder.map(encoding=named, fields={"number": "Order", "status": "Customer"})
+    assert folder.json("orders.csv", "--dry-run")["first"]["data"]["status"] == "Größe"
+
+
+def test_a_row_that_makes_us_stumble_is_one_row(folder: Folder) -> None:
+    """Deeper by what the mapping puts around it than by itself."""
+    deep = "[" * 244 + "]" * 244
+    folder.write("orders.jsonl", f'{{"id": 1, "v": 2, "n": {deep}}}\n{GOOD}')
+    fields: Any = "n"
+    for _ in range(12):
+        fields = {"a": fields}
+    folder.map(**{**LINES, "fields": {"attributes": fields}})
+    said = folder.run("orders.jsonl")
+    assert said.code == 1 and "1 row imported, 1 row rejected" in said.out and "Traceback" not in said.err
+
+
+def test_csv_rows_of_another_length_are_kept_as_they_are_and_stay_wrong(folder: Folder) -> None:
+    folder.csv([["1", "4", "1"], ["2", "4", "1", "C", "more"]])
+    folder.map(updated_at={"file": "modified"})
+    assert folder.run().code == 1
+    path: Path = folder.path / "orders.rejected.csv"
+    assert [line.split(",")[:5] for line in path.read_text().splitlines()[1:]] == [
+        ["1", "4", "1", "2", '"3 cells'], ["2", "4", "1", "C", "more"],
+    ]  # fmt: skip
+    again = folder.json("orders.rejected.csv")
+    assert (again["accepted"], again["rejected"]) == (0, 2)
