@@ -162,19 +162,22 @@ async def _sent(run: _Import, config: Any) -> dict[str, Any]:
     from core.cli.client import is_running
     from core.cli.terminal import progress
     from core.errors import HubError
+    from core.ingest.rejected import Beside
 
     running = await is_running(config)
     line = run.begin
     async with _door(config, run.connection, running) as send:
+        beside = Beside(run.source, run.begin)
         with progress("import", run.source.lines) as done:
             try:
                 async for line in _through(run, send):
+                    beside.add(run.rejected)
                     done(line)
             except HubError as error:
                 raise type(error)(f"{error}; what stands before line {line} is in: go on with --from {line}") from error
             finally:
-                _keep_rejected(run)
-    return {**_answer(run), "running": running}
+                beside.add(run.rejected)
+    return {**_answer(run, beside.path), "running": running}
 
 
 def _door(config: Any, entry: Any, running: bool) -> "AbstractAsyncContextManager[Any]":
@@ -213,48 +216,19 @@ async def _patiently(send: Any, items: list[Any]) -> Any:
     raise AssertionError("unreachable")
 
 
-def _answer(run: _Import) -> dict[str, Any]:
+def _answer(run: _Import, beside: Path | None = None) -> dict[str, Any]:
+    """`beside`: where rejected rows are kept, if there are any."""
     return {
         "file": str(run.source.path),
         "accepted": run.accepted,
         "rejected": len(run.rejected),
         "rows": [{"line": row.line, "reason": reason} for row, reason in sorted(run.rejected, key=_line)],
-        "rejected_file": str(_beside(run.source.path)) if run.rejected else None,
+        "rejected_file": str(beside) if beside and beside.exists() else None,
     }
 
 
 def _line(rejected: "tuple[Row, str]") -> int:
     return rejected[0].line
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.stem}.rejected{path.suffix}")
-
-
-def _keep_rejected(run: _Import) -> None:
-    """The rows with their line and reason, in the form of the file, so that they can be corrected and imported."""
-    import csv
-    import os
-
-    import orjson
-
-    path, columns = _beside(run.source.path), run.source.columns
-    path.unlink(missing_ok=True)
-    if not run.rejected:
-        return
-    # PRIVACY: what is about people is for the owner alone.
-    with os.fdopen(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline=""
-    ) as out:
-        if columns is None:
-            for row, reason in sorted(run.rejected, key=_line):
-                said = row.cells or {"text": row.said[0]}
-                out.write(orjson.dumps({**said, "_line": row.line, "_reason": reason}).decode() + "\n")
-            return
-        writer = csv.writer(out, delimiter=run.source.delimiter)
-        writer.writerow([*columns, "_line", "_reason"])
-        for row, reason in sorted(run.rejected, key=_line):
-            writer.writerow([*row.said, row.line, reason])
 
 
 def _show(answer: dict[str, Any], source: "Source") -> None:

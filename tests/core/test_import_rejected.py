@@ -1,12 +1,16 @@
 """`hub import`: what of a file cannot be taken is named and kept, and the rest is in, whatever the file holds."""
 
 import codecs
+import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from tests.core.commands import COMMAND
 from tests.core.test_import import Folder, folder
 
 __all__ = ["folder"]
@@ -119,3 +123,92 @@ def test_csv_rows_of_another_length_are_kept_as_they_are_and_stay_wrong(folder: 
     ]  # fmt: skip
     again = folder.json("orders.rejected.csv")
     assert (again["accepted"], again["rejected"]) == (0, 2)
+
+
+def test_going_on_keeps_what_was_rejected_before_that_line(folder: Folder) -> None:
+    rows = [
+        ["1", "4", "x", 'C "1"\n2'.replace('"', '""')],
+        ["2", "4", "1", "C"],
+        ["3", "4", "y", "C"],
+        ["4", "4", "1", "C"],
+    ]
+    folder.csv(rows)
+    assert folder.run().code == 1
+    path = folder.path / "orders.rejected.csv"
+    before = path.read_bytes()
+    assert folder.run("orders.csv", "--from", "5").code == 1  # which is where 3 stands: its first row has two lines
+    assert path.read_bytes() == before and path.stat().st_mode & 0o077 == 0
+    said = folder.run("orders.csv", "--from", "6")
+    assert said.code == 0 and "rejected rows with their reasons" in said.out
+    assert path.read_bytes() == before
+    folder.csv([["1", "4", "1", "C"]])
+    assert folder.run().code == 0 and not path.exists()
+
+
+def test_going_on_keeps_rejected_json_lines(folder: Folder) -> None:
+    folder.map(**LINES)
+    folder.write("orders.jsonl", '{"id": 1, "v": "x", "n": "\u2028"}\n{broken\n' + GOOD + '{"v": 2}\n')
+    assert folder.run("orders.jsonl").code == 1
+    before = kept(folder)
+    with (folder.path / "orders.rejected.jsonl").open("a") as file:
+        file.write('{"id": 9, "_line": 1, "_re')  # cut off as it was written
+    assert folder.run("orders.jsonl", "--from", "4").code == 1
+    assert kept(folder) == before and [each["_line"] for each in before] == [1, 2, 4]
+
+
+def test_going_on_overwrites_no_rejected_rows_of_another_form(folder: Folder) -> None:
+    folder.csv([["1", "4", "1", "C"]])
+    path = folder.write("orders.rejected.csv", "Other;_line;_reason\nx;2;why\n")
+    said = folder.run("orders.csv", "--from", "2")
+    assert said.code == 2 and "move it away" in said.err and path.read_text().endswith("x;2;why\n")
+
+
+def test_rejected_rows_can_be_rejected_again_and_again(folder: Folder) -> None:
+    folder.csv([["1", "4", "x", "C"], ["2", "4", "x"]])
+    assert [folder.run(f"orders{'.rejected' * n}.csv").code for n in range(3)] == [1, 1, 1]
+    path = folder.path / "orders.rejected.rejected.rejected.csv"
+    lines = path.read_text().splitlines()
+    assert lines[0] == "Order,Version,Amount,Customer,_line,_reason" and lines[1].startswith("1,4,x,C,2,")
+    path.write_text("\n".join([lines[0], lines[1].replace("x", "5")]))
+    assert folder.run(path.name).code == 0
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8"])
+def test_rejected_rows_are_read_as_they_are_whatever_the_mapping_names(folder: Folder, encoding: str) -> None:
+    folder.map(encoding=encoding, fields={"total": {"column": "Amount", "decimal": ","}, "status": "Customer"})
+    folder.write("orders.csv", "Order,Version,Amount,Customer\n1,4,x,Größe\n".encode(encoding))
+    assert folder.run().code == 1
+    path = folder.path / "orders.rejected.csv"
+    path.write_bytes(path.read_bytes().replace(b",x,", b",5,"))
+    assert folder.json(path.name, "--dry-run")["first"]["data"] == {"total": "5", "status": "Größe"}
+
+
+def test_a_dry_run_leaves_rejected_rows_alone(folder: Folder) -> None:
+    folder.csv([["1", "4", "x", ""]])
+    assert folder.json("orders.csv", "--dry-run")["rejected_file"] is None
+    path = folder.write("orders.rejected.csv", "of the last import")
+    assert folder.json("orders.csv", "--dry-run")["rejected_file"] is None
+    assert path.read_text() == "of the last import"
+
+
+def test_an_import_that_was_killed_goes_on_without_a_loss(folder: Folder) -> None:
+    many, wrong = 6_000, {n for n in range(6_000) if n % 7 == 3}
+    folder.csv([[f"id-{n}", "4", "x" if n in wrong else "1", "C"] for n in range(many)])
+    path = folder.path / "orders.rejected.csv"
+    given = ["--connection", "erp", "--map", "map.yaml", "-c", "hub.yaml"]
+    with subprocess.Popen([*COMMAND, "import", "orders.csv", *given], cwd=folder.path) as process:
+        while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") > 100):
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    in_before = {event.subject.rpartition("-")[2]: event.id for event in folder.events()}
+    assert 0 < len(in_before) < many - len(wrong)
+    line = max(map(int, in_before)) + 2  # a line again that is in
+    assert folder.run("orders.csv", "--from", str(line)).code == 1
+    events = folder.events()
+    assert {event.subject.rpartition("-")[2]: event.id for event in events} | in_before == {
+        event.subject.rpartition("-")[2]: event.id for event in events
+    }
+    assert {int(event.subject.rpartition("-")[2]) for event in events} == set(range(many)) - wrong
+    found = [row.split(",")[0] for row in path.read_text().splitlines()[1:]]
+    assert found == [f"id-{n}" for n in sorted(wrong)]
