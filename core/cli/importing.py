@@ -66,16 +66,18 @@ class _Import:
         """Rows that can be taken, in batches that a push connection takes; the others are rejected."""
         import orjson
 
+        settings = self.connection.settings
+        most, largest = min(_BATCH, settings.max_items), min(_BATCH_BYTES, settings.max_body)
         batch: list[tuple[Row, Built]] = []
-        size = 0
+        size = 2  # the array's brackets
         for row in self.source.rows():
             if row.line < self.begin or (built := self._checked(row)) is None:
                 continue
             self.first = self.first or built.item
-            length = len(orjson.dumps(built.item))
-            if batch and (len(batch) >= _BATCH or size + length > _BATCH_BYTES):
+            length = len(orjson.dumps(built.item)) + 1
+            if batch and (len(batch) >= most or size + length > largest):
                 yield batch
-                batch, size = [], 0
+                batch, size = [], 2
             batch.append((row, built))
             size += length
         if batch:
@@ -95,9 +97,11 @@ class _Import:
         try:
             built = self.plan.build(row.cells)
             if not built.mistakes:
+                body = orjson.dumps([built.item])
+                if len(body) > self.connection.settings.max_body:
+                    raise NormalizeError(self._too_large())
                 # As it comes out of the door's body.
-                item = loads(orjson.dumps([built.item]))[0]
-                list(self.connection.connector.normalize(Payload("item", item, "check", True, 0)))
+                list(self.connection.connector.normalize(Payload("item", loads(body)[0], "check", True, 0)))
                 return built
         except NormalizeError as error:
             self.refuse(row, built, str(error))
@@ -106,6 +110,10 @@ class _Import:
         else:
             self.rejected.append((row, "; ".join(f"column {column!r}: {why}" for column, why in built.mistakes)))
         return None
+
+    def _too_large(self) -> str:
+        name, most = self.connection.name, self.connection.settings.max_body
+        return f"the row is too large for a body: raise connections.{name}.max_body ({most})"
 
     def refuse(self, row: "Row", built: "Built", reason: str) -> None:
         place, _, why = reason.partition(": ")
@@ -192,13 +200,28 @@ def _door(config: Any, entry: Any, running: bool) -> "AbstractAsyncContextManage
 async def _through(run: _Import, send: Any) -> AsyncIterator[int]:
     """Yields the line after each batch that is durable."""
     for batch in run.batches():
-        told = await _patiently(send, [built.item for _, built in batch])
+        told = await _told(send, [built.item for _, built in batch])
         for (row, built), item in zip(batch, told, strict=True):
             if item["status"] == "accepted":
                 run.accepted += 1
             else:
                 run.refuse(row, built, item["reason"])
         yield batch[-1][0].line + 1
+
+
+async def _told(send: Any, items: list[Any]) -> list[Any]:
+    """What became of each. The hub that runs may take less at once than hub.yaml says now: it gets halves."""
+    from core.errors import PermanentError
+
+    try:
+        return list(await _patiently(send, items))
+    except PermanentError as error:
+        if error.status != 413:
+            raise
+        if len(items) == 1:
+            return [{"status": "refused", "reason": str(error)}]
+        half = len(items) // 2
+        return [*await _told(send, items[:half]), *await _told(send, items[half:])]
 
 
 async def _patiently(send: Any, items: list[Any]) -> Any:

@@ -21,6 +21,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CHUNK = 1 << 20
+_LONGEST = 64_000_000  # characters of a cell: more is a quote that nobody closes
 _UNREADABLE = "\udcff"  # stands where bytes are not of the file's encoding; no text holds it
 codecs.register_error("unreadable", lambda error: (_UNREADABLE, error.end))  # type: ignore[attr-defined]
 
@@ -114,6 +115,7 @@ def _split(head: str, delimiter: str) -> list[str]:
 
 
 def _records(file: io.TextIOBase, source: Source) -> Iterator[Row]:
+    csv.field_size_limit(_LONGEST)  # what is too large for a body is one rejected row, and the next one follows
     reader = csv.reader(file, delimiter=source.delimiter, strict=True)
     line = 1
     try:

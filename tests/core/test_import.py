@@ -40,10 +40,14 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        entry = {"type": "push", "account": "erp", "token": "a-long-word-of-the-erp"}
-        server = {"api": "127.0.0.1:9", "webhooks": "127.0.0.1:9"}  # nobody listens there
-        self.write("hub.yaml", yaml.safe_dump({"data": "data", "connections": {"erp": entry}, "server": server}))
+        self.connect()
         self.map()
+
+    def connect(self, api: int = 9, webhooks: int = 9, **settings: Any) -> None:
+        """`settings` of the connection; at the ports nobody listens, if none are given."""
+        entry = {"type": "push", "account": "erp", "token": "a-long-word-of-the-erp", **settings}
+        server = {"api": f"127.0.0.1:{api}", "webhooks": f"127.0.0.1:{webhooks}"}
+        self.write("hub.yaml", yaml.safe_dump({"data": "data", "connections": {"erp": entry}, "server": server}))
 
     def write(self, name: str, text: str | bytes) -> Path:
         path = self.path / name

@@ -1,5 +1,6 @@
 """`hub import`: what of a file cannot be taken is named and kept, and the rest is in, whatever the file holds."""
 
+import asyncio
 import codecs
 import signal
 import subprocess
@@ -10,8 +11,11 @@ from typing import Any
 import orjson
 import pytest
 
+from core.cli.client import is_running
+from core.config import load
 from tests.core.commands import COMMAND
 from tests.core.test_import import Folder, folder
+from tests.hubs import free_ports
 
 __all__ = ["folder"]
 
@@ -212,3 +216,40 @@ def test_an_import_that_was_killed_goes_on_without_a_loss(folder: Folder) -> Non
     assert {int(event.subject.rpartition("-")[2]) for event in events} == set(range(many)) - wrong
     found = [row.split(",")[0] for row in path.read_text().splitlines()[1:]]
     assert found == [f"id-{n}" for n in sorted(wrong)]
+
+
+@pytest.mark.parametrize("setting", [{"max_items": 7}, {"max_body": 2_000}, {"max_body": 700}])
+def test_batches_are_as_the_connection_takes_them(folder: Folder, setting: dict[str, int]) -> None:
+    folder.connect(**setting)
+    folder.csv([[str(n), "4", "1", "C"] for n in range(300)])
+    assert "300 rows imported" in folder.run().out
+    assert len(folder.events()) == 300
+
+
+def test_a_row_that_no_body_can_hold_is_one_row(folder: Folder) -> None:
+    folder.connect(max_body=200_000)
+    folder.csv(
+        [["1", "4", "1", "C"], ["2", "4", "1", "x" * 180_000], ["3", "4", "1", "y" * 200_000], ["4", "4", "1", "C"]]
+    )
+    said = folder.json()
+    assert (said["accepted"], [row["line"] for row in said["rows"]]) == (3, [4])
+    assert said["rows"][0]["reason"] == "the row is too large for a body: raise connections.erp.max_body (200000)"
+    assert folder.run("orders.csv", "--from", "5").code == 0
+    assert folder.json("orders.csv", "--dry-run")["accepted"] == 3
+
+
+def test_a_hub_that_takes_less_than_its_file_says_by_now_gets_less(folder: Folder) -> None:
+    api, webhooks = free_ports(2)
+    folder.connect(api, webhooks, max_items=50, max_body=20_000)
+    folder.csv([[str(n), "4", "1", "x" * (30_000 if n == 70 else 5_000)] for n in range(120)])
+    with subprocess.Popen([*COMMAND, "run", "-c", "hub.yaml"], cwd=folder.path) as process:
+        try:
+            begun = time.monotonic()
+            while not asyncio.run(is_running(load(folder.path / "hub.yaml"))) and time.monotonic() < begun + 60:
+                time.sleep(0.05)
+            folder.connect(api, webhooks)
+            said = folder.json()
+        finally:
+            process.terminate()
+    assert (said["accepted"], said["running"], [row["line"] for row in said["rows"]]) == (119, True, [72])
+    assert len(folder.events()) == 119
