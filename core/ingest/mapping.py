@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from core.errors import ConfigError, NormalizeError
-from core.ingest.recipes import RECIPE, cook, wrong_recipe
+from core.ingest.recipes import ORDERS, RECIPE, cook, wrong_recipe
 from core.ingest.rows import Cells
 from core.sdk import from_ms
 from core.sdk.bodies import clean
@@ -65,6 +65,8 @@ class Plan:
         self._check()
         if self._wrong:
             raise ConfigError("\n".join(self._wrong))
+        if isinstance(updated := self._top.get("updated_at"), dict):
+            self._top["updated_at"] = {**updated, ORDERS: True}
         self.delimiter: str | None = self._top.get("delimiter")
         self.encoding: str | None = self._top.get("encoding")
 

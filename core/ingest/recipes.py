@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, time, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,7 @@ from core.sdk import from_iso, from_ms, from_seconds
 RECIPE = (
     "column", "constant", "split", "take", "values", "date", "zone", "decimal", "currency", "phone", "prefix",
 )  # fmt: skip
+ORDERS = "_orders"  # set where a date tells old states from new ones
 ELSE = "*"
 _SIGNS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY"}
 _CODE = re.compile(r"(?<![A-Z])[A-Z]{3}(?![A-Z])")
@@ -105,14 +106,23 @@ def _zone(recipe: Mapping[str, Any]) -> tzinfo:
     return ZoneInfo(str(recipe["zone"])) if recipe.get("zone") else UTC
 
 
-def _date(value: str, form: str, zone: tzinfo) -> str | None:
+def _date(value: str, form: str, zone: tzinfo, orders: bool) -> str | None:
     if form in ("epoch", "epoch_ms"):
         return _EPOCHS[form](value)
     try:
         moment = datetime.fromisoformat(value) if form == "iso" else datetime.strptime(value, form)  # noqa: DTZ007
     except ValueError:
         raise NormalizeError(f"no date of the form {form}") from None
-    return from_iso((moment if moment.tzinfo else moment.replace(tzinfo=zone)).isoformat())
+    if moment.tzinfo:
+        return from_iso(moment.isoformat())
+    first, second = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    # At midnight it is mostly a day without a time.
+    if orders and first.utcoffset() != second.utcoffset() and moment.time() != time.min:
+        raise NormalizeError(
+            f"the clocks of {zone} show it twice or never, so that it does not tell old states from new ones: "
+            "write it with its offset (%z in `date`)"
+        )
+    return from_iso(first.isoformat())
 
 
 def _decimal(value: str, mark: str) -> str:
@@ -144,7 +154,7 @@ def _phone(value: str, region: str) -> str:
 
 
 _STEPS: Mapping[str, Callable[[str, Mapping[str, Any], str], str | None]] = {
-    "date": lambda value, recipe, region: _date(value, recipe["date"], _zone(recipe)),
+    "date": lambda value, recipe, region: _date(value, recipe["date"], _zone(recipe), ORDERS in recipe),
     "decimal": lambda value, recipe, region: _decimal(value, recipe["decimal"]),
     "currency": lambda value, recipe, region: _currency(value, recipe["currency"]),
     "phone": lambda value, recipe, region: _phone(value, recipe["phone"] if recipe["phone"] is not True else region),

@@ -285,6 +285,7 @@ def test_wrong_use_is_told(folder: Folder) -> None:
         ("020 7946 0321", {"phone": "GB"}, "+442079460321"),
         ("2026-07-01 12:00", {"date": "iso", "zone": "Europe/Berlin"}, "2026-07-01T10:00:00.000Z"),
         ("01.02.2026", {"date": "%d.%m.%Y"}, "2026-02-01T00:00:00.000Z"),
+        ("2026-10-25 02:30", {"date": "iso", "zone": "Europe/Berlin"}, "2026-10-25T00:30:00.000Z"),  # the first of two
         ("1772208000", {"date": "epoch"}, "2026-02-27T16:00:00.000Z"),
         (7, {"prefix": "person/"}, "person/7"),
     ],

@@ -253,3 +253,30 @@ def test_a_hub_that_takes_less_than_its_file_says_by_now_gets_less(folder: Folde
             process.terminate()
     assert (said["accepted"], said["running"], [row["line"] for row in said["rows"]]) == (119, True, [72])
     assert len(folder.events()) == 119
+
+
+@pytest.mark.parametrize(
+    ("changed", "taken"),
+    [
+        ("2026-10-25 01:59", "2026-10-24T23:59:00.000Z"),
+        ("2026-10-25 02:30", None),  # in summer time, or an hour later in winter time
+        ("2026-10-25 02:30+01:00", "2026-10-25T01:30:00.000Z"),
+        ("2026-10-25 03:00", "2026-10-25T02:00:00.000Z"),
+        ("2026-03-29 02:30", None),  # the clocks leave it out
+    ],
+)
+def test_an_hour_that_comes_twice_does_not_tell_old_from_new(folder: Folder, changed: str, taken: str | None) -> None:
+    folder.csv([["1", changed, "1", "C"]])
+    day = {"column": "Version", "date": "iso", "zone": "Europe/Berlin"}
+    folder.map(version="Order", updated_at=day, fields={"number": "Order", "at": day})
+    said = folder.json("orders.csv", "--dry-run")
+    if taken:
+        assert (said["first"]["updated_at"], said["first"]["data"]["at"]) == (taken, taken)
+    else:
+        assert "show it twice or never" in said["rows"][0]["reason"]
+
+
+def test_a_day_without_a_time_is_a_day_wherever_clocks_are_set_at_midnight(folder: Folder) -> None:
+    folder.csv([["1", "01.11.2026", "1", "C"]])
+    folder.map(updated_at={"column": "Version", "date": "%d.%m.%Y", "zone": "America/Havana"}, version="Order")
+    assert folder.json("orders.csv", "--dry-run")["first"]["updated_at"] == "2026-11-01T04:00:00.000Z"
