@@ -74,7 +74,9 @@ class Plan:
         """Raises ConfigError where the file lacks a column that the mapping names."""
         for place, column in self._named(self._top, ()):
             if column not in columns:
-                self._mistake(place, f"{file} has no column {column!r}{_near(column, columns)}")
+                self._mistake(
+                    place, f"{file} has no column {column!r}{_near(column, [each for each in columns if each])}"
+                )
         if self._wrong:
             raise ConfigError("\n".join(self._wrong))
 

@@ -20,7 +20,7 @@ ORDERS = "_orders"  # set where a date tells old states from new ones
 ELSE = "*"
 _SIGNS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY"}
 _CODE = re.compile(r"(?<![A-Z])[A-Z]{3}(?![A-Z])")
-_PLAIN = str.maketrans("\xa0\u202f\u2009’", "   '")  # how blanks and apostrophes that group digits are written
+_PLAIN = str.maketrans("\xa0\u202f\u2009’−", "   '-")  # how blanks and apostrophes that group digits are written
 _WORDS = {
     "column": "the column's name", "split": "the mark between the parts", "prefix": "what stands before it",
     "currency": "the currency where the cell names none", "date": "the date's form",
@@ -127,16 +127,18 @@ def _date(value: str, form: str, zone: tzinfo, orders: bool) -> str | None:
 
 def _decimal(value: str, mark: str) -> str:
     """One decimal mark; the other one, blanks and apostrophes may group thousands. A currency's sign or code is left
-    out."""
+    out; a minus may stand behind, as accounting writes it."""
     kept = _CODE.sub("", value.translate(_PLAIN))
     kept = "".join(each for each in kept if unicodedata.category(each) != "Sc").strip()
-    group = "." if mark == "," else ","
-    form = rf"(-?)\s*(\d+|\d{{1,3}}(?:[{re.escape(group)} ']\d{{3}})+)(?:{re.escape(mark)}(\d+))?"
+    point, group = re.escape(mark), "," if mark == "." else "."
+    digits = rf"\d+|\d{{1,3}}(?:[{group} ']\d{{3}})+|(?={point})"
+    form = rf"([-+]?)\s*({digits})(?:{point}(\d+))?\s*(-?)"
     found = re.fullmatch(form, kept)
-    if found is None:
+    if found is None or (found[1] and found[4]):
         raise NormalizeError(f"no decimal with the mark {mark!r}")
-    sign, whole, cents = found.groups()
-    return sign + re.sub(r"\D", "", whole) + (f".{cents}" if cents else "")
+    before, whole, cents, behind = found.groups()
+    sign = "-" if "-" in (before, behind) else ""
+    return sign + (re.sub(r"\D", "", whole) or "0") + (f".{cents}" if cents else "")
 
 
 def _currency(value: str, otherwise: str) -> str:

@@ -4,6 +4,8 @@ import codecs
 import csv
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_SEPARATOR = re.compile(r"sep=[^\"\s]|sep=\t", re.IGNORECASE)  # how a file tells Excel what stands between its cells
 _CHUNK = 1 << 20
 _LONGEST = 64_000_000  # characters of a cell: more is a quote that nobody closes
 _UNREADABLE = "\udcff"  # stands where bytes are not of the file's encoding; no text holds it
@@ -39,13 +42,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file as it was found. `columns` is None where rows name their own (JSON Lines); `lines` counts all lines."""
+    """A file as it was found. `columns` is None where rows name their own (JSON Lines); `lines` counts all lines;
+    `before` those in front of the one that names the columns."""
 
     path: Path
     encoding: str
     delimiter: str
     columns: Sequence[str] | None
     lines: int
+    before: int = 0
 
     def rows(self) -> Iterator[Row]:
         """Raises PermanentError where the file cannot be read on, with the line."""
@@ -59,22 +64,23 @@ def found(path: Path, *, delimiter: str | None = None, encoding: str | None = No
         lines, guessed, marked = _scanned(path)
         encoding = guessed if marked or not encoding else encoding
         with path.open(encoding=encoding, errors="unreadable", newline="") as file:
-            head = _first_record(file)
+            if path.suffix.lower() in _LINES:
+                file.read(1)
+                return Source(path, encoding, "", None, lines)
+            before, told, head = _head(file)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeError as error:  # of UTF-16 without its mark
         raise ConfigError(f"{path}: cannot be read as {encoding}: {error}; write `encoding: utf-16-le`") from None
-    if path.suffix.lower() in _LINES:
-        return Source(path, encoding, "", None, lines)
     if _UNREADABLE in head:
-        raise ConfigError(f"{path}:1: cannot be read as {encoding}: name its `encoding:` in the mapping")
-    delimiter = delimiter or max(_DELIMITERS, key=lambda each: len(_split(head, each)))
-    columns = [name.strip() for name in _split(head, delimiter)]
+        raise ConfigError(f"{path}:{before + 1}: cannot be read as {encoding}: name its `encoding:` in the mapping")
+    delimiter = delimiter or told or max(_DELIMITERS, key=lambda each: len(_split(head, each)))
+    columns = _apart([name.strip() for name in _split(head, delimiter)])
     if not any(columns):
-        raise ConfigError(f"{path}:1: the first line must name the columns")
+        raise ConfigError(f"{path}:{before + 1}: the first line must name the columns")
     if twice := sorted({name for name in columns if name and columns.count(name) > 1}):
-        raise ConfigError(f"{path}:1: the column {twice[0]!r} stands twice: give each a name of its own")
-    return Source(path, encoding, delimiter, columns, lines)
+        raise ConfigError(f"{path}:{before + 1}: the column {twice[0]!r} stands twice: give each a name of its own")
+    return Source(path, encoding, delimiter, columns, lines, before)
 
 
 def _scanned(path: Path) -> tuple[int, str, bool]:
@@ -102,30 +108,46 @@ def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = 
     return True
 
 
-def _first_record(file: io.TextIOBase) -> str:
-    """The header, which may hold line ends inside of quotes."""
-    head = file.readline()
+def _head(file: io.TextIOBase) -> tuple[int, str, str]:
+    """How many lines stand before the header, the delimiter if one of them says it, and the header, which may hold line
+    ends inside of quotes."""
+    before, told = 0, ""
+    while (head := file.readline()) and (not head.strip() or _SEPARATOR.fullmatch(head.strip("\r\n"))):
+        before += 1
+        told = head[4] if head.strip() else told
     while head.count('"') % 2 and (more := file.readline()):
         head += more
-    return head
+    return before, told, head
 
 
 def _split(head: str, delimiter: str) -> list[str]:
     return next(csv.reader(io.StringIO(head), delimiter=delimiter), [])
 
 
+def _apart(columns: Sequence[str]) -> list[str]:
+    """Columns of the same name get their numbers: `Name (1)`, `Name (2)`."""
+    seen: Counter[str] = Counter()
+    made = []
+    for name in columns:
+        seen[name] += 1
+        made.append(f"{name} ({seen[name]})" if name and columns.count(name) > 1 else name)
+    return made
+
+
 def _records(file: io.TextIOBase, source: Source) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST)  # what is too large for a body is one rejected row, and the next one follows
     reader = csv.reader(file, delimiter=source.delimiter, strict=True)
-    line = 1
+    for _ in range(source.before):
+        file.readline()
+    line = source.before + 1
     try:
         next(reader)
         while True:
-            line = reader.line_num + 1
+            line = source.before + reader.line_num + 1
             cells = next(reader, None)
             if cells is None:
                 return
-            if any(cells):
+            if any(cell.strip() for cell in cells):
                 yield _record(line, cells, source)
     except (csv.Error, UnicodeError) as error:
         raise PermanentError(f"{source.path}:{line}: cannot be read on: {error}") from None
@@ -133,6 +155,12 @@ def _records(file: io.TextIOBase, source: Source) -> Iterator[Row]:
 
 def _record(line: int, cells: list[str], source: Source) -> Row:
     columns = list(source.columns or ())
+    if source.delimiter != ",":  # which may be in a number, and then the cells would not be those of their columns
+        # Programs end a row with a delimiter, or do not, as they like: what has no name need not be there.
+        while len(cells) > len(columns) and not cells[-1].strip():
+            cells.pop()
+        if not any(columns[len(cells) :]):
+            cells += [""] * (len(columns) - len(cells))
     if len(cells) != len(columns):
         wrong = f"{len(cells)} cells, and the first line names {len(columns)} columns"
         return Row(line, {}, wrong, [_shown(cell) for cell in cells])

@@ -255,7 +255,7 @@ def test_wrong_use_is_told(folder: Folder) -> None:
     assert folder.run("absent.csv").code == 2
     folder.write("orders.csv", "")
     assert "the first line must name the columns" in folder.run().err
-    folder.csv(ROWS, head=["Order", "Order", "Amount", "Customer"])
+    folder.csv(ROWS, head=["Order", "Order", "Order (1)", "Customer"])
     assert "stands twice" in folder.run().err
 
 
@@ -279,6 +279,10 @@ def test_wrong_use_is_told(folder: Folder) -> None:
         ("$1,059.80", {"decimal": "."}, "1059.80"),
         ("1 059,80", {"decimal": ","}, "1059.80"),
         ("-5", {"decimal": "."}, "-5"),
+        ("1.059,80-", {"decimal": ","}, "-1059.80"),
+        ("−5,00 €", {"decimal": ","}, "-5.00"),
+        ("+5", {"decimal": "."}, "5"),
+        (",50", {"decimal": ","}, "0.50"),
         ("12,50 CHF", {"currency": "EUR"}, "CHF"),
         ("£5", {"currency": "EUR"}, "GBP"),
         ("5", {"currency": "EUR"}, "EUR"),
@@ -299,6 +303,8 @@ def test_recipes(cell: Any, recipe: dict[str, Any], made: Any) -> None:
     [
         ("1.50", {"decimal": ","}),  # not 150
         ("1,5,0", {"decimal": ","}),
+        (",", {"decimal": ","}),
+        ("-5-", {"decimal": ","}),
         ("free", {"decimal": "."}),
         ("31.02.2026", {"date": "%d.%m.%Y"}),
         ("anonymous", {"phone": "US"}),
