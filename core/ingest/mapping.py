@@ -21,7 +21,12 @@ from schemas.entities import ENTITIES
 
 Place = tuple[str | int, ...]
 _AS_WRITTEN = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary")
-_TOP = ("entity", "kind", "id", "updated_at", "version", "action", "mode", "fields", "delimiter", "encoding")
+_TOP = (
+    "entity", "kind", "id", "updated_at", "version", "action", "mode", "fields", "empty", "delimiter", "encoding",
+)  # fmt: skip
+# What spreadsheets leave of a formula that failed, and of a number that is too long for its column.
+_FAILED = re.compile(r"#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|NV|BEZUG!|WERT!|ZAHL!)")
+_SHORTENED = re.compile(r"\d[.,]\d+E\+\d+")
 
 
 class Mistake(NamedTuple):
@@ -67,6 +72,7 @@ class Plan:
             raise ConfigError("\n".join(self._wrong))
         if isinstance(updated := self._top.get("updated_at"), dict):
             self._top["updated_at"] = {**updated, ORDERS: True}
+        self._empty: Sequence[str] = self._top.get("empty") or ()
         self.delimiter: str | None = self._top.get("delimiter")
         self.encoding: str | None = self._top.get("encoding")
 
@@ -126,7 +132,10 @@ class Plan:
             return recipe["constant"]
         column = recipe["column"]
         value = _cell(making.cells, column)
-        if value in (None, ""):
+        if value in (None, "") or value in self._empty:
+            return None
+        if isinstance(value, str) and (why := _damaged(value, key=place == ("id",) or "prefix" in recipe)):
+            making.mistakes.append(Mistake(column, why))
             return None
         try:
             made = cook(value, recipe, self._region)
@@ -219,6 +228,9 @@ class Plan:
     def _check_form(self) -> None:
         """Of the data file: of what is left out, or null, it is found out."""
         delimiter, encoding = self._top.get("delimiter"), self._top.get("encoding")
+        empty = self._top.get("empty") or []
+        if not isinstance(empty, list) or not all(isinstance(word, str) for word in empty):
+            self._mistake(("empty",), 'a list of words, in quotes: ["NULL", "n/a"]')
         if delimiter is not None and not (isinstance(delimiter, str) and re.fullmatch(r'[^"\r\n]', delimiter)):
             self._mistake(("delimiter",), 'one mark in quotes, such as ";" or "\\t"; left out, it is found out')
         try:
@@ -263,6 +275,15 @@ def _cell(cells: Cells, column: str) -> Any:
         for step in column.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
     return value.strip() if isinstance(value, str) else value
+
+
+def _damaged(value: str, *, key: bool) -> str:
+    """Why a cell is not what its system said; `key`: objects are told apart by it."""
+    if _FAILED.fullmatch(value):
+        return f"{value} is what a spreadsheet leaves of a formula that failed"
+    if key and _SHORTENED.fullmatch(value):
+        return f"{value} is what a spreadsheet leaves of a long number: export the column as text"
+    return ""
 
 
 def _near(word: str, known: Sequence[str]) -> str:

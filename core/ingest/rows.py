@@ -23,6 +23,12 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SEPARATOR = re.compile(r"sep=[^\"\s]|sep=\t", re.IGNORECASE)  # how a file tells Excel what stands between its cells
+_OTHERS = (  # how files begin that are no rows of text
+    (b"PK\3\4", "a workbook or an archive: save it as CSV"),
+    (b"\xd0\xcf\x11\xe0", "a workbook: save it as CSV"),
+    (b"\x1f\x8b", "packed: unpack it"),
+)
+_JSON = re.compile(rb"\s*(\{|\[\s*(\{|$))")  # and not a header such as [Order no.]
 _CHUNK = 1 << 20
 _LONGEST = 64_000_000  # characters of a cell: more is a quote that nobody closes
 _UNREADABLE = "\udcff"  # stands where bytes are not of the file's encoding; no text holds it
@@ -88,12 +94,16 @@ def _scanned(path: Path) -> tuple[int, str, bool]:
     Windows-1252."""
     lines, last, decoder, is_utf8 = 0, b"\n", codecs.getincrementaldecoder("utf-8")(), True
     with path.open("rb") as file:
-        begin = file.read(4)
+        begin = file.read(64)
         file.seek(0)
         while chunk := file.read(_CHUNK):
             lines, last = lines + chunk.count(b"\n"), chunk[-1:]
             is_utf8 = is_utf8 and _decodes(decoder, chunk)
     lines += last != b"\n"
+    if other := next((what for mark, what in _OTHERS if begin.startswith(mark)), None):
+        raise ConfigError(f"{path}: {other}")
+    if path.suffix.lower() not in _LINES and _JSON.match(begin.removeprefix(codecs.BOM_UTF8)):
+        raise ConfigError(f"{path}: JSON: write an object a line, and name it .jsonl")
     for mark, encoding in _BOMS:
         if begin.startswith(mark):
             return lines, encoding, True

@@ -55,3 +55,42 @@ def test_columns_of_the_same_name_have_numbers(folder: Folder) -> None:
 def test_delimiters_that_a_file_names_are_believed(folder: Folder) -> None:
     folder.write("orders.csv", "sep=|\n" + "\n".join("|".join(row) for row in [HEAD, *ROWS]) + "\n")
     assert folder.json("orders.csv", "--dry-run")["accepted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("begin", "told"),
+    [
+        (b"PK\3\4\0\0", "a workbook or an archive: save it as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1", "a workbook: save it as CSV"),
+        (b"\x1f\x8b\x08", "packed: unpack it"),
+        (b' [{"id": 1}]', "JSON: write an object a line, and name it .jsonl"),
+        (b'{"id": 1}', "JSON: write an object a line, and name it .jsonl"),
+    ],
+)
+def test_a_file_of_another_kind_is_told(folder: Folder, begin: bytes, told: str) -> None:
+    folder.write("orders.csv", begin)
+    said = folder.run()
+    assert (said.code, told in said.err) == (2, True)
+    folder.write("orders.csv", "[Order],[Version]\n1,4\n")
+    folder.map(id="[Order]", version="[Version]", fields={"number": "[Order]"})
+    assert folder.run().code == 0
+
+
+def test_what_a_spreadsheet_has_spoiled_is_rejected_where_it_would_be_taken_for_a_value(folder: Folder) -> None:
+    folder.csv([
+        ["4,91512E+12", "4", "1", "C"], ["#REF!", "4", "1", "C"], ["1", "4", "1", "1.2E+15"], ["2", "4", "1", "#N/A"],
+        ["3", "4", "1", "C"],
+    ])  # fmt: skip
+    said = folder.json()
+    assert (said["accepted"], [row["line"] for row in said["rows"]]) == (1, [2, 3, 4, 5])
+    assert "export the column as text" in said["rows"][0]["reason"]
+    assert "a formula that failed" in said["rows"][1]["reason"]
+
+
+def test_words_for_nothing_are_as_empty_cells(folder: Folder) -> None:
+    folder.csv([["1", "4", "NULL", "-"]])
+    folder.map(empty=["NULL", "-"])
+    data = folder.json("orders.csv", "--dry-run")["first"]["data"]
+    assert data == {"number": "1", "currency": "EUR", "parties": []}
+    folder.map(empty="NULL")
+    assert "empty: a list of words" in folder.run().err
