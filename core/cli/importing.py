@@ -63,23 +63,31 @@ class _Import:
     rejected: "list[tuple[Row, str]]" = field(default_factory=list)
 
     def batches(self) -> "Iterator[list[tuple[Row, Built]]]":
-        """Rows that can be taken, in batches that a push connection takes; the others are rejected."""
+        """Rows that can be taken, in batches that a push connection takes; the others are rejected. Raises
+        PermanentError where the file cannot be read on, after all that stands before."""
         import orjson
+
+        from core.errors import PermanentError
 
         settings = self.connection.settings
         most, largest = min(_BATCH, settings.max_items), min(_BATCH_BYTES, settings.max_body)
         batch: list[tuple[Row, Built]] = []
         size = 2  # the array's brackets
-        for row in self.source.rows():
-            if row.line < self.begin or (built := self._checked(row)) is None:
-                continue
-            self.first = self.first or built.item
-            length = len(orjson.dumps(built.item)) + 1
-            if batch and (len(batch) >= most or size + length > largest):
+        try:
+            for row in self.source.rows():
+                if row.line < self.begin or (built := self._checked(row)) is None:
+                    continue
+                self.first = self.first or built.item
+                length = len(orjson.dumps(built.item)) + 1
+                if batch and (len(batch) >= most or size + length > largest):
+                    yield batch
+                    batch, size = [], 2
+                batch.append((row, built))
+                size += length
+        except PermanentError:
+            if batch:
                 yield batch
-                batch, size = [], 2
-            batch.append((row, built))
-            size += length
+            raise
         if batch:
             yield batch
 

@@ -160,7 +160,10 @@ def _records(file: io.TextIOBase, source: Source) -> Iterator[Row]:
             if any(cell.strip() for cell in cells):
                 yield _record(line, cells, source)
     except (csv.Error, UnicodeError) as error:
-        raise PermanentError(f"{source.path}:{line}: cannot be read on: {error}") from None
+        raise PermanentError(
+            f"{source.path}:{line}: cannot be read on: {error} "
+            "(a cell that begins with a quote ends with one, and a quote within it is written twice)"
+        ) from None
 
 
 def _record(line: int, cells: list[str], source: Source) -> Row:

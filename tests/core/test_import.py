@@ -162,9 +162,14 @@ def test_rejected_rows_are_named_and_kept_and_can_be_imported_after_a_repair(fol
 
 
 def test_a_file_that_breaks_off_says_where(folder: Folder) -> None:
-    folder.write("orders.csv", b'Order,Version,Amount,Customer\n1,1,"1,00",C-1\n2,1,"1,0"0,C-1\n')
+    text = 'Order,Version,Amount,Customer\n1,1,"1,00",C-1\n2,1,"1,0"0,C-1\n'
+    folder.write("orders.csv", text)
     said = folder.run()
     assert said.code == 1 and f"{folder.path / 'orders.csv'}:3: cannot be read on" in said.err
+    assert "what stands before line 3 is in: go on with --from 3" in said.err
+    assert [event.subject for event in folder.events()] == ["push/erp/order/1"]
+    folder.write("orders.csv", text.replace('0"0', '00"'))
+    assert "1 row imported" in folder.run("orders.csv", "--from", "3").out
 
 
 def test_an_import_can_go_on_from_a_line(folder: Folder) -> None:
