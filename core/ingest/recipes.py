@@ -133,7 +133,7 @@ def _decimal(value: str, mark: str) -> str:
     point, group = re.escape(mark), "," if mark == "." else "."
     digits = rf"\d+|\d{{1,3}}(?:[{group} ']\d{{3}})+|(?={point})"
     form = rf"([-+]?)\s*({digits})(?:{point}(\d+))?\s*(-?)"
-    found = re.fullmatch(form, kept)
+    found = re.fullmatch(form, kept, re.ASCII)
     if found is None or (found[1] and found[4]):
         raise NormalizeError(f"no decimal with the mark {mark!r}")
     before, whole, cents, behind = found.groups()

@@ -309,6 +309,7 @@ def test_recipes(cell: Any, recipe: dict[str, Any], made: Any) -> None:
         ("1.50", {"decimal": ","}),  # not 150
         ("1,5,0", {"decimal": ","}),
         (",", {"decimal": ","}),
+        ("٥,٠٠", {"decimal": ","}),
         ("-5-", {"decimal": ","}),
         ("free", {"decimal": "."}),
         ("31.02.2026", {"date": "%d.%m.%Y"}),
