@@ -64,8 +64,10 @@ def _contradictions(item: Item) -> Iterator[str]:
         yield "updated_at: is missing, and `version`, too: one of them must tell old states from new ones"
     if (item.action == "merged") != (item.into is not None):
         yield "into: with the action merged, and no other, say the id of the object that remains"
-    if item.into is not None and str(item.into) == str(item.id):
-        yield "into: is the object's own id: say the id of the one that remains"
+    if item.into is not None and str(item.into).strip() in ("", str(item.id).strip()):
+        yield "into: say the id of another object, the one that remains"
+    if not str(item.id).strip():
+        yield "id: is empty"
     if item.action != "deleted" and (item.final or item.erased):
         yield "action: only what is deleted can be final or erased"
     if item.action != "upserted" and item.data:

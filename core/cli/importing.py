@@ -1,6 +1,6 @@
 """`hub import`: a file of an in-house system, row by row through the door of its push connection."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,42 +63,65 @@ class _Import:
     rejected: "list[tuple[Row, str]]" = field(default_factory=list)
 
     def batches(self) -> "Iterator[list[tuple[Row, Built]]]":
-        """Rows that can be taken, in batches that a push connection takes; the others are rejected."""
+        """Rows that can be taken, in batches that a push connection takes; the others are rejected. Raises
+        PermanentError where the file cannot be read on, after all that stands before."""
         import orjson
 
+        from core.errors import PermanentError
+
+        settings = self.connection.settings
+        most, largest = min(_BATCH, settings.max_items), min(_BATCH_BYTES, settings.max_body)
         batch: list[tuple[Row, Built]] = []
-        size = 0
-        for row in self.source.rows():
-            if row.line < self.begin or (built := self._checked(row)) is None:
-                continue
-            self.first = self.first or built.item
-            length = len(orjson.dumps(built.item))
-            if batch and (len(batch) >= _BATCH or size + length > _BATCH_BYTES):
+        size = 2  # the array's brackets
+        try:
+            for row in self.source.rows():
+                if row.line < self.begin or (built := self._checked(row)) is None:
+                    continue
+                self.first = self.first or built.item
+                length = len(orjson.dumps(built.item)) + 1
+                if batch and (len(batch) >= most or size + length > largest):
+                    yield batch
+                    batch, size = [], 2
+                batch.append((row, built))
+                size += length
+        except PermanentError:
+            if batch:
                 yield batch
-                batch, size = [], 0
-            batch.append((row, built))
-            size += length
+            raise
         if batch:
             yield batch
 
     def _checked(self, row: "Row") -> "Built | None":
         """The row's item, as the connection would take it; None where it is rejected."""
+        import orjson
+
+        from core.deadletter import reason_of
         from core.errors import NormalizeError
-        from core.sdk import Payload
+        from core.sdk import Payload, loads
 
         if row.wrong:
             self.rejected.append((row, row.wrong))
             return None
-        built = self.plan.build(row.cells)
-        if built.mistakes:
-            self.rejected.append((row, "; ".join(f"column {column!r}: {why}" for column, why in built.mistakes)))
-            return None
         try:
-            list(self.connection.connector.normalize(Payload("item", built.item, "check", True, 0)))
+            built = self.plan.build(row.cells)
+            if not built.mistakes:
+                body = orjson.dumps([built.item])
+                if len(body) > self.connection.settings.max_body:
+                    raise NormalizeError(self._too_large())
+                # As it comes out of the door's body.
+                list(self.connection.connector.normalize(Payload("item", loads(body)[0], "check", True, 0)))
+                return built
         except NormalizeError as error:
             self.refuse(row, built, str(error))
-            return None
-        return built
+        except Exception as error:  # one row must not end an import
+            self.rejected.append((row, f"cannot be taken: {reason_of(error)}"))
+        else:
+            self.rejected.append((row, "; ".join(f"column {column!r}: {why}" for column, why in built.mistakes)))
+        return None
+
+    def _too_large(self) -> str:
+        name, most = self.connection.name, self.connection.settings.max_body
+        return f"the row is too large for a body: raise connections.{name}.max_body ({most})"
 
     def refuse(self, row: "Row", built: "Built", reason: str) -> None:
         place, _, why = reason.partition(": ")
@@ -155,19 +178,22 @@ async def _sent(run: _Import, config: Any) -> dict[str, Any]:
     from core.cli.client import is_running
     from core.cli.terminal import progress
     from core.errors import HubError
+    from core.ingest.rejected import Beside
 
     running = await is_running(config)
     line = run.begin
     async with _door(config, run.connection, running) as send:
+        beside = Beside(run.source, run.begin)
         with progress("import", run.source.lines) as done:
             try:
                 async for line in _through(run, send):
+                    beside.add(run.rejected)
                     done(line)
             except HubError as error:
                 raise type(error)(f"{error}; what stands before line {line} is in: go on with --from {line}") from error
             finally:
-                _keep_rejected(run)
-    return {**_answer(run), "running": running}
+                beside.add(run.rejected)
+    return {**_answer(run, beside.path), "running": running}
 
 
 def _door(config: Any, entry: Any, running: bool) -> "AbstractAsyncContextManager[Any]":
@@ -182,13 +208,28 @@ def _door(config: Any, entry: Any, running: bool) -> "AbstractAsyncContextManage
 async def _through(run: _Import, send: Any) -> AsyncIterator[int]:
     """Yields the line after each batch that is durable."""
     for batch in run.batches():
-        told = await _patiently(send, [built.item for _, built in batch])
+        told = await _told(send, [built.item for _, built in batch])
         for (row, built), item in zip(batch, told, strict=True):
             if item["status"] == "accepted":
                 run.accepted += 1
             else:
                 run.refuse(row, built, item["reason"])
         yield batch[-1][0].line + 1
+
+
+async def _told(send: Any, items: list[Any]) -> list[Any]:
+    """What became of each. The hub that runs may take less at once than hub.yaml says now: it gets halves."""
+    from core.errors import PermanentError
+
+    try:
+        return list(await _patiently(send, items))
+    except PermanentError as error:
+        if error.status != 413:
+            raise
+        if len(items) == 1:
+            return [{"status": "refused", "reason": str(error)}]
+        half = len(items) // 2
+        return [*await _told(send, items[:half]), *await _told(send, items[half:])]
 
 
 async def _patiently(send: Any, items: list[Any]) -> Any:
@@ -206,49 +247,19 @@ async def _patiently(send: Any, items: list[Any]) -> Any:
     raise AssertionError("unreachable")
 
 
-def _answer(run: _Import) -> dict[str, Any]:
+def _answer(run: _Import, beside: Path | None = None) -> dict[str, Any]:
+    """`beside`: where rejected rows are kept, if there are any."""
     return {
         "file": str(run.source.path),
         "accepted": run.accepted,
         "rejected": len(run.rejected),
         "rows": [{"line": row.line, "reason": reason} for row, reason in sorted(run.rejected, key=_line)],
-        "rejected_file": str(_beside(run.source.path)) if run.rejected else None,
+        "rejected_file": str(beside) if beside and beside.exists() else None,
     }
 
 
 def _line(rejected: "tuple[Row, str]") -> int:
     return rejected[0].line
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.stem}.rejected{path.suffix}")
-
-
-def _keep_rejected(run: _Import) -> None:
-    """The rows with their line and reason, in the form of the file, so that they can be corrected and imported."""
-    import csv
-    import os
-
-    import orjson
-
-    path, columns = _beside(run.source.path), run.source.columns
-    path.unlink(missing_ok=True)
-    if not run.rejected:
-        return
-    # PRIVACY: what is about people is for the owner alone.
-    with os.fdopen(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline=""
-    ) as out:
-        if columns is None:
-            for row, reason in sorted(run.rejected, key=_line):
-                said = row.cells or {"text": row.text}
-                out.write(orjson.dumps({**said, "_line": row.line, "_reason": reason}, default=str).decode() + "\n")
-            return
-        writer = csv.writer(out, delimiter=run.source.delimiter)
-        writer.writerow([*columns, "_line", "_reason"])
-        for row, reason in sorted(run.rejected, key=_line):
-            cells: Sequence[Any] = [row.cells.get(name, "") for name in columns]
-            writer.writerow([*(cells if row.cells else [row.text, *[""] * (len(columns) - 1)]), row.line, reason])
 
 
 def _show(answer: dict[str, Any], source: "Source") -> None:

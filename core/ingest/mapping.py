@@ -4,6 +4,7 @@ A value of the mapping is a column's name, a recipe (it has `column` or `constan
 cell that is empty gives no value; an object none of whose columns has a value is left out.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -12,13 +13,20 @@ from typing import Any, NamedTuple
 import yaml
 
 from core.errors import ConfigError, NormalizeError
-from core.ingest.recipes import RECIPE, cook, wrong_recipe
+from core.ingest.recipes import ORDERS, RECIPE, cook, wrong_recipe
 from core.ingest.rows import Cells
 from core.sdk import from_ms
+from core.sdk.bodies import clean
 from schemas.entities import ENTITIES
 
 Place = tuple[str | int, ...]
-_TOP = ("entity", "kind", "id", "updated_at", "version", "action", "mode", "fields", "delimiter", "encoding")
+_AS_WRITTEN = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary")
+_TOP = (
+    "entity", "kind", "id", "updated_at", "version", "action", "mode", "fields", "empty", "delimiter", "encoding",
+)  # fmt: skip
+# What spreadsheets leave of a formula that failed, and of a number that is too long for its column.
+_FAILED = re.compile(r"#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|NV|BEZUG!|WERT!|ZAHL!)")
+_SHORTENED = re.compile(r"\d[.,]\d+E\+\d+")
 
 
 class Mistake(NamedTuple):
@@ -62,6 +70,9 @@ class Plan:
         self._check()
         if self._wrong:
             raise ConfigError("\n".join(self._wrong))
+        if isinstance(updated := self._top.get("updated_at"), dict):
+            self._top["updated_at"] = {**updated, ORDERS: True}
+        self._empty: Sequence[str] = self._top.get("empty") or ()
         self.delimiter: str | None = self._top.get("delimiter")
         self.encoding: str | None = self._top.get("encoding")
 
@@ -69,7 +80,9 @@ class Plan:
         """Raises ConfigError where the file lacks a column that the mapping names."""
         for place, column in self._named(self._top, ()):
             if column not in columns:
-                self._mistake(place, f"{file} has no column {column!r}{_near(column, columns)}")
+                self._mistake(
+                    place, f"{file} has no column {column!r}{_near(column, [each for each in columns if each])}"
+                )
         if self._wrong:
             raise ConfigError("\n".join(self._wrong))
 
@@ -119,14 +132,19 @@ class Plan:
             return recipe["constant"]
         column = recipe["column"]
         value = _cell(making.cells, column)
-        if value in (None, ""):
+        if value in (None, "") or value in self._empty:
             return None
-        making.columns[".".join(map(str, place))] = column
+        if isinstance(value, str) and (why := _damaged(value, key=place == ("id",) or "prefix" in recipe)):
+            making.mistakes.append(Mistake(column, why))
+            return None
         try:
-            return cook(value, recipe, self._region)
+            made = cook(value, recipe, self._region)
         except NormalizeError as error:
             making.mistakes.append(Mistake(column, str(error)))
             return None
+        if made is not None:
+            making.columns[".".join(map(str, place))] = column
+        return made
 
     def _named(self, given: Any, place: Place) -> Iterator[tuple[Place, str]]:
         """Every column that is named, and where."""
@@ -163,10 +181,18 @@ class Plan:
         self._lines[place] = node.start_mark.line + 1
         match node:
             case yaml.MappingNode():
-                return {str(key.value): self._plain(value, (*place, str(key.value))) for key, value in node.value}
+                made: dict[str, Any] = {}
+                for key, value in node.value:
+                    if (name := str(clean(key.value))) in made:
+                        self._lines[*place, name] = key.start_mark.line + 1
+                        self._mistake((*place, name), "stands twice")
+                    made[name] = self._plain(value, (*place, name))
+                return made
             case yaml.SequenceNode():
                 return [self._plain(each, (*place, index)) for index, each in enumerate(node.value)]
-        return yaml.SafeLoader("").construct_object(node)
+        if node.tag in _AS_WRITTEN:
+            return node.value
+        return clean(yaml.SafeLoader("").construct_object(node))
 
     def _check(self) -> None:
         top = self._top
@@ -176,7 +202,7 @@ class Plan:
         entity = top.get("entity")
         if entity not in ENTITIES:
             self._mistake(("entity",), f"say what a row is{_near(str(entity or ''), list(ENTITIES))}")
-        if (entity == "custom") != ("kind" in top):
+        if (entity == "custom") != ("kind" in top) or not isinstance(top.get("kind", ""), str):
             self._mistake(("kind",), "of custom objects, and of no others, say what they are called")
         if "id" not in top:
             self._mistake(("id",), "name the column with the object's own id")
@@ -194,8 +220,24 @@ class Plan:
             for name in fields:
                 if name not in known:
                     self._mistake(("fields", name), f"{entity} has no such field{_near(name, known)}")
-        for name in ("id", "updated_at", "version", "action", "fields"):
-            self._check_recipes(top.get(name), (name,))
+        for name in top.keys() & {"id", "updated_at", "version", "action"}:
+            self._check_recipes(top[name], (name,))
+        self._check_recipes(fields or {}, ("fields",))
+        self._check_form()
+
+    def _check_form(self) -> None:
+        """Of the data file: of what is left out, or null, it is found out."""
+        delimiter, encoding = self._top.get("delimiter"), self._top.get("encoding")
+        empty = self._top.get("empty") or []
+        if not isinstance(empty, list) or not all(isinstance(word, str) for word in empty):
+            self._mistake(("empty",), 'a list of words, in quotes: ["NULL", "n/a"]')
+        if delimiter is not None and not (isinstance(delimiter, str) and re.fullmatch(r'[^"\r\n]', delimiter)):
+            self._mistake(("delimiter",), 'one mark in quotes, such as ";" or "\\t"; left out, it is found out')
+        try:
+            if encoding is not None:
+                str(encoding).encode(encoding)
+        except (LookupError, TypeError, ValueError):
+            self._mistake(("encoding",), "none of that name; there are utf-8, utf-16-le, cp1252, iso8859-15, …")
 
     def _check_recipes(self, given: Any, place: Place) -> None:
         match given:
@@ -214,7 +256,7 @@ class Plan:
             case list():
                 for index, inner in enumerate(given):
                     self._check_recipes(inner, (*place, index))
-            case str() | None:
+            case str():
                 pass
             case _:
                 self._mistake(place, "name a column, or write {constant: …}")
@@ -233,6 +275,15 @@ def _cell(cells: Cells, column: str) -> Any:
         for step in column.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
     return value.strip() if isinstance(value, str) else value
+
+
+def _damaged(value: str, *, key: bool) -> str:
+    """Why a cell is not what its system said; `key`: objects are told apart by it."""
+    if _FAILED.fullmatch(value):
+        return f"{value} is what a spreadsheet leaves of a formula that failed"
+    if key and _SHORTENED.fullmatch(value):
+        return f"{value} is what a spreadsheet leaves of a long number: export the column as text"
+    return ""
 
 
 def _near(word: str, known: Sequence[str]) -> str:

@@ -134,6 +134,9 @@ class Token:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._file)
+        # The name, too, and that of a new folder: the old token must not come back with the power.
+        for folder in (self._file.parent, self._file.parent.parent):
+            _sync(folder)
 
 
 class Keyring:
@@ -157,6 +160,14 @@ class Keyring:
             file = self._folder / "oauth" / f"{name}.json" if self._folder else None
             self._tokens[name] = Token(oauth, at, self._session, self._clock, file)
         return self._tokens[name]
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _taken(lock: int) -> bool:

@@ -31,7 +31,7 @@ def loads(body: bytes | str) -> Any:
             raise
         data = orjson.loads(readable)
     if body.count(b"[") + body.count(b"{") > 100:
-        _check_depth(data)
+        check_depth(data)
     return data
 
 
@@ -70,8 +70,8 @@ def _text(body: bytes) -> bytes:
     return body
 
 
-def _check_depth(data: Any) -> None:
-    """What orjson reads it may refuse to write, so that it could not be kept."""
+def check_depth(data: Any) -> None:
+    """Raises ValueError where clean JSON could not be kept: what orjson reads it may refuse to write."""
     for _ in range(_MARGIN):
         data = [data]
     try:

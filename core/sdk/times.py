@@ -29,10 +29,11 @@ def _second(second: int) -> str:
 
 def from_seconds(value: float | str | None) -> str | None:
     """Epoch seconds (a number or its text). None, empty and 0 (how sources write "never") give None."""
-    if value is None or value == "" or value == 0:
+    if value is None or value == "":
         return None
     try:
-        return from_ms(round(float(value) * 1000))
+        second = float(value)
+        return from_ms(round(second * 1000)) if second else None
     except (ValueError, TypeError, OverflowError):
         raise NormalizeError(f"not a time in epoch seconds: {value!r}") from None
 

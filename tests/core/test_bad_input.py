@@ -170,6 +170,11 @@ def test_times_in_every_format_are_one() -> None:
         assert {TIMES[form](value) for value in given} == {"2026-01-07T09:15:00.000Z"}, form
 
 
+@pytest.mark.parametrize("value", [0, 0.0, "0", "0.0", "", None])
+def test_no_seconds_are_how_sources_write_never(value: float | str | None) -> None:
+    assert from_seconds(value) is None
+
+
 def test_times_that_are_none_are_refused() -> None:
     for form, given in orjson.loads(_sample("no-times.json")).items():
         for value in given:

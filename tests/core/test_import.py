@@ -40,10 +40,14 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        entry = {"type": "push", "account": "erp", "token": "a-long-word-of-the-erp"}
-        server = {"api": "127.0.0.1:9", "webhooks": "127.0.0.1:9"}  # nobody listens there
-        self.write("hub.yaml", yaml.safe_dump({"data": "data", "connections": {"erp": entry}, "server": server}))
+        self.connect()
         self.map()
+
+    def connect(self, api: int = 9, webhooks: int = 9, **settings: Any) -> None:
+        """`settings` of the connection; at the ports nobody listens, if none are given."""
+        entry = {"type": "push", "account": "erp", "token": "a-long-word-of-the-erp", **settings}
+        server = {"api": f"127.0.0.1:{api}", "webhooks": f"127.0.0.1:{webhooks}"}
+        self.write("hub.yaml", yaml.safe_dump({"data": "data", "connections": {"erp": entry}, "server": server}))
 
     def write(self, name: str, text: str | bytes) -> Path:
         path = self.path / name
@@ -105,6 +109,13 @@ def test_a_row_becomes_an_item_and_what_is_empty_is_left_out(folder: Folder) -> 
     assert folder.json("orders.csv", "--dry-run")["first"]["data"]["parties"] == []
 
 
+def test_a_word_that_becomes_nothing_is_as_an_empty_cell(folder: Folder) -> None:
+    folder.csv([["1", "4", "1,00", "none"]])
+    person = {"column": "Customer", "values": {"none": None, "*": "C-1"}, "prefix": "person/"}
+    folder.map(fields={"number": "Order", "parties": [{"role": {"constant": "requester"}, "person": person}]})
+    assert folder.json("orders.csv", "--dry-run")["first"]["data"] == {"number": "1", "parties": []}
+
+
 def test_json_lines_keep_money_as_it_is_written(folder: Folder) -> None:
     folder.write("orders.jsonl", '{"id": 1, "v": 2, "total": 59.80, "customer": {"id": "C-1"}, "paid": true}\n')
     status = {"column": "paid", "values": {"true": "paid", "false": "open"}}
@@ -151,9 +162,14 @@ def test_rejected_rows_are_named_and_kept_and_can_be_imported_after_a_repair(fol
 
 
 def test_a_file_that_breaks_off_says_where(folder: Folder) -> None:
-    folder.write("orders.csv", b'Order,Version,Amount,Customer\n1,1,"1,00",C-1\n2,1,"1,0"0,C-1\n')
+    text = 'Order,Version,Amount,Customer\n1,1,"1,00",C-1\n2,1,"1,0"0,C-1\n'
+    folder.write("orders.csv", text)
     said = folder.run()
     assert said.code == 1 and f"{folder.path / 'orders.csv'}:3: cannot be read on" in said.err
+    assert "what stands before line 3 is in: go on with --from 3" in said.err
+    assert [event.subject for event in folder.events()] == ["push/erp/order/1"]
+    folder.write("orders.csv", text.replace('0"0', '00"'))
+    assert "1 row imported" in folder.run("orders.csv", "--from", "3").out
 
 
 def test_an_import_can_go_on_from_a_line(folder: Folder) -> None:
@@ -185,6 +201,24 @@ def test_a_row_can_delete(folder: Folder) -> None:
         ({"fields": {"total": {"column": "Amount", "take": 1}}}, "take: which part after `split`"),
         ({"fields": {"total": 5}}, "fields.total: name a column"),
         ({"mode": "some"}, "mode: full or patch"),
+        ({"delimiter": ";;"}, "delimiter: one mark in quotes"),
+        ({"delimiter": ""}, "delimiter: one mark in quotes"),
+        ({"delimiter": 5}, "delimiter: one mark in quotes"),
+        ({"encoding": 5}, "encoding: none of that name"),
+        ({"encoding": "utf-9"}, "encoding: none of that name"),
+        ({"encoding": "base64"}, "encoding: none of that name"),
+        ({"kind": 5, "entity": "custom"}, "kind: of custom objects"),
+        ({"id": None}, "2: id: name a column"),
+        ({"fields": {"number": None}}, "5: fields.number: name a column"),
+        ({"fields": {"number": {"column": 2024}}}, "6: fields.number.column: write the column's name, in quotes"),
+        ({"fields": {"number": {"column": None}}}, "fields.number.column: write the column's name"),
+        ({"fields": {"number": {"column": "Order", "split": ""}}}, "split: write the mark between the parts"),
+        ({"fields": {"number": {"column": "Order", "prefix": None}}}, "prefix: write what stands before it"),
+        ({"fields": {"number": {"column": "Order", "currency": None}}}, "currency: write the currency"),
+        ({"fields": {"number": {"column": "Order", "phone": False}}}, "phone: write the country as two capitals"),
+        ({"fields": {"number": {"column": "Order", "date": None}}}, "date: write the date's form"),
+        ({"fields": {"number": {"column": "Order", "date": "%Q"}}}, "date: write iso, epoch, epoch_ms, or a form"),
+        ({"fields": {"number": {"column": "Order", "date": "DD.MM.YYYY"}}}, "date: write iso, epoch, epoch_ms"),
     ],
 )
 def test_mistakes_in_the_mapping_are_told_with_their_line(folder: Folder, change: dict[str, Any], told: str) -> None:
@@ -196,6 +230,20 @@ def test_mistakes_in_the_mapping_are_told_with_their_line(folder: Folder, change
     assert said.code == 2
     line = next(line for line in said.err.splitlines() if told in line.replace(str(folder.path) + "/", ""))
     assert f"{folder.path / 'map.yaml'}:" in line
+
+
+def test_what_stands_twice_in_a_mapping_is_told(folder: Folder) -> None:
+    folder.csv(ROWS)
+    folder.write("map.yaml", "entity: order\nid: Order\nversion: Version\nfields:\n  number: Order\n  number: Amount\n")
+    assert "map.yaml:6: fields.number: stands twice" in folder.run().err
+
+
+def test_words_that_yaml_takes_for_something_else_stay_as_they_are_written(folder: Folder) -> None:
+    folder.csv(ROWS[:1])
+    text = (folder.path / "map.yaml").read_text()
+    folder.write("map.yaml", text + '  at: {constant: 2026-03-01T09:30:00Z}\n  status: {constant: "a\\uD800b"}\n')
+    data = folder.json("orders.csv", "--dry-run")["first"]["data"]
+    assert (data["at"], data["status"]) == ("2026-03-01T09:30:00Z", "ab")
 
 
 def test_who_sends_from_inside_needs_no_public_address(folder: Folder) -> None:
@@ -212,7 +260,7 @@ def test_wrong_use_is_told(folder: Folder) -> None:
     assert folder.run("absent.csv").code == 2
     folder.write("orders.csv", "")
     assert "the first line must name the columns" in folder.run().err
-    folder.csv(ROWS, head=["Order", "Order", "Amount", "Customer"])
+    folder.csv(ROWS, head=["Order", "Order", "Order (1)", "Customer"])
     assert "stands twice" in folder.run().err
 
 
@@ -222,16 +270,31 @@ def test_wrong_use_is_told(folder: Folder) -> None:
         ("a; b;;c", {"split": ";"}, ["a", "b", "c"]),
         ("Reyes, Dana", {"split": ",", "take": 2}, "Dana"),
         ("Reyes", {"split": ",", "take": 2}, None),
+        (", Dana", {"split": ",", "take": 1}, None),  # no family name, and not Dana
+        (", Dana", {"split": ",", "take": 2}, "Dana"),
+        ("1; 2;", {"split": ";", "values": {"1": "gold", "2": None}}, ["gold"]),
+        ([7, None, "8"], {"prefix": "tag/"}, ["tag/7", "tag/8"]),
+        ([7, {"a": True}], {}, [7, {"a": True}]),
+        ("none", {"values": {"none": None}, "prefix": "person/"}, None),
+        ("free", {"values": {"free": None, "*": "1"}, "decimal": ","}, None),
+        ("free", {"values": {"free": 0}, "decimal": ","}, "0"),
+        ("never", {"values": {"never": None}, "date": "%Y"}, None),
+        ("0", {"date": "epoch", "prefix": "on "}, None),
         ("1.059,80 €", {"decimal": ","}, "1059.80"),
         ("$1,059.80", {"decimal": "."}, "1059.80"),
         ("1 059,80", {"decimal": ","}, "1059.80"),
         ("-5", {"decimal": "."}, "-5"),
+        ("1.059,80-", {"decimal": ","}, "-1059.80"),
+        ("−5,00 €", {"decimal": ","}, "-5.00"),
+        ("+5", {"decimal": "."}, "5"),
+        (",50", {"decimal": ","}, "0.50"),
         ("12,50 CHF", {"currency": "EUR"}, "CHF"),
         ("£5", {"currency": "EUR"}, "GBP"),
         ("5", {"currency": "EUR"}, "EUR"),
         ("020 7946 0321", {"phone": "GB"}, "+442079460321"),
         ("2026-07-01 12:00", {"date": "iso", "zone": "Europe/Berlin"}, "2026-07-01T10:00:00.000Z"),
         ("01.02.2026", {"date": "%d.%m.%Y"}, "2026-02-01T00:00:00.000Z"),
+        ("2026-10-25 02:30", {"date": "iso", "zone": "Europe/Berlin"}, "2026-10-25T00:30:00.000Z"),  # the first of two
         ("1772208000", {"date": "epoch"}, "2026-02-27T16:00:00.000Z"),
         (7, {"prefix": "person/"}, "person/7"),
     ],
@@ -245,13 +308,18 @@ def test_recipes(cell: Any, recipe: dict[str, Any], made: Any) -> None:
     [
         ("1.50", {"decimal": ","}),  # not 150
         ("1,5,0", {"decimal": ","}),
+        (",", {"decimal": ","}),
+        ("٥,٠٠", {"decimal": ","}),
+        ("-5-", {"decimal": ","}),
         ("free", {"decimal": "."}),
         ("31.02.2026", {"date": "%d.%m.%Y"}),
         ("anonymous", {"phone": "US"}),
         ("Z", {"values": {"A": "gold"}}),
+        ("Z", {"values": {"Z": True}, "decimal": "."}),
+        ({"id": 1}, {"prefix": "person/"}),
     ],
 )
-def test_recipes_refuse_what_they_would_have_to_guess(cell: str, recipe: dict[str, Any]) -> None:
+def test_recipes_refuse_what_they_would_have_to_guess(cell: Any, recipe: dict[str, Any]) -> None:
     with pytest.raises(NormalizeError):
         cook(cell, recipe, "US")
 

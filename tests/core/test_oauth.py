@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -94,6 +95,23 @@ async def test_fifty_waiters_refresh_once() -> None:
         source.ends.clear()
         await asyncio.gather(*(client.of("live").get("/me") for _ in range(50)))
         assert (source.refreshes, source.refused, len(source.paths)) == (2, 0, 100)
+
+
+async def test_a_new_token_is_on_the_disk_by_its_name_before_anybody_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[int, bool]] = []
+    sync = os.fsync
+
+    def watched(file: int) -> None:
+        synced.append((os.fstat(file).st_ino, any((tmp_path / "oauth").glob("*.json"))))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    async with granting(rotates=True) as source, process(source, tmp_path) as client:
+        await client.get("/me")
+    token, folder = next((tmp_path / "oauth").glob("*.json")), tmp_path / "oauth"
+    assert synced == [(token.stat().st_ino, False), (folder.stat().st_ino, True), (tmp_path.stat().st_ino, True)]
 
 
 async def test_a_token_is_replaced_before_it_ends() -> None:
