@@ -1,5 +1,6 @@
 """`hub import`: a file of an in-house system, row by row through the door of its push connection."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -109,7 +110,8 @@ class _Import:
                 if len(body) > self.connection.settings.max_body:
                     raise NormalizeError(self._too_large())
                 # As it comes out of the door's body.
-                list(self.connection.connector.normalize(Payload("item", loads(body)[0], "check", True, 0)))
+                now = int(time.time() * 1000)
+                list(self.connection.connector.normalize(Payload("item", loads(body)[0], "check", True, now)))
                 return built
         except NormalizeError as error:
             self.refuse(row, built, str(error))
