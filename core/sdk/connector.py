@@ -195,7 +195,8 @@ class Listing(Generic[C]):
     word, or moved between pages; so the engine has it fetched by `hydrate` as a Hint with action `missing`.
 
     `kind` is the third part of the objects' keys and the kind of those hints. `ids(http, config, account, cursor)` ends
-    by itself; cursor None begins. `pull_only` as of a Stream.
+    by itself; cursor None begins. One without any page, for a kind that the settings leave out, is not compared with
+    what the hub knows; an empty page says that there is nothing. `pull_only` as of a Stream.
     """
 
     kind: str
