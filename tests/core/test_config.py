@@ -182,6 +182,11 @@ connections:
 """
 
 
+HOOKED = """proof: {get: /me}
+    webhook: {kind: event, payload: {data: person},
+      hmac: {secret: "${TOKEN}", header: X-Sig, """
+
+
 def test_a_declared_connection_is_a_connector_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "hub.yaml"
     file.write_text(DECLARED)
@@ -212,6 +217,21 @@ def test_a_declared_connection_is_a_connector_of_its_own(tmp_path: Path) -> None
         ("account: example", "max_body: 5", "3: C.account: is missing"),
         ("{bearer:", "{bearrer:", "10: C.auth.bearrer: unknown setting; did you mean `bearer`?"),
         ("proof: {get: /me}", "proof: {}", "11: C.proof: name one path, under `get:` or under `post:`"),
+        (
+            "proof: {get: /me}",
+            HOOKED + "signed: '{url}{body}', timestamp: X-Time}}",
+            "13: C.webhook.hmac.signed: does not hold {timestamp}, so that anybody can renew the time of a delivery",
+        ),
+        (
+            "proof: {get: /me}",
+            HOOKED + "timestamp: X-Time}}",
+            "13: C.webhook.hmac.signed: does not hold {timestamp}, so that anybody can renew",
+        ),
+        (
+            "proof: {get: /me}",
+            HOOKED + "signed: '{timestamp}.{body}'}}",
+            "13: C.webhook.hmac.timestamp: is missing: `signed:` uses {timestamp}",
+        ),
     ],
 )
 def test_each_mistake_of_a_declaration_has_its_line(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -221,6 +241,12 @@ def test_each_mistake_of_a_declaration_has_its_line(tmp_path: Path, old: str, ne
         told = told.replace(f": {short}", f": connections.desk.{place}", 1)
     assert first.startswith(told)
     assert "very-secret" not in first
+
+
+def test_a_signature_over_its_own_time_is_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "hub.yaml"
+    file.write_text(DECLARED.replace("proof: {get: /me}", HOOKED + "signed: '{timestamp}.{body}', timestamp: X-Time}}"))
+    assert load(file, {"TOKEN": "t"}).connections["desk"].connector.webhook is not None
 
 
 def test_mistakes_of_a_file_that_is_referred_to_are_told_with_its_own_lines(tmp_path: Path) -> None:
