@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from core.sdk.player import Queued
 
 _MOST_PAGES = 200  # of one stream: a poll that brings more goes in circles
 _REST = 15.0  # simulated seconds between two polls: nothing here counts requests, and the source's limits hold
+_READ = timedelta(hours=1)  # by then every stream was read, however many there are
 Examine = Callable[[Subject], Awaitable[None]]
 
 
@@ -180,6 +182,7 @@ async def _interrupted(subject: Subject, wholes: Mapping[str, Sequence[Page]]) -
     async with bench(subject) as each:
         before = {stream.name: await _pages(each, stream.poll, None, _MOST_PAGES) for stream in streams}
         firsts = {stream.name: (await _pages(each, stream.poll, None, 1))[0] for stream in streams}
+        each.later(_READ)
         played(each)
         each.later(PAUSE)
         for stream in streams:
