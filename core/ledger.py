@@ -4,8 +4,13 @@ An event that a sweep read over a connection that takes webhooks is *missing* (w
 
 - the hub did not know the object (new), or
 - the object was alive and is not any more (gone), or
-- it changes what the object says, and the source's clock on it, where it has one, is newer than all that the hub had of
-  the object (newer).
+- it changes what the object says, and the source's clock on it is newer than all that the hub had of it (newer), or
+- it changes what the object says although no clock moved: the source has none, or the hub had read the object whole at
+  this very clock (newer).
+
+Of equal clocks both must be reads, and each so long after its clock that nothing of the same moment could come behind
+it: what a webhook told in that moment, and the hub's own earlier reading outranked, was told. And both must be readings
+of one revision of the connector: what a new one makes of the same payload is no news of the source.
 
 What came and went unseen is not missing: nothing of it was ever to be shown. What a listing found is missing by the
 same rules. It is *repaired* once the event is applied, in the same transaction.
@@ -27,12 +32,15 @@ from core.store import LedgerRow, RepairRow
 HOUR = 3_600_000  # ms
 GRACE = 60_000  # ms
 _READ = frozenset({"sweep", "listing"})
+_SETTLED = 1  # `read` of an order: no push of the same moment can be later
 
 
 class Before(NamedTuple):
-    """What the hub had of an object: the newest clock (-1: it was unknown), and what it said."""
+    """What the hub had of an object: the newest clock (-1: it was unknown), the order of its last whole state (None:
+    there was none), and what it said."""
 
     clock: int
+    whole: tuple[int, ...] | None
     said: Visible
 
 
@@ -48,7 +56,7 @@ def before(event: Incoming, registers: Registers) -> Before | None:
     """To be called before the event is applied; None where it cannot be missing."""
     if not event.origin.hooked or event.origin.way not in _READ:
         return None
-    return Before(registers.clock(), registers.visible())
+    return Before(registers.clock(), registers.whole(), registers.visible())
 
 
 def found(event: Incoming, had: Before, registers: Registers) -> Found | None:
@@ -64,12 +72,20 @@ def _what(event: Incoming, had: Before, registers: Registers) -> str | None:
     clock = event.order[0]
     if had.clock < 0:
         return "new" if event.action == "upserted" else None
-    if clock and clock <= had.clock:
+    if clock and clock <= had.clock and not _read_again(event.order, had):
         return None
     now = registers.visible()
     if now.state != "live":
         return "gone" if had.said.state == "live" else None
     return "newer" if _says(now) != _says(had.said) else None
+
+
+def _read_again(order: Sequence[int], had: Before) -> bool:
+    """Whether the hub had a whole reading of this clock, by the same revision, and both were made late enough."""
+    clock, read, _, mapper = order
+    if clock != had.clock or read != _SETTLED or had.whole is None:
+        return False
+    return (had.whole[0], had.whole[1], had.whole[3]) == (clock, read, mapper)
 
 
 def _says(visible: Visible) -> tuple[str, dict[str, object]]:

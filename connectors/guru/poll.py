@@ -1,8 +1,8 @@
 """Guru's lists: cards that changed, all cards with their verification, and the archived ones.
 
 Lists are bare arrays; the next page's whole URL stands in the header `Link`. A cursor is `{"since", "at"}` between two
-polls (epoch ms of the source's clock) and `{"since", "high", "next"}` inside one; of the whole list `{"at"}` and
-`{"next", "total"}`.
+polls (epoch ms of the source's clock) and `{"since", "high", "next", "began"}` inside one; of the whole list `{"at"}`
+and `{"next", "total"}`.
 """
 
 import re
@@ -50,13 +50,17 @@ async def cards(http: Http, config: Config, account: str, cursor: Cursor | None)
     cursor = cursor or {}
     since = int(cursor.get("since") or (http.now() - config.since).timestamp() * 1000)
     high = int(cursor.get("high") or since)
+    # A cursor of before did not tell when its poll began: then time moves nothing on.
+    began = int(cursor.get("began") or 0) if "next" in cursor else None
     moment = datetime.fromtimestamp(since // 1000, UTC)
     params = {**_CARDS, "sortField": "lastModified", "q": f"lastModified >= {moment.isoformat()}"}
     async for rows, response, after in _pages(http, "GET", QUERY, cursor, params=params):
         times = [time for row in rows if (time := from_iso(row.get("lastModified")))]
         high = max([high, *map(to_ms, times)])
-        going: Cursor = {"since": since, "high": high, "next": after}
-        ended: Cursor = {"since": max(high - OVERLAP, response.started - OVERLAP - SKEW), "at": response.started}
+        began = response.started if began is None else began
+        going: Cursor = {"since": since, "high": high, "next": after, "began": began}
+        # Not beyond the poll's beginning: one that was cut short and resumed may know nothing of what changed since.
+        ended: Cursor = {"since": max(high - OVERLAP, began - OVERLAP - SKEW), "at": response.started}
         yield Page(_payloads(rows, account, response), going if after else ended)
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from connectors.http.config import Config
 from connectors.http.expressions import Expression
-from connectors.http.sections import Batch, Fetch, List, Request, Rule, StreamPart, WebhookPart
+from connectors.http.sections import Batch, Fetch, Hmac, List, Request, Rule, StreamPart, WebhookPart
 from connectors.http.templates import OF_LISTS, OF_OBJECTS, names
 from schemas.entities import ENTITIES
 
@@ -30,6 +30,8 @@ def mistakes(config: Config) -> Iterator[Mistake]:
     yield from _listed_once(config)
     for kind, fetch in config.hydrate.items():
         yield from _of_fetch(("hydrate", kind), kind, fetch, config)
+    if config.webhook and config.webhook.hmac:
+        yield from _of_signature(config.webhook.hmac)
     if config.webhook and config.webhook.hint:
         hint = config.webhook.hint
         for name, kind in (("kind", hint.kind), *(("of", each.partition(".")[0]) for each in hint.of if not hint.kind)):
@@ -109,6 +111,19 @@ def _of_fetch(place: Place, kind: str, fetch: Fetch, config: Config) -> Iterator
         yield from _known((*place, "missing"), fetch.missing, config.mapping, "mapping")
     for action, other in fetch.kinds.items():
         yield from _known((*place, "kinds", action), other, config.mapping, "mapping")
+
+
+def _of_signature(part: Hmac) -> Iterator[Mistake]:
+    """SECURITY: whoever caught a delivery could send it again for ever, with a new time that no signature covers."""
+    signed = "{timestamp}" in part.signed
+    if part.timestamp and not signed:
+        yield (
+            ("webhook", "hmac", "signed"),
+            "does not hold {timestamp}, so that anybody can renew the time of a delivery: write it as the source does, "
+            "for instance {timestamp}.{body}; or leave `timestamp:` out, if the source does not sign it",
+        )
+    if signed and not part.timestamp:
+        yield ("webhook", "hmac", "timestamp"), "is missing: `signed:` uses {timestamp}; name the header that tells it"
 
 
 def _of_let(place: Place, own: Iterable[str], let: Mapping[str, Expression]) -> Iterator[Mistake]:

@@ -164,8 +164,9 @@ def _ended(since: Since | None, at: Cursor, response: Response) -> Cursor:
         return {"read": response.started}
     if since.field is None:
         return {"mark": at["until"], "deep": at["deep"]}
-    sure = response.started - _ms(since.skew) if since.skew is not None else 0
-    return {"mark": max(at["high"], sure), "deep": at["deep"]}
+    # Not beyond the poll's beginning: one that was cut short and resumed may know nothing of what changed since.
+    sure = at["until"] - _ms(since.skew) if since.skew is not None else 0
+    return {"mark": max(min(at["high"], at["until"]), sure), "deep": at["deep"]}
 
 
 def _first(pages: Paging | None) -> Any:

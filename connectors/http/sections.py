@@ -167,7 +167,11 @@ class Hmac(Section):
     signed: str = Field(
         "{body}", description="What is signed: {body}, {timestamp}, {method}, {url}; for instance {timestamp}.{body}."
     )
-    timestamp: str = Field("", description="The header, or the part of `header`, that tells when it was signed.")
+    timestamp: str = Field(
+        "",
+        description="The header, or the part of `header`, that tells when it was signed; `signed` must hold it, or "
+        "anybody could renew it.",
+    )
     tolerance: Duration = Field(timedelta(minutes=5), description="How old a signature may be.")
 
 

@@ -6,7 +6,7 @@ and ends at its own start, by HubSpot's clock; it serves old copies without asso
 objects are read. Its rows are never archived ones, so the recycle bin is walked apart.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -129,7 +129,7 @@ async def archived(http: Http, config: Config, account: str, cursor: Cursor | No
     kinds = kinds_of(config)
     if cursor.get("kind") not in kinds:  # at rest, or in the midst of what is not read any more
         since = cursor.get("since", now - _ms(config.since))
-        cursor = {"kind": _next(config, None), "walk": "", "lower": since - _ms(LOOK_BACK), "upper": now}
+        cursor = {"kind": _next(kinds, None), "walk": "", "lower": since - _ms(LOOK_BACK), "upper": now}
     while (kind := kinds.get(cursor.get("kind") or "")) is not None:
         asked = {"properties": kind.modified, "archived": "true"}
         answer, rows, after = await _list(http, config, kind, cursor["walk"], asked)
@@ -139,20 +139,25 @@ async def archived(http: Http, config: Config, account: str, cursor: Cursor | No
             for row in rows
             if max(modified(row), _moment(row.get("archivedAt"))) >= cursor["lower"]
         ]
-        cursor = _onwards(config, kind, cursor, after)
+        cursor = _onwards(kinds, kind, cursor, after) or {"since": cursor["upper"]}
         yield Page([*odd(answer, account, *OBJECT), *payloads], cursor)
 
 
 async def everything(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
     """All objects once more. An association, a restore or a stage's new name moves no modified date, so that no search
-    shows it where its webhook was lost. The first fetch of each kind has brought what stands there now."""
+    shows it where its webhook was lost. What stands there now the first fetch of each kind brings: so the first time
+    nothing is walked, and of kinds that were chosen since the last time nothing is either. Its cursor names those that
+    were there then; one of before did not."""
     now = _now(http)
-    if cursor is None:
-        yield Page((), {"since": now})
+    chosen = kinds_of(config)
+    known = chosen if cursor is None else cursor.get("kinds", chosen)
+    kinds = {name: kind for name, kind in chosen.items() if name in known}
+    rest: Cursor = {"since": now, "kinds": list(chosen)}
+    if cursor is None or not kinds:
+        yield Page((), rest)
         return
-    kinds = kinds_of(config)
     if cursor.get("kind") not in kinds:
-        cursor = {"kind": _next(config, None), "walk": "", "upper": now}
+        cursor = {"kind": _next(kinds, None), "walk": "", "upper": now, "kinds": list(known)}
     labels = Labels(http, config)
     while (kind := kinds.get(cursor.get("kind") or "")) is not None:
         begin = cursor["upper"] - _ms(config.since) if kind.activity else 0
@@ -160,37 +165,39 @@ async def everything(http: Http, config: Config, account: str, cursor: Cursor | 
         cursor = by_their_clock(cursor, answer)
         stages = await labels.stages(kind)
         wanted = [row for row in rows if modified(row) >= begin or _open(kind, row, stages)]
-        cursor = _onwards(config, kind, cursor, after)
+        cursor = _onwards(kinds, kind, cursor, after) or {**rest, "since": cursor["upper"]}
         whole = await _whole(http, config, account, kind, wanted, labels, answer.started)
         yield Page([*odd(answer, account, *OBJECT), *whole], cursor)
 
 
-def _next(config: Config, name: str | None) -> str | None:
+def _next(kinds: Iterable[str], name: str | None) -> str | None:
     """The first of the kinds that are read, or the one after `name`."""
-    chosen = list(kinds_of(config))
+    chosen = list(kinds)
     rest = chosen if name is None else chosen[chosen.index(name) + 1 :]
     return rest[0] if rest else None
 
 
-def _onwards(config: Config, kind: Kind, cursor: Cursor, after: str) -> Cursor:
-    """The next page of this kind, the next kind, or the end."""
+def _onwards(kinds: Iterable[str], kind: Kind, cursor: Cursor, after: str) -> Cursor | None:
+    """The next page of this kind, the next kind, or None at the end."""
     if after:
         return {**cursor, "walk": after}
-    if following_kind := _next(config, kind.name):
+    if following_kind := _next(kinds, kind.name):
         return {**cursor, "kind": following_kind, "walk": ""}
-    return {"since": cursor["upper"]}
+    return None
 
 
 async def own_objects(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
-    """The objects of the company's own, type after type. Its cursor holds one of each type."""
+    """The objects of the company's own, type after type. Its cursor holds one of each type; one that was added to the
+    settings since has none, and its first fetch is one although that of the others is over."""
     cursors = dict(cursor or {})
     own = {name: kind for name, kind in kinds_of(config).items() if CUSTOM.fullmatch(name)}
     if not own:
         yield Page((), cursors)
     for name, kind in own.items():
         async for page in objects(kind)(http, config, account, cursors.get(name)):
+            past = "walk" in cursors.get(name, {"walk": ""})
             cursors = {**cursors, name: page.cursor}
-            yield Page(page.payloads, cursors)
+            yield Page(page.payloads, cursors, past=past)
 
 
 def living(kind: Kind) -> Callable[[Http, Config, str, Cursor | None], AsyncIterator[Ids]]:

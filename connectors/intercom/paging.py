@@ -1,8 +1,8 @@
 """Intercom's lists, read back to a watermark in seconds of the source's clock.
 
-A cursor is `{"since", "at"}` between two polls and `{"since", "high", "next"}` inside one: `next` is where the source
-said to go on, `high` the newest time seen. At the end `since` moves to `high`, less an overlap for what the source's
-index shows late.
+A cursor is `{"since", "at"}` between two polls and `{"since", "high", "next", "began"}` inside one: `next` is where the
+source said to go on, `high` the newest time seen, `began` when the first page was asked for (epoch ms). At the end
+`since` moves to `high`, less an overlap for what the source's index shows late.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -54,7 +54,7 @@ async def searched(http: Http, search: Search, cursor: Cursor) -> AsyncIterator[
     """The rows that changed since the cursor."""
     since = int(cursor["since"])
     high, after = int(cursor.get("high") or since), dict(cursor.get("next") or {})
-    resumed = bool(after)
+    resumed, began = bool(after), _began(cursor)
     while True:
         body = {
             "query": search.query(since),
@@ -69,6 +69,7 @@ async def searched(http: Http, search: Search, cursor: Cursor) -> AsyncIterator[
             after, resumed = {}, False  # the place where we stopped is forgotten by now: from the beginning
             continue
         resumed = False
+        began = response.started if began is None else began
         found = rows(response, search.rows)
         times = [(moment(row.get("updated_at")) or 0) // 1000 for row in found]
         high = max([high, *times])
@@ -78,9 +79,9 @@ async def searched(http: Http, search: Search, cursor: Cursor) -> AsyncIterator[
         # A list that ends at the watermark counts more rows than are read of it.
         total = counted(response.data) if search.order == "ascending" or since == 0 else None
         if stale or not after:
-            yield Found(fresh, response, ended(high, search.overlap, response), total)
+            yield Found(fresh, response, ended(high, search.overlap, began, response), total)
             return
-        yield Found(fresh, response, {"since": since, "high": high, "next": after}, total)
+        yield Found(fresh, response, {"since": since, "high": high, "next": after, "began": began}, total)
 
 
 async def newest_first(
@@ -89,8 +90,10 @@ async def newest_first(
     """A list that comes newest first, down to the watermark. `names`: where its rows stand, and their time."""
     since = int(cursor["since"])
     high, after = int(cursor.get("high") or since), dict(cursor.get("next") or {})
+    began = _began(cursor)
     while True:
         response = await get(http, path, **(first | after))
+        began = response.started if began is None else began
         found = rows(response, names[0])
         times = [(moment(row.get(names[1])) or 0) // 1000 for row in found]
         high = max([high, *times])
@@ -98,9 +101,9 @@ async def newest_first(
         after = following(response.data) or numbered(response.data)
         total = counted(response.data) if since == 0 else None
         if not after or len(fresh) < len(found):
-            yield Found(fresh, response, ended(high, LISTED, response), total)
+            yield Found(fresh, response, ended(high, LISTED, began, response), total)
             return
-        yield Found(fresh, response, {"since": since, "high": high, "next": after}, total)
+        yield Found(fresh, response, {"since": since, "high": high, "next": after, "began": began}, total)
 
 
 def following(data: Any) -> dict[str, Any]:
@@ -127,7 +130,14 @@ def counted(data: Any) -> int | None:
     return count if isinstance(count, int) else None
 
 
-def ended(high: int, overlap: int, response: Response) -> Cursor:
-    """The cursor after a whole poll. Where nothing is new, time moves it on, so that a burst is not read for ever."""
-    since = max(high - overlap, response.started // 1000 - overlap - SKEW)
+def _began(cursor: Cursor) -> int | None:
+    """When the poll that was cut short began; None where this one begins. Cursors of before did not tell: then time
+    moves nothing on."""
+    return int(cursor.get("began") or 0) if "next" in cursor else None
+
+
+def ended(high: int, overlap: int, began: int, response: Response) -> Cursor:
+    """The cursor after a whole poll. Where nothing is new, time moves it on, so that a burst is not read for ever: not
+    beyond the poll's beginning, for of what changed since a poll that was cut short and resumed may know nothing."""
+    since = max(high - overlap, began // 1000 - overlap - SKEW)
     return {"since": since, "at": response.started}

@@ -33,7 +33,7 @@ CHECKS = {
         Check("odd-body", "an oversized or malformed delivery harms nobody", proof.odd_body),
         Check("secret-cut", "no secret stands in what is kept of a delivery", proof.no_secret),
         Check("cursors", "every poll ends by itself and gives no cursor twice", journey.cursors),
-        Check("resume", "a poll that is stopped after any page goes on there", journey.resume),
+        Check("resume", "a poll that is stopped after any page goes on there, also a day later", journey.resume),
         Check("backfill", "the first fetch finds every object of the source", journey.backfill),
         Check("incremental", "a later poll finds what has changed since", journey.incremental),
         Check("webhooks", "webhooks tell what polls tell, or more", journey.webhooks),

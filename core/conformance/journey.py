@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from core.sdk.player import Queued
 
 _MOST_PAGES = 200  # of one stream: a poll that brings more goes in circles
 _REST = 15.0  # simulated seconds between two polls: nothing here counts requests, and the source's limits hold
+_READ = timedelta(hours=1)  # by then every stream was read, however many there are
 Examine = Callable[[Subject], Awaitable[None]]
 
 
@@ -146,7 +148,7 @@ def turned(queued: Sequence[Queued]) -> list[Queued]:
 
 async def resume(subject: Subject) -> None:
     """A poll or listing that is stopped after any of its pages, also the last, goes on there: together they bring what
-    one brings at one go."""
+    one brings at one go. And where it goes on a day later, nothing is lost of what changed meanwhile."""
     polls(subject)
     wholes = await _wholes(subject)
     async with bench(subject) as each:
@@ -155,6 +157,7 @@ async def resume(subject: Subject) -> None:
         for listing in subject.connector.listings:
             whole = await _pages(each, listing.ids, None, _MOST_PAGES)
             await _stopped(each, f"the listing {listing.kind!r}", listing.ids, whole)
+    await _interrupted(subject, wholes)
 
 
 async def _stopped(each: Bench, what: str, ask: Callable[..., AsyncIterator[Any]], whole: Sequence[Any]) -> None:
@@ -170,6 +173,30 @@ async def _stopped(each: Bench, what: str, ask: Callable[..., AsyncIterator[Any]
         raise BrokenError(f"{what} cannot go on behind its last page: {type(error).__name__}") from error
     if missing := _contents(whole) - _contents(parts):
         raise BrokenError(f"{what} stopped after each page brings {len(missing)} rows less than at one go")
+
+
+async def _interrupted(subject: Subject, wholes: Mapping[str, Sequence[Page]]) -> None:
+    """A first fetch that is cut after its first page goes on a day later. What changed meanwhile comes by then, or by
+    the poll after it: as much as comes where nothing was cut."""
+    streams = [stream for stream in subject.connector.streams if len(wholes[stream.name]) > 1]
+    async with bench(subject) as each:
+        before = {stream.name: await _pages(each, stream.poll, None, _MOST_PAGES) for stream in streams}
+        firsts = {stream.name: (await _pages(each, stream.poll, None, 1))[0] for stream in streams}
+        each.later(_READ)
+        played(each)
+        each.later(PAUSE)
+        for stream in streams:
+            later = await _pages(each, stream.poll, before[stream.name][-1].cursor, _MOST_PAGES)
+            changed = _contents(later) - _contents(before[stream.name])
+            found = [firsts[stream.name]]
+            for _ in range(2):
+                cursor = json.loads(json.dumps(found[-1].cursor))
+                found += await _pages(each, stream.poll, cursor, _MOST_PAGES)
+            if missing := changed - _contents(found):
+                raise BrokenError(
+                    f"the stream {stream.name!r} that stood still for a day after its first page loses "
+                    f"{len(missing)} of {len(changed)} rows that changed meanwhile"
+                )
 
 
 async def cursors(subject: Subject) -> None:

@@ -25,7 +25,7 @@ def listing_name(kind: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Saved:
     """`at`: when it was saved; `complete_up_to`: when the last poll that ended by itself began; `began`: when the one
-    that is still under way did. Epoch ms.
+    that is still under way did. Epoch ms. `cursor` None: no page ever came, also where polls ended by themselves.
 
     Of the one under way: `fetched` rows of `total` (None: the source does not tell); `backfill`: it began from nothing;
     `since`: how many seconds it goes back, where that is not the connection's own. `asked`: when a person last asked

@@ -95,7 +95,8 @@ class ListingPoll:
             work = self._work = self._work or await self._begin()
             assert work.place is not None
             place = await self._list(work, work.place) if work.place.known else work.place
-            await self._compare(work, place)
+            if place.cursor is not None:  # without any page nothing was asked: the settings leave this kind out
+                await self._compare(work, place)
         except PermanentError:
             await self._drop()  # its cursor may be what is wrong
             raise

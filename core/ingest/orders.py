@@ -51,7 +51,7 @@ async def read_again(bus: Bus, connection: Connection, now: int, since: timedelt
         old = _decoded(saved.get(each))
         if old.backfill and 0 <= now - old.asked < SOON:
             continue
-        past = old.backfill or old.complete_up_to is None
+        past = old.backfill or old.cursor is None
         asked = None if since is None else since.total_seconds()
         back = old.since if past else asked
         new = Saved(at=now, complete_up_to=old.complete_up_to, backfill=True, since=back, asked=max(now, old.asked + 1))

@@ -53,9 +53,10 @@ class StreamPoll:
         """Seconds until the next poll."""
         self._saved = decode(self._raw)
         self._show(self._saved)
-        if self._at_once or self._saved.complete_up_to is None or self._saved.began is not None:
+        complete = self._saved.complete_up_to
+        if self._at_once or self._saved.cursor is None or complete is None or self._saved.began is not None:
             return 0.0
-        due = self._saved.complete_up_to / 1000 + self._every - self._tools.clock().timestamp()
+        due = complete / 1000 + self._every - self._tools.clock().timestamp()
         return 0.0 if self._saved.backfill else min(self._every, max(0.0, due))
 
     async def _once(self) -> None:
@@ -69,8 +70,11 @@ class StreamPoll:
     async def _round(self) -> None:
         tools, name = self._tools, self._connection.name
         assert self._saved is not None
-        backfill = self._saved.backfill or self._saved.complete_up_to is None
-        saved = replace(self._saved, began=self._saved.began or ms(tools.clock()), backfill=backfill)
+        saved = replace(self._saved, began=self._saved.began or ms(tools.clock()))
+        if not saved.backfill and (saved.cursor is None or saved.complete_up_to is None):
+            # Where rounds ended without a page, what the stream brings may have been chosen just now.
+            saved = replace(saved, backfill=True, complete_up_to=None)
+        backfill = saved.backfill
         seen: set[bytes] = set()
         await live_first(tools.lag, tools.pace)
         if not backfill:
@@ -81,10 +85,11 @@ class StreamPoll:
         async with closing(pages):
             async for page in pages:
                 check_cursor(page.cursor, seen)
-                await self._publish(page.payloads, past=backfill)
+                past = backfill or page.past
+                await self._publish(page.payloads, past=past)
                 # Saved last: after a crash this page is fetched again rather than never.
                 fetched, total = saved.fetched + len(page.payloads), page.total or saved.total
-                saved = await self._save(replace(saved, cursor=page.cursor, fetched=fetched, total=total))
+                saved = await self._save(replace(saved, cursor=page.cursor, fetched=fetched, total=total), past=past)
                 await live_first(tools.lag, tools.pace)
         tools.board.polled(name, self._stream.name, 0)
         await self._save(Saved(saved.cursor, complete_up_to=saved.began, asked=saved.asked))
@@ -99,7 +104,7 @@ class StreamPoll:
 
     def _past_is_fetched(self) -> bool:
         """Whether another stream of the connection still fetches the past: until then what is new was not missed."""
-        others = self._tools.board[self._connection.name].streams.values()
+        others = (it for it in self._tools.board[self._connection.name].streams.values() if it is not self._shown)
         behind = (it for it in others if not it.listing and (it.way == "backfill" or it.complete_up_to is None))
         return any(it.error is None for it in behind)
 
@@ -121,16 +126,16 @@ class StreamPoll:
                 await patiently(lambda lot=lot: tools.intake.payloads(name, lot, way, stream, topic))  # type: ignore[misc]
         self._tools.board.polled(name, stream, len(payloads))
 
-    async def _save(self, saved: Saved) -> Saved:
+    async def _save(self, saved: Saved, *, past: bool = False) -> Saved:
         saved = replace(saved, at=ms(self._tools.clock()))
         await self._cursors.save(self._connection.name, self._stream.name, saved)
         self._saved = saved
-        self._show(saved)
+        self._show(saved, past=past)
         return saved
 
-    def _show(self, saved: Saved) -> None:
+    def _show(self, saved: Saved, *, past: bool = False) -> None:
         self._shown.at, self._shown.complete_up_to = saved.at, saved.complete_up_to
-        under_way = "backfill" if saved.backfill or saved.complete_up_to is None else "sweep"
+        under_way = "backfill" if past or saved.backfill or saved.complete_up_to is None else "sweep"
         self._shown.way = under_way if saved.began is not None else ""
         self._shown.fetched, self._shown.total = saved.fetched, saved.total
 

@@ -217,6 +217,10 @@ class Registers:
         """The source's newest clock of all that was said (epoch ms); 0 where it has none, -1 where nothing was."""
         return max((stamp[0] for stamp in self._events.values()), default=-1)
 
+    def whole(self) -> tuple[int, ...] | None:
+        """The order of the last write that told the whole state; None where none did."""
+        return tuple(self._events[self._full][:4]) if self._full else None
+
     def newest(self) -> tuple[str, int] | None:
         """(event id, observed) of the latest write that still counts."""
         if not self._events:

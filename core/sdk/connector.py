@@ -155,12 +155,14 @@ class Page:
     """Payloads and the cursor with which to go on *after* them; the engine saves it once they are on the bus.
 
     `total`: how many rows this whole poll will bring, from its beginning on, where the source tells it: for the
-    progress of a backfill.
+    progress of a backfill. `past`: the page is of a first fetch, although the stream as a whole had one before: it
+    reads several lists, and this one was added since.
     """
 
     payloads: Sequence[Payload]
     cursor: Cursor
     total: int | None = None
+    past: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +178,9 @@ class Stream(Generic[C]):
     """One list of a source. `poll(http, config, account, cursor)` ends by itself; the same cursor twice is an error.
 
     Cursor None: the first fetch, back to `config.since`. Later calls get the last saved cursor and yield what changed
-    since, with an overlap where the source's index lags. `every` overrides `poll_every`. `pull_only`: no webhook tells
-    of what it brings, so that nothing of it counts as missed.
+    since, with an overlap where the source's index lags. No page at all: the settings leave its objects out; the first
+    page that ever comes is that of a first fetch. `every` overrides `poll_every`. `pull_only`: no webhook tells of what
+    it brings, so that nothing of it counts as missed.
     """
 
     name: str
@@ -192,7 +195,8 @@ class Listing(Generic[C]):
     word, or moved between pages; so the engine has it fetched by `hydrate` as a Hint with action `missing`.
 
     `kind` is the third part of the objects' keys and the kind of those hints. `ids(http, config, account, cursor)` ends
-    by itself; cursor None begins. `pull_only` as of a Stream.
+    by itself; cursor None begins. One without any page, for a kind that the settings leave out, is not compared with
+    what the hub knows; an empty page says that there is nothing. `pull_only` as of a Stream.
     """
 
     kind: str

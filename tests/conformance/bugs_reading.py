@@ -97,6 +97,21 @@ def a_cursor_one_page_too_far() -> Connector[Any]:
 
 
 @bug("resume")
+def a_mark_that_jumps_past_the_beginning() -> Connector[Any]:
+    """The list ends where the poll began, and the mark is the time of the last answer: what changed while the poll
+    stood still lies between them."""
+
+    async def poll(http: Http, account: str, cursor: Any, name: str, kind: str) -> AsyncIterator[Page]:
+        until = (cursor or {}).get("until") or http.now().timestamp() * 1000
+        async for page in desk.listed(http, account, cursor, name, kind):
+            found = [payload for payload in page.payloads if not until < (payload.data or {}).get("updated", 0)]
+            at = {**page.cursor, "until": until} if "next" in page.cursor else page.cursor
+            yield Page(found, at if "next" in at else {"since": int(http.now().timestamp() * 1000) - 3_600_000})
+
+    return reading(poll)
+
+
+@bug("resume")
 def a_listing_that_knows_no_end() -> Connector[Any]:
     """Killed behind the last page, it is asked once more with the cursor of that."""
 

@@ -19,10 +19,10 @@ Ask = Callable[[str, str, Mapping[str, Any], Any], Any]
 
 
 class Source:
-    """An sdk.Http that answers by a function; `asked` are the requests."""
+    """An sdk.Http that answers by a function; `asked` are the requests, `ms` the time of day."""
 
     def __init__(self, ask: Ask, headers: Mapping[str, str] | None = None) -> None:
-        self._ask, self._headers = ask, dict(headers or {})
+        self._ask, self._headers, self.ms = ask, dict(headers or {}), MS
         self.asked: list[tuple[str, str, dict[str, Any], Any]] = []
 
     async def request(
@@ -32,13 +32,13 @@ class Source:
         answer = self._ask(method, path, params or {}, json)
         if isinstance(answer, Response):
             return answer
-        return Response(200, self._headers, answer, MS)
+        return Response(200, self._headers, answer, self.ms)
 
     async def get(self, path: str, **params: str | int) -> Response:
         return await self.request("GET", path, params=params)
 
     def now(self) -> datetime:
-        return NOW
+        return datetime.fromtimestamp(self.ms / 1000, UTC)
 
 
 def people(**rest: Any) -> dict[str, Any]:

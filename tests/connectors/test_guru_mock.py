@@ -83,6 +83,20 @@ async def test_a_poll_that_stops_after_any_page_goes_on_where_it_was() -> None:
                 assert states(events(resumed)) == states(events(whole)), name
 
 
+async def test_a_poll_that_stood_still_for_a_day_puts_its_mark_no_later_than_its_beginning() -> None:
+    """Whether the place where it goes on shows what changed meanwhile is the source's secret."""
+    async with source() as guru:
+        guru.guru.page_size = 4
+        guru.later(7 * DAY)  # so that time, and no card, is what moves the mark on
+        began = guru.clock.now()
+        cursor = (await guru.pages("cards"))[0].cursor
+        guru.later(DAY)
+        ended = (await guru.pages("cards", json.loads(json.dumps(cursor))))[-1].cursor
+        assert ended["since"] == began - OVERLAP - SKEW
+        older = {name: value for name, value in cursor.items() if name != "began"}  # as it was saved before
+        assert (await guru.pages("cards", older))[-1].cursor["since"] < began - OVERLAP - SKEW
+
+
 async def test_a_forgotten_place_begins_again() -> None:
     async with source() as guru:
         guru.guru.page_size = 4

@@ -72,6 +72,33 @@ async def test_the_next_poll_begins_at_the_latest_change_less_the_look_back(desk
     assert asked == ["2025-12-13T06:47:00.000Z", "2026-01-12T06:45:00.005Z"]
 
 
+@pytest.mark.parametrize("until", ["{until.ms}", ""], ids=["up to the beginning", "without end"])
+async def test_what_changed_while_a_poll_stood_still_for_a_day_comes_by_the_next_one(desk: Any, until: str) -> None:
+    connection = desk(**people(
+        params={"from": "{since.ms}", "page": "{page}", "to": until}, pages={"by": "page", "size": 2},
+        since={"field": "changed", "skew": "1h", "lookback": "5m"},
+    ))  # fmt: skip
+    known = dict.fromkeys(range(5), MS - 86_400_000)
+
+    def ask(_: str, __: str, params: Mapping[str, Any], ___: Any) -> Any:
+        """By id, so that what changed may stand before the place where the poll goes on."""
+        window = range(int(params["from"]), int(params["to"] or source.ms) + 1)
+        found = [{"id": id, "changed": at} for id, at in known.items() if at in window]
+        return {"rows": found[(int(params["page"]) - 1) * 2 :][:2]}
+
+    source = Source(ask)
+    (stream,) = connection.connector.streams
+    first = await anext(stream.poll(source, connection.settings, "example", None))
+    source.ms += 600_000
+    known[0] = source.ms
+    source.ms += 24 * 3_600_000
+    known[4] = source.ms
+    _, cursor = await ids(connection, source, json.loads(json.dumps(first.cursor)))
+    source.ms += 300_000
+    (found, *_), _ = await ids(connection, source, cursor)
+    assert found == [0, 4]
+
+
 async def test_a_window_with_more_rows_than_the_source_shows_is_halved(desk: Any) -> None:
     connection = desk(**people(
         params={"from": "{since.s}", "to": "{until.s}"}, total="total",

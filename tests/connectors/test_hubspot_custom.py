@@ -50,6 +50,24 @@ async def test_each_type_is_walked_and_then_searched_and_stops_anywhere() -> Non
         assert ids(await hub.poll("custom objects", rested.cursor)) == [id]
 
 
+async def test_a_type_that_is_added_later_is_fetched_as_a_past_and_swept_from_then_on() -> None:
+    """Although the stream itself had its first fetch before."""
+    async with bench(**SETTINGS) as hub:
+        filled(hub)
+        chosen, hub.config = hub.config, hub.config.model_copy(update={"custom_objects": []})
+        (before,) = await hub.poll("custom objects")
+        hub.config = chosen
+        (first,) = await hub.poll("custom objects", before.cursor)
+        hub.later(hours=1)
+        filled(hub, size="S")
+        (later,) = await hub.poll("custom objects", first.cursor)
+        assert [(len(page.payloads), page.past) for page in (before, first, later)] == [
+            (0, False),
+            (1, True),
+            (1, False),
+        ]
+
+
 async def test_its_webhooks_are_the_generic_ones_and_its_deletion_is_told_and_found() -> None:
     async with bench(**SETTINGS) as hub:
         id = filled(hub)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from connectors.hubspot import CONNECTOR
 from core.errors import PermanentError
 from core.sdk import Hint
+from core.sdk.connector import Cursor
 from schemas.event import Event
 from tests.connectors.hubspot_source import KINDS, MS, Bench, bench, config, crowd, ids, normalized, split_as, stock
 
@@ -101,6 +102,25 @@ async def test_a_walk_over_all_objects_that_stops_after_any_page_goes_on_to_the_
         for stop in range(1, len(whole)):
             part = await hub.poll("all objects", begun.cursor, most=stop)
             assert ids(part) + ids(await hub.poll("all objects", part[-1].cursor)) == ids(whole)
+
+
+async def test_a_kind_that_is_chosen_later_is_left_to_its_own_first_fetch_and_walked_from_the_next_time_on() -> None:
+    async with bench(objects=["contact"]) as hub:
+        stock(hub)
+
+        async def walked(cursor: Cursor | None) -> tuple[set[str], Cursor]:
+            pages = await hub.poll("all objects", cursor)
+            return {payload.kind for page in pages for payload in page.payloads}, pages[-1].cursor
+
+        _, begun = await walked(None)
+        for objects in (["deal"], ["contact", "deal"]):
+            hub.config = hub.config.model_copy(update={"objects": objects})
+            hub.later(days=1)
+            first, rested = await walked(begun)
+            assert first == {"contact"} & {*objects}
+            hub.later(days=1)
+            assert (await walked(rested))[0] == {*objects}
+        assert (await walked({"since": begun["since"]}))[0] == {"contact", "deal"}, "a cursor of before names no kinds"
 
 
 @pytest.mark.parametrize(("kind", "ref"), [("person", "dana"), ("company", "bakery"), ("note", "one")])

@@ -1,4 +1,5 @@
-"""What Intercom's search shows late, and what changes without a word: read all the same, and without new versions."""
+"""What Intercom's search shows late, what changes without a word, and what changes while a poll stands still: read all
+the same, and without new versions."""
 
 import json
 from typing import Any
@@ -160,6 +161,43 @@ async def test_the_reconcile_reads_nothing_at_first_and_nothing_that_was_never_f
         cursor = await last(intercom, "open conversations")
         assert intercom.http.asked == []
         assert not named(intercom, "conversation", id, await intercom.pages("open conversations", cursor))
+
+
+def changed(intercom: Source, stream: str, ref: str) -> str:
+    """Something that the stream is to bring; answers its key."""
+    world = intercom.world.world
+    match stream:
+        case "contacts":
+            intercom.happens("person.upsert", ref, given="Dana", email=f"{ref}@example.com")
+            return intercom.key("contact", world.contact_id(ref))
+        case "articles":
+            intercom.happens("article.upsert", ref, title="T", text="T")
+            return intercom.key("article", world.desk.article_id(ref))
+    id = opened(intercom, "conversation", ref)
+    intercom.happens("conversation.delete", ref)
+    return intercom.key("conversation", id)
+
+
+@pytest.mark.parametrize("stream", ["contacts", "articles", "deleted conversations"])
+@pytest.mark.parametrize("told", [True, False], ids=["", "cut by an older hub"])
+async def test_what_changed_while_a_poll_stood_still_for_a_day_comes_by_the_next_one(stream: str, told: bool) -> None:
+    """Newest first, it stands above the place where the poll goes on."""
+    async with source() as intercom:
+        intercom.mock.rows = 2
+        for number in range(5):
+            changed(intercom, stream, f"p{number}")
+            intercom.later(60)
+        cursor = json.loads(json.dumps((await intercom.pages(stream))[0].cursor))
+        assert cursor["next"]
+        if not told:
+            del cursor["began"]
+        intercom.later(600)
+        key = changed(intercom, stream, "meanwhile")
+        intercom.later(24 * HOURS)
+        resumed = await intercom.pages(stream, cursor)
+        intercom.later(300)
+        after = await intercom.pages(stream, resumed[-1].cursor)
+        assert key in {event.subject for event in events([*resumed, *after])}
 
 
 def test_what_a_reconcile_finds_counts_as_what_sweeps_find() -> None:

@@ -188,6 +188,11 @@ connections:
 """
 
 
+HOOKED = """proof: {get: /me}
+    webhook: {kind: event, payload: {data: person},
+      hmac: {secret: "${TOKEN}", header: X-Sig, """
+
+
 def test_a_declared_connection_is_a_connector_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "hub.yaml"
     file.write_text(DECLARED)
@@ -256,6 +261,21 @@ def test_a_declared_connection_is_a_connector_of_its_own(tmp_path: Path) -> None
             f"webhook: {{{HOOK}, decode: true, keep: {{x: [id]}}}}\n    mapping:",
             "19: C.webhook: `keep:` needs",
         ),
+        (
+            "proof: {get: /me}",
+            HOOKED + "signed: '{url}{body}', timestamp: X-Time}}",
+            "13: C.webhook.hmac.signed: does not hold {timestamp}, so that anybody can renew the time of a delivery",
+        ),
+        (
+            "proof: {get: /me}",
+            HOOKED + "timestamp: X-Time}}",
+            "13: C.webhook.hmac.signed: does not hold {timestamp}, so that anybody can renew",
+        ),
+        (
+            "proof: {get: /me}",
+            HOOKED + "signed: '{timestamp}.{body}'}}",
+            "13: C.webhook.hmac.timestamp: is missing: `signed:` uses {timestamp}",
+        ),
     ],
 )
 def test_each_mistake_of_a_declaration_has_its_line(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -281,6 +301,12 @@ def test_settings_that_stand_under_a_name_are_shared_and_a_mistake_in_them_is_to
     assert wrong(tmp_path, text.replace("by: cursor", "by: curser"), TOKEN="t")[1].startswith(
         "18: connections.desk.streams[1].pages.by: "
     )
+
+
+def test_a_signature_over_its_own_time_is_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "hub.yaml"
+    file.write_text(DECLARED.replace("proof: {get: /me}", HOOKED + "signed: '{timestamp}.{body}', timestamp: X-Time}}"))
+    assert load(file, {"TOKEN": "t"}).connections["desk"].connector.webhook is not None
 
 
 def test_mistakes_of_a_file_that_is_referred_to_are_told_with_its_own_lines(tmp_path: Path) -> None:

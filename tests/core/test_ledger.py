@@ -23,6 +23,7 @@ START = 1_767_225_600_000  # 2026-01-01, a full hour
 MINUTE = 60_000
 MAKE = Maker("desk")
 HOOK = Origin("webhook", "", True)
+HYDRATE = Origin("hydrate", "", True)
 SWEEP = Origin("sweep", "people", True)
 LISTING = Origin("listing", "all person", True)
 
@@ -132,6 +133,31 @@ async def test_without_a_clock_a_visible_change_is_missing_and_the_same_state_is
     assert await repaired(store) == {}
     await told(bus, store, (person(1, "Dana Reyes", clock=None, received=START + 30 * MINUTE), SWEEP))
     assert await repaired(store) == {"1": "newer"}
+
+
+async def test_a_change_that_moved_no_clock_is_missing_where_the_hub_had_read_the_same_clock(
+    bus: Bus, store: Store
+) -> None:
+    """As an association, or a tag: such changes are why all objects are read again."""
+    await told(bus, store, (person(1), Origin("backfill", "people", True)), (person(2), HYDRATE))
+    later = [person(number, "Dana Reyes", received=START + 30 * MINUTE) for number in (1, 2)]
+    await told(bus, store, *((event, SWEEP) for event in later), *((event, SWEEP) for event in later))
+    assert (await counts(store))["sweep"] == (4, 2, 0, 2)
+    await told(bus, store, (gone(2, clock=START, received=START + 40 * MINUTE), SWEEP))
+    assert await repaired(store) == {"1": "newer", "2": "gone"}
+
+
+async def test_what_a_webhook_told_in_the_same_second_and_a_new_revision_reads_is_not_missing(
+    bus: Bus, store: Store
+) -> None:
+    at_once = person(2)  # and so outranked by what the same second may still have brought
+    at_once = at_once.model_copy(update={"order": at_once.order._replace(read=-1)})
+    await told(bus, store, (person(1, pushed=True), HOOK), (at_once, HYDRATE), (person(3), HYDRATE))
+    await told(bus, store, (person(2, "Dana Reyes", pushed=True), HOOK))
+    reads = [person(number, "Dana Reyes-Berg", received=START + 30 * MINUTE) for number in (1, 2, 3)]
+    reads[2] = reads[2].model_copy(update={"order": reads[2].order._replace(mapper=2)})
+    await told(bus, store, *((event, SWEEP) for event in reads))
+    assert (await counts(store))["sweep"] == (3, 0, 0, 0)
 
 
 async def test_what_a_listing_found_deleted_is_missing_also_a_moment_ago(bus: Bus, store: Store) -> None:

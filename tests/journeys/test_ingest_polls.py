@@ -1,6 +1,8 @@
 """Polls, page by page: cursors, crashes, sources that fail, and several processes."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,15 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from core.bus import Bus, Message
+from core.bus.codec import decode
 from core.bus.embedded import open_embedded
-from core.bus.topics import CURSORS, PAST, TOPICS, Topic
+from core.bus.topics import CURSORS, EVENTS, PAST, TOPICS, Topic
+from core.config.model import Connection
 from core.errors import TransientError
 from core.ingest import Pace
+from core.sdk import Page, Stream
 from tests.ingesting import Hub, desk, messages, running, status, until
-from tests.source import Source, serving
+from tests.source import Source, poll, serving
 
 
 async def test_a_stream_is_read_page_by_page_and_its_cursor_saved(bus: Bus, source: Source) -> None:
@@ -43,6 +48,47 @@ async def test_a_restart_goes_on_at_the_cursor_and_sweeps_at_once_what_was_misse
         await until(lambda: hub.has(2))
         assert source.paths[polls:] == ["/people?after=1"], "once, though it would be due in an hour"
         assert (await hub.origins())["2"] == [("sweep", "people", True)]
+
+
+async def test_what_the_settings_leave_out_and_take_in_later_is_fetched_as_a_past(bus: Bus, source: Source) -> None:
+    """As one that was there from the beginning: not as what webhooks missed, and not beside deliveries."""
+
+    async def left_out(http: Any, config: Any, account: str, cursor: Any) -> AsyncIterator[Page]:
+        for page in ():
+            yield page
+
+    without = _streaming(desk(source), left_out)
+    for number in range(5):
+        source.person(number)
+    async with running(bus, without) as hub:
+        await until(lambda: hub.complete())
+        await until(lambda: _told(hub))  # nothing of it is missing
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: hub.has(5))
+        assert {ways for [ways, *_] in (await hub.origins()).values()} == {("backfill", "people", True)}
+        assert not await messages(bus, EVENTS)
+        assert (await until(hub.cursor))["cursor"] == {"after": 5}
+
+
+async def test_a_list_that_a_stream_reads_since_today_is_fetched_as_a_past_and_the_others_are_swept(
+    bus: Bus, source: Source
+) -> None:
+    async def two_lists(http: Any, config: Any, account: str, cursor: Any) -> AsyncIterator[Page]:
+        async for page in poll(http, config, account, cursor):
+            yield replace(page, past=bool(page.payloads) and page.payloads[0].data["id"] == 2)
+
+    source.person(1)
+    async with running(bus, desk(source)) as hub:
+        await until(lambda: hub.complete())
+    source.page = 1
+    source.person(2)
+    source.person(3)
+    async with running(bus, _streaming(desk(source), two_lists)) as hub:
+        await until(lambda: hub.has(3))
+        ways = await hub.origins()
+        assert (ways["2"], ways["3"]) == ([("backfill", "people", True)], [("sweep", "people", True)])
+        past = {decode(record).subject.rpartition("/")[2] for record in await messages(bus, PAST)}
+        assert past == {"1", "2"}
 
 
 async def test_a_poll_that_was_cut_short_is_complete_up_to_its_first_beginning(bus: Bus, source: Source) -> None:
@@ -214,6 +260,11 @@ async def test_polls_wait_for_a_bus_that_is_down_and_go_on(bus: Bus, source: Sou
     said = [line["event"] for line in lines]
     assert said.count("bus unavailable") == said.count("bus is back") == 1
     assert "source unavailable" not in said
+
+
+def _streaming(connection: Connection, poll: Any) -> Connection:
+    """The connection with another poll of its stream."""
+    return replace(connection, connector=replace(connection.connector, streams=(Stream("people", poll),)))
 
 
 def _told(hub: Hub) -> int:

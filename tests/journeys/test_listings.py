@@ -14,6 +14,7 @@ from core.bus import Bus
 from core.ingest import begin_anew
 from core.ingest.hydrate import MISSING
 from core.ingest.listing import FEW
+from core.sdk import Ids, Listing
 from tests.ingesting import QUICK, Hub, Knows, desk, messages, named, running, until
 from tests.source import Source
 
@@ -92,6 +93,22 @@ async def test_a_source_that_lists_nothing_does_not_empty_the_hub(bus: Bus, sour
 def _broken(hub: Hub) -> dict[str, Any] | None:
     document = hub.documents.get("desk", {})
     return document if document.get("error") else None
+
+
+async def test_a_kind_that_the_settings_leave_out_is_not_listed_and_nothing_of_it_is_missed(
+    bus: Bus, source: Source
+) -> None:
+    async def left_out(http: Any, config: Any, account: str, cursor: Any) -> AsyncIterator[Ids]:
+        for page in ():
+            yield page
+
+    only = desk(source)
+    connector = replace(only.connector, listings=(Listing("person", left_out),))
+    async with running(bus, replace(only, connector=connector), known=Knows(*range(5))) as hub:
+        shown = await until(lambda: _listed(hub))
+        assert shown["error"] is None and hub.documents["desk"]["state"] is None
+        await asyncio.sleep(0.3)
+        assert "/batch" not in source.paths and await hub.gone() == set()
 
 
 async def test_a_fifth_of_many_may_be_missing_and_no_more(bus: Bus, source: Source) -> None:

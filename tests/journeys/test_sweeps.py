@@ -14,6 +14,7 @@ from core.bus import Bus, Message
 from core.bus.topics import CURSORS, EVENTS, PAST, partition_of
 from core.errors import PermanentError, TransientError
 from core.ingest import begin_anew, read_again
+from core.ingest.cursors import Cursors, Saved, decode
 from core.sdk import Page, Stream
 from tests.ingesting import QUICK, Hub, desk, messages, named, running, status, until
 from tests.source import Source, serving
@@ -270,6 +271,16 @@ async def test_what_the_bus_lost_is_read_again_since_then_and_once(bus: Bus, sou
     assert await read_again(bus, only, NOW + 120_000, timedelta(days=1))
     saved = await hub.cursor()
     assert saved is not None and (saved["asked"], saved["since"]) == (NOW + 60_000, 259_200.0)
+
+
+async def test_a_loss_does_not_shorten_the_first_fetch_of_what_the_settings_may_take_in_later(
+    bus: Bus, source: Source
+) -> None:
+    only = desk(source)
+    await Cursors(bus).save("desk", "people", Saved(complete_up_to=1))  # its rounds ended, and no page ever came
+    assert await read_again(bus, only, NOW, timedelta(days=1))
+    saved = decode((await Cursors(bus).streams("desk"))["people"])
+    assert saved.backfill and saved.since is None
 
 
 @pytest.mark.parametrize("far", [None, timedelta(days=90)])
