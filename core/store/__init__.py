@@ -213,8 +213,12 @@ class Writing(Protocol):
         ...
 
     async def heads(self, ids: Sequence[str]) -> dict[str, CustomerHead]: ...
-    async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str]] = ()) -> None:
-        """Also (customer id, entity type) pairs: which parts changed, at the customer's seq."""
+    async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str, int]] = ()) -> None:
+        """Also (customer id, entity type, seq): which parts of records changed, and when."""
+        ...
+
+    async def parts(self, customers: Sequence[str]) -> dict[str, set[str]]:
+        """Entity types per customer that ever changed."""
         ...
 
     async def put_dead(self, rows: Sequence[DeadRow]) -> None:

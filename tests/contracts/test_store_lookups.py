@@ -148,9 +148,7 @@ async def test_a_timeline_read_page_by_page_misses_and_repeats_nothing(store: St
 async def test_changes_come_in_order_with_the_hub_of_the_same_moment(store: Store) -> None:
     assert (await store.changes(0, 10))[1] == []
     async with store.writing() as tx:
-        await tx.put_customers(
-            [customer(f"c{n}", n) for n in (3, 1, 4, 2, 5)], [("c3", "call"), ("c3", "call"), ("c4", "deal")]
-        )
+        await tx.put_customers([customer(f"c{n}", n) for n in (3, 1, 4, 2, 5)], [("c3", "call", 3), ("c4", "deal", 4)])
         await tx.set_seq(5)
     hub, rows = await store.changes(1, 3)
     assert hub.seq == 5 and [row.seq for row in rows] == [2, 3, 4]
@@ -158,7 +156,8 @@ async def test_changes_come_in_order_with_the_hub_of_the_same_moment(store: Stor
     assert await store.parts({"c3": 3, "c4": 4, "c5": 5}, 0) == {"c3": {"call"}, "c4": {"deal"}}
     assert await store.parts({"c3": 3, "c4": 4}, 3) == {"c4": {"deal"}}
     async with store.writing() as tx:
-        await tx.put_customers([customer("c3", 6)], [("c3", "deal")])
+        await tx.put_customers([customer("c3", 6)], [("c3", "deal", 6)])
+        assert await tx.parts(["c3", "c4", "c5"]) == {"c3": {"call", "deal"}, "c4": {"deal"}}
     assert await store.parts({"c3": 6}, 3) == {"c3": {"deal"}}
     assert await store.parts({"c3": 5}, 3) == {}  # as who read c3 before it changed again asks
 
