@@ -2,8 +2,8 @@
 
 Events: `customer` (the whole record with version and cause), `snapshot-end` (all that was there when the connection
 began has been sent), `reset` (another generation: what comes now is a snapshot again, drop what you have). The id of
-each is a position, `<generation>-<seq>`; sent back as Last-Event-ID it resumes without gap or double. Positions only
-rise within a generation; consumers drop versions that they have seen.
+each is a position, `<generation>-<seq>`; sent back as Last-Event-ID it resumes without gap or double. One without an id
+belongs to the next that has one. Positions only rise within a generation; consumers drop versions that they have seen.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ async def feed(call: Call) -> web.StreamResponse:
     """Answer with the stream; returns when the reader leaves, stops reading, or the hub stops."""
     room, request, query = call.room, call.request, call.query
     last = _position(request.headers.get("Last-Event-ID") or query.last_event_id)
-    selection, hub = await _selection(room, query), await room.store.hub()
+    hub, selection = await room.store.hub(), await _selection(room, query)
     if request.app[FOLLOWER].readers >= READERS_AT_MOST:
         raise Problem(503, "too many feeds are open", "share one, or try again later", headers={"Retry-After": "10"})
     response = web.StreamResponse(
@@ -203,7 +203,8 @@ def _position(text: str | None) -> tuple[int, int] | None:
 
 
 def _customer(generation: int, chosen: Chosen) -> bytes:
-    return _event("customer", with_version(chosen.row, generation), f"{generation}-{chosen.seq}")
+    position = None if chosen.seq is None else f"{generation}-{chosen.seq}"
+    return _event("customer", with_version(chosen.row, generation), position)
 
 
 def with_version(row: CustomerRow, generation: int) -> bytes:
