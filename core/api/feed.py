@@ -115,7 +115,7 @@ async def _stream(
             passed = b"id: %d-%d\n" % (place.generation, place.seq) if sent != place.seq else b""
             yield b": heartbeat\n%s\n" % passed
             sent = place.seq
-        elif not chunk:
+        elif not chunk and place.until is None:  # until then there is more to read, also behind a page without a match
             await follower.wait(place.generation, place.seq, checked + room.heartbeat - now)
 
 

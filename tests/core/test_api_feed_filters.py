@@ -118,6 +118,14 @@ async def test_ringing_tells_when_the_phone_rings_and_when_it_stops(desk: Desk) 
         assert (names([stopped]), stopped.data["ringing"]) == (["Max Maria Weber"], [])
 
 
+@pytest.mark.parametrize("query", ["entity=call", "ringing=1", f"staff={full('intercom/admin/1')}"])
+async def test_a_snapshot_without_a_match_ends_at_once(desk: Desk, query: str) -> None:
+    await people(desk, 0, 1)
+    for last in ("", "1-1"):
+        async with desk.feed(query, last) as reader:
+            assert (await reader.next(5)).name == "snapshot-end"  # a third of the time between two heartbeats
+
+
 async def test_a_member_of_staff_gets_what_is_assigned_to_them(desk: Desk) -> None:
     await people(desk, 0, 1)
     maya, tom = ref("intercom/admin/1", "Maya"), ref("intercom/admin/2", "Tom")
