@@ -29,7 +29,6 @@ from schemas.personal import NONE
 
 READERS_AT_MOST = 1_000
 _PAGE = 100
-_RINGING_BACK = 2_000  # a phone that rings has just changed its customer: no need to read them all
 _FILTERS = ACTIVITIES | {"person"}
 _KERNEL = 256 * 1024
 _PAUSE = 1.0  # seconds between two looks at a store that is down
@@ -138,8 +137,6 @@ async def _begin(room: Room, query: FeedQuery, selection: Selection, place: _Pla
     assert place.until is not None
     if not query.snapshot:
         place.seq = place.until
-    elif query.ringing:
-        place.seq = max(0, place.until - _RINGING_BACK)
     elif isinstance(selection, OfCustomer) and query.customer:
         place.seq = place.until
         row = await resolve(room.store, query.customer)
@@ -149,7 +146,11 @@ async def _begin(room: Room, query: FeedQuery, selection: Selection, place: _Pla
 
 async def _next(room: Room, follower: Follower, query: FeedQuery, selection: Selection, place: _Place) -> bytes:
     """One page as bytes, and the place behind it; nothing where there is nothing new."""
-    page = await follower.after(place.generation, place.seq, _PAGE, place.until)
+    if query.ringing and place.until is not None and not place.resumed:
+        hub, rows = await room.store.on_the_phone(place.seq, _PAGE, place.until)
+        page = Page(hub.generation, hub.seq, rows)
+    else:
+        page = await follower.after(place.generation, place.seq, _PAGE, place.until)
     if page.generation != place.generation:
         place.generation, place.seq, place.until, place.resumed = page.generation, 0, page.seq, False
         begun = await _begin(room, query, selection, place)

@@ -271,6 +271,10 @@ class Store(Protocol):
         """Customers with `seq` above `after` in order, and the hub row of the same snapshot."""
         ...
 
+    async def on_the_phone(self, after: int, limit: int, at_most: int) -> tuple[HubRow, list[CustomerRow]]:
+        """As `changes`, but only customers with a call that rings or goes on."""
+        ...
+
     async def published(self) -> int: ...
     async def set_published(self, old: int, new: int) -> bool:
         """Compare-and-set; False where somebody else moved it."""

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.store import CustomerRow, Store
-from tests.contracts.store_rows import customer, dead, party, thing, token
+from tests.contracts.store_rows import customer, dead, party, person, thing, token
 
 FAST = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -160,6 +160,23 @@ async def test_changes_come_in_order_with_the_hub_of_the_same_moment(store: Stor
         assert await tx.parts(["c3", "c4", "c5"]) == {"c3": {"call", "deal"}, "c4": {"deal"}}
     assert await store.parts({"c3": 6}, 3) == {"c3": {"deal"}}
     assert await store.parts({"c3": 5}, 3) == {}  # as who read c3 before it changed again asks
+
+
+async def test_who_is_on_the_phone_comes_in_order_however_much_has_changed_since(store: Store) -> None:
+    async with store.writing() as tx:
+        await tx.put_customers([customer(f"c{n}", n) for n in range(1, 9)])
+        await tx.put_persons([person(f"p{n}", customer=f"c{n % 8}") for n in range(1, 17)])  # two of each
+        rows = [party(f"call/{n}", f"p{n}", open=n < 16)._replace(entity="call") for n in (5, 2, 10, 3, 7, 16)]
+        other = party("conversation/1", "p4", open=True)
+        await tx.put_parties([row.object for row in (*rows, other)], [*rows, other])
+        await tx.set_seq(8)
+    hub, found = await store.on_the_phone(0, 3, 8)
+    assert (hub.seq, ids(found)) == (8, ["c2", "c3", "c5"])
+    assert ids((await store.on_the_phone(5, 3, 8))[1]) == ["c7"]
+    assert (await store.on_the_phone(5, 3, 6))[1] == []
+    async with store.writing() as tx:
+        await tx.put_parties([row.object for row in rows], [row._replace(open=False) for row in rows])
+    assert (await store.on_the_phone(0, 3, 8))[1] == []
 
 
 async def test_letters_come_newest_first_page_by_page(store: Store) -> None:

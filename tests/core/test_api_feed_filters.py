@@ -126,6 +126,22 @@ async def test_a_snapshot_without_a_match_ends_at_once(desk: Desk, query: str) -
             assert (await reader.next(5)).name == "snapshot-end"  # a third of the time between two heartbeats
 
 
+async def test_whose_phone_rings_is_in_the_snapshot_however_much_has_changed_since(desk: Desk) -> None:
+    callers = [(f"hubspot/contact/{n}", f"+120255501{n:02}") for n in range(1, 4)]
+    await desk.tell(*(desk.person(key, f"Caller {number}", number) for key, number in callers))
+    await desk.tell(*(desk.call(f"aircall/call/{number[-1]}", number) for _, number in callers))
+    await desk.tell(desk.call("aircall/call/2", callers[1][1], "in_progress"))
+    await desk.tell(*(desk.person(f"hubspot/contact/x{n}", f"X {n}", f"p{n}@example.com") for n in range(2_100)))
+    ringing = ["Caller +12025550101", "Caller +12025550103"]
+    async with desk.feed("ringing=1") as reader:
+        found = await reader.until("snapshot-end")
+        assert sorted(names(found)) == ringing
+        await desk.tell(desk.call("aircall/call/3", callers[2][1], "answered"))
+        assert (await reader.next()).data["ringing"] == []
+    async with desk.feed("ringing=1", found[0].id) as reader:  # cut off within the snapshot
+        assert names(found[1:])[0] in names(await reader.until("snapshot-end"))
+
+
 async def test_a_member_of_staff_gets_what_is_assigned_to_them(desk: Desk) -> None:
     await people(desk, 0, 1)
     maya, tom = ref("intercom/admin/1", "Maya"), ref("intercom/admin/2", "Tom")
