@@ -125,11 +125,26 @@ async def _start(
     place, reset = _Place(hub.generation, 0, hub.seq, resumed=False), b""
     if last is not None and last[0] == hub.generation and last[1] <= hub.seq:
         place.seq, place.resumed = last[1], True
+        if query.ringing:
+            await _remind(room, selection, place)
         return place, b""
     if last is not None:
         reset = _event("reset", b'{"generation":%d}' % hub.generation)
     begun = await _begin(room, query, selection, place)
     return place, b"".join([reset, *(_customer(place.generation, chosen) for chosen in begun)])
+
+
+async def _remind(room: Room, selection: Selection, place: _Place) -> None:
+    """Of the phones that rang already where the reader stopped: that they no longer do is told, whenever that is."""
+    after = 0
+    while True:
+        hub, rows = await room.store.on_the_phone(after, _PAGE, place.seq)
+        if hub.generation == place.generation:
+            place.until = hub.seq  # who changed up to here was not found, and counts as one that may be shown
+        if not rows:
+            return
+        await selection.choose(rows, after, resumed=False)
+        after = rows[-1].seq
 
 
 async def _begin(room: Room, query: FeedQuery, selection: Selection, place: _Place) -> list[Chosen]:

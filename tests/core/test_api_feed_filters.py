@@ -116,6 +116,12 @@ async def test_ringing_tells_when_the_phone_rings_and_when_it_stops(desk: Desk) 
     async with desk.feed("ringing=1", last) as reader:
         (stopped,) = await reader.until("snapshot-end")
         assert (names([stopped]), stopped.data["ringing"]) == (["Max Maria Weber"], [])
+        await desk.tell(desk.call("aircall/call/3", DANA))
+        last = (await reader.next()).id
+    async with desk.feed("ringing=1", last) as reader:
+        assert await reader.until("snapshot-end") == []
+        await desk.tell(desk.call("aircall/call/3", DANA, "answered"))
+        assert (await reader.next()).data["ringing"] == []
 
 
 @pytest.mark.parametrize("query", ["entity=call", "ringing=1", f"staff={full('intercom/admin/1')}"])
