@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Annotated, Any
 
 import orjson
@@ -60,7 +61,9 @@ def _tag(record: Mapping[str, Any]) -> str:
 
 async def _search(call: Call) -> web.StreamResponse:
     room, query = call.room, call.query
-    rows = await _exact(call) or await room.store.search(query.q, query.limit + 1, query.after)
+    rows = await _exact(call)
+    if rows is None:
+        rows = await room.store.search(query.q, query.limit + 1, query.after)
     page = rows[: query.limit]
     hub = await room.store.hub()
     listed = [_listed(row, hub.generation) for row in page]
@@ -70,17 +73,22 @@ async def _search(call: Call) -> web.StreamResponse:
     )
 
 
-async def _exact(call: Call) -> list[CustomerRow]:
-    """Live customers who hold what was typed, where it is a whole number or address in any spelling."""
-    if call.query.after:
-        return []
+async def _exact(call: Call) -> list[CustomerRow] | None:
+    """Live customers who hold what was typed, where it is a whole number or address in any spelling: as a search would
+    give them, the newest change first, those behind `after`. None where nobody holds it."""
     typed, store = call.query.q.strip(), call.room.store
     kind: Any = "email" if "@" in typed else "phone" if sum(map(str.isdigit, typed)) >= 7 else None
     identifier = canonical(kind, typed, call.room.rules) if kind else None
     persons = await store.by_identifier(identifier) if identifier else []
     ids = {person.customer for person in persons if person.findable}
-    rows = await store.customers_by_id(sorted(ids))
-    return [row for row in rows if row.status == "live"]
+    rows = {row.id: row for row in await store.customers_by_id(sorted(ids)) if row.status == "live"}
+    if not rows:
+        return None
+    found = sorted(rows.values(), key=attrgetter("seq"), reverse=True)
+    if not (after := call.query.after):
+        return found
+    last = rows.get(after) or next(iter(await store.customers_by_id([after])), None)
+    return [row for row in found if last and row.seq < last.seq]
 
 
 def _listed(row: CustomerRow, generation: int) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Events: `customer` (the whole record with version and cause), `snapshot-end` (all that was there when the connection
 began has been sent), `reset` (another generation: what comes now is a snapshot again, drop what you have). The id of
-each is a position, `<generation>-<seq>`; sent back as Last-Event-ID it resumes without gap or double. Positions only
-rise within a generation; consumers drop versions that they have seen.
+each is a position, `<generation>-<seq>`; sent back as Last-Event-ID it resumes without gap or double. One without an id
+belongs to the next that has one. Positions only rise within a generation; consumers drop versions that they have seen.
 """
 
 import asyncio
@@ -30,7 +30,6 @@ from schemas.personal import NONE
 
 READERS_AT_MOST = 1_000
 _PAGE = 100
-_RINGING_BACK = 2_000  # a phone that rings has just changed its customer: no need to read them all
 _FILTERS = ACTIVITIES | {"person"}
 _KERNEL = 256 * 1024
 _PAUSE = 1.0  # seconds between two looks at a store that is down
@@ -62,7 +61,7 @@ async def feed(call: Call) -> web.StreamResponse:
     """Answer with the stream; returns when the reader leaves, stops reading, or the hub stops."""
     room, request, query = call.room, call.request, call.query
     last = _position(request.headers.get("Last-Event-ID") or query.last_event_id)
-    selection, hub = await _selection(room, query), await room.store.hub()
+    hub, selection = await room.store.hub(), await _selection(room, query)
     if request.app[FOLLOWER].readers >= READERS_AT_MOST:
         raise Problem(503, "too many feeds are open", "share one, or try again later", headers={"Retry-After": "10"})
     response = web.StreamResponse(
@@ -117,7 +116,7 @@ async def _stream(
             passed = b"id: %d-%d\n" % (place.generation, place.seq) if sent != place.seq else b""
             yield b": heartbeat\n%s\n" % passed
             sent = place.seq
-        elif not chunk:
+        elif not chunk and place.until is None:  # until then there is more to read, also behind a page without a match
             await follower.wait(place.generation, place.seq, checked + room.heartbeat - now)
 
 
@@ -128,6 +127,8 @@ async def _start(
     place, reset = _Place(hub.generation, 0, hub.seq, resumed=False), b""
     if last is not None and last[0] == hub.generation and last[1] <= hub.seq:
         place.seq, place.resumed = last[1], True
+        if query.ringing:
+            await _remind(room, selection, place)
         return place, b""
     if last is not None:
         reset = _event("reset", b'{"generation":%d}' % hub.generation)
@@ -135,13 +136,24 @@ async def _start(
     return place, b"".join([reset, *(_customer(place.generation, chosen) for chosen in begun)])
 
 
+async def _remind(room: Room, selection: Selection, place: _Place) -> None:
+    """Of the phones that rang already where the reader stopped: that they no longer do is told, whenever that is."""
+    after = 0
+    while True:
+        hub, rows = await room.store.on_the_phone(after, _PAGE, place.seq)
+        if hub.generation == place.generation:
+            place.until = hub.seq  # who changed up to here was not found, and counts as one that may be shown
+        if not rows:
+            return
+        await selection.choose(rows, after, resumed=False)
+        after = rows[-1].seq
+
+
 async def _begin(room: Room, query: FeedQuery, selection: Selection, place: _Place) -> list[Chosen]:
     """Set the place where a reader without a position starts; what it gets before all else."""
     assert place.until is not None
     if not query.snapshot:
         place.seq = place.until
-    elif query.ringing:
-        place.seq = max(0, place.until - _RINGING_BACK)
     elif isinstance(selection, OfCustomer) and query.customer:
         place.seq = place.until
         row = await resolve(room.store, query.customer)
@@ -151,7 +163,11 @@ async def _begin(room: Room, query: FeedQuery, selection: Selection, place: _Pla
 
 async def _next(room: Room, follower: Follower, query: FeedQuery, selection: Selection, place: _Place) -> bytes:
     """One page as bytes, and the place behind it; nothing where there is nothing new."""
-    page = await follower.after(place.generation, place.seq, _PAGE, place.until)
+    if query.ringing and place.until is not None and not place.resumed:
+        hub, rows = await room.store.on_the_phone(place.seq, _PAGE, place.until)
+        page = Page(hub.generation, hub.seq, rows)
+    else:
+        page = await follower.after(place.generation, place.seq, _PAGE, place.until)
     if page.generation != place.generation:
         place.generation, place.seq, place.until, place.resumed = page.generation, 0, page.seq, False
         begun = await _begin(room, query, selection, place)
@@ -205,7 +221,8 @@ def _position(text: str | None) -> tuple[int, int] | None:
 
 
 def _customer(generation: int, chosen: Chosen) -> bytes:
-    return _event("customer", with_version(chosen.row, generation), f"{generation}-{chosen.seq}")
+    position = None if chosen.seq is None else f"{generation}-{chosen.seq}"
+    return _event("customer", with_version(chosen.row, generation), position)
 
 
 def with_version(row: CustomerRow, generation: int) -> bytes:

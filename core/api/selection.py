@@ -10,9 +10,9 @@ _ASSIGNED = frozenset({"conversation", "call", "task", "deal"})
 
 
 class Chosen(NamedTuple):
-    """A row to send under the position `seq`, which is where the reader resumes; the row's own seq may differ."""
+    """A row to send under the position `seq`, where the reader resumes; None: it resumes where it would have before."""
 
-    seq: int
+    seq: int | None
     row: CustomerRow
 
 
@@ -81,7 +81,7 @@ class OfCustomer:
         self._sent: dict[str, int] = {}
 
     def first(self, row: CustomerRow, seq: int) -> Chosen:
-        self._sent[row.id] = row.seq
+        self._now, self._sent[row.id] = row.id, row.seq
         return Chosen(seq, row)
 
     async def choose(self, rows: Sequence[CustomerRow], after: int, resumed: bool) -> list[Chosen]:
@@ -89,14 +89,16 @@ class OfCustomer:
         for row in rows:
             if row.id not in (self._now, self._asked) and row.into != self._now:
                 continue
-            self._add(chosen, row.seq, row)
             current = await resolve(self._store, self._asked)
-            if current is not None and current.id != self._now:
+            if current is not None:
                 self._now = current.id
-                self._add(chosen, row.seq, current)
+                if current.seq < row.seq:  # its turn was while another was followed; with a higher seq it is to come
+                    # Without a position, before the row that has one: who is cut off in between gets both again.
+                    self._add(chosen, None, current)
+            self._add(chosen, row.seq, row)
         return chosen
 
-    def _add(self, chosen: list[Chosen], seq: int, row: CustomerRow) -> None:
+    def _add(self, chosen: list[Chosen], seq: int | None, row: CustomerRow) -> None:
         if row.seq > self._sent.get(row.id, 0):
             self._sent[row.id] = row.seq
             chosen.append(Chosen(seq, row))

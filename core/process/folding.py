@@ -21,13 +21,15 @@ _NEVER = (0, "")
 
 @dataclass(slots=True)
 class _Work:
-    """Everything that is known of the customers to fold. `entities` and `received` say what touched each."""
+    """Everything that is known of the customers to fold. `entities` and `received` say what touched each, `brought`
+    the entity types that came or went with members."""
 
     heads: dict[str, CustomerHead] = field(default_factory=dict)
     bases: dict[str, Base] = field(default_factory=dict)
     kept: dict[str, bytes] = field(default_factory=dict)  # of those bases that stay as they are: as they are stored
     known: set[str] = field(default_factory=set)  # who has a record, or would have one that cannot be folded
     entities: dict[str, set[str]] = field(default_factory=dict)
+    brought: dict[str, set[str]] = field(default_factory=dict)
     received: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
@@ -48,21 +50,32 @@ async def fold_touched(
         work.received[id] = max(work.received.get(id, _NEVER), changed.received.get(person, _NEVER))
     ids = sorted(moved.fold | set(work.entities))
     work.heads = await writing.heads(sorted({*ids, *moved.merged}))
+    if moved.whence:
+        work.brought = await _brought(writing, moved)
     told = {customers[person] for person in changed.state}
     work.bases = await _bases(writing, ids, work, moved, told, show)
     seq = writing.hub.seq
     async with aclosing(_folded(writing, work, dead, at)) as lots:
         async for shown in lots:
             rows = _numbered(_live(work, shown, moved), seq)
-            await writing.put_customers(rows, _parts(work, rows))
+            seqs = {row.id: row.seq for row in rows}
+            if changed.anew:  # also where the record is as it was: the parts may be from before a mistake was mended
+                seqs = {id: work.heads[id].seq for id, _ in shown if id in work.heads} | seqs
+            await writing.put_customers(rows, _parts(work, seqs))
             seq += len(rows)
     # Survivors before merged ones: who follows a merge finds the survivor there already.
     rows = _numbered(_gone(work, ids, moved), seq)
-    await writing.put_customers(rows, _parts(work, rows))
+    await writing.put_customers(rows, _parts(work, {row.id: row.seq for row in rows}))
     seq, before = seq + len(rows), writing.hub.seq
     if seq > before:
         await writing.set_seq(seq)
     return seq - before
+
+
+async def _brought(writing: Writing, moved: Moved) -> dict[str, set[str]]:
+    """Whose members changed has all the parts of those from whom they came: their activities were not touched."""
+    known = await writing.parts(sorted(set().union(*moved.whence.values())))
+    return {id: {"person"}.union(*(known.get(each, ()) for each in ids)) for id, ids in moved.whence.items()}
 
 
 async def _bases(
@@ -172,8 +185,12 @@ def _numbered(rows: Sequence[CustomerRow], seq: int) -> list[CustomerRow]:
     return [row._replace(seq=seq + number) for number, row in enumerate(rows, 1)]
 
 
-def _parts(work: _Work, rows: Sequence[CustomerRow]) -> list[tuple[str, str]]:
-    return [(row.id, entity) for row in rows for entity in sorted(work.entities.get(row.id, ()))]
+def _parts(work: _Work, seqs: Mapping[str, int]) -> list[tuple[str, str, int]]:
+    return [
+        (id, entity, seq)
+        for id, seq in seqs.items()
+        for entity in sorted(work.entities.get(id, set()) | work.brought.get(id, set()))
+    ]
 
 
 def _cause(id: str, work: _Work, moved: Moved, ringing: bool) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Changed:
     erased: list[str] = field(default_factory=list)
     found: list[ledger.Found] = field(default_factory=list)  # what webhooks should have told
     forgotten: set[str] = field(default_factory=set)  # persons whose source was taken out
+    anew: bool = False  # `touched` is what there is, whether it changed or not
 
 
 def change(changed: Changed, events: Mapping[str, list[Incoming]], held: Mapping[str, bytes], rules: Rules) -> None:
@@ -61,7 +62,7 @@ def change(changed: Changed, events: Mapping[str, list[Incoming]], held: Mapping
 
 def rebuilt(held: Mapping[str, bytes], rules: Rules) -> Changed:
     """Everything that the registers say, as if all of it had changed: for a rebuild under new rules."""
-    changed = Changed()
+    changed = Changed(anew=True)
     for subject, data in held.items():
         _derive(changed, subject, None, Registers.load(data), data, rules)
     return changed

@@ -23,13 +23,15 @@ def birth_id(secret: bytes, key: str) -> str:
 @dataclass(slots=True)
 class Moved:
     """What a new partition means. `identity` is what it said of each customer that it looked at; `merged` maps ids
-    that are nobody's any more to the id that their anchor belongs to; `joined` and `left` tell stories for the feed."""
+    that are nobody's any more to the id that their anchor belongs to; `whence` maps customers whose members changed to
+    those whose activities came with them, or went: themselves."""
 
     identity: dict[str, dict[str, Any]] = field(default_factory=dict)
     merged: dict[str, str] = field(default_factory=dict)
     fold: set[str] = field(default_factory=set)
     causes: dict[str, dict[str, Any]] = field(default_factory=dict)
     to: dict[str, str] = field(default_factory=dict)  # person -> their new customer
+    whence: dict[str, set[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ async def _unsay(writing: Writing, changed: Changed, result: Written) -> None:
 async def _take_out(writing: Writing, gone: set[str], rows: dict[str, PersonRow], result: Written) -> None:
     """A number that no call shows any more leaves no trace: neither in its customer nor among candidates."""
     known = [rows.pop(key) for key in sorted(gone) if key in rows]
-    result.customers |= {row.key: row.customer for row in known if row.state is not None}
+    result.customers |= {row.key: row.customer for row in known}
     result.left |= {row.customer for row in known}
     result.edges |= {row.implied for row in known if row.implied}
     await writing.drop_persons([row.key for row in known])
@@ -199,6 +201,10 @@ async def resolve(writing: Writing, seeds: Collection[str], edges: Collection[st
             moved.fold.add(id)
     moved.fold.update(id for _, id in moves)
     moved.fold.update(found.rows[key].customer for key, _ in moves if found.rows[key].customer in live)
+    for key, id in moves:
+        if (before := found.rows[key].customer) in heads:  # who is new has nothing to bring
+            moved.whence.setdefault(id, set()).add(before)
+            moved.whence.setdefault(before, set()).add(before)
     _causes(moved, found, now, heads, result)
     return moved
 

@@ -219,8 +219,12 @@ class Writing(Protocol):
         ...
 
     async def heads(self, ids: Sequence[str]) -> dict[str, CustomerHead]: ...
-    async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str]] = ()) -> None:
-        """Also (customer id, entity type) pairs: which parts changed, at the customer's seq."""
+    async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str, int]] = ()) -> None:
+        """Also (customer id, entity type, seq): which parts of records changed, and when."""
+        ...
+
+    async def parts(self, customers: Sequence[str]) -> dict[str, set[str]]:
+        """Entity types per customer that ever changed."""
         ...
 
     async def put_dead(self, rows: Sequence[DeadRow]) -> None:
@@ -271,6 +275,10 @@ class Store(Protocol):
     # -- feed and publish
     async def changes(self, after: int, limit: int, *, at_most: int | None = None) -> tuple[HubRow, list[CustomerRow]]:
         """Customers with `seq` above `after` in order, and the hub row of the same snapshot."""
+        ...
+
+    async def on_the_phone(self, after: int, limit: int, at_most: int) -> tuple[HubRow, list[CustomerRow]]:
+        """As `changes`, but only customers with a call that rings or goes on."""
         ...
 
     async def published(self) -> int: ...

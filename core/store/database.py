@@ -111,6 +111,7 @@ class Statements:
     open_activities: str  # each person: how many of the oldest open ones
     timeline: str  # each person: before at, before object, limit
     customers: str  # among
+    on_the_phone: str  # above seq, at most seq, limit: those with an open call
     heads: str  # among
     put_customer: Put
     put_words: Put

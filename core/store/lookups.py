@@ -73,13 +73,20 @@ class DatabaseStore:
 
     # -- feed and publish
     async def changes(self, after: int, limit: int, *, at_most: int | None = None) -> tuple[HubRow, list[CustomerRow]]:
+        return await self._changes(
+            f"SELECT {COLUMNS} FROM customer c WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+            after, NO_SEQ if at_most is None else at_most, limit,
+        )  # fmt: skip
+
+    async def on_the_phone(self, after: int, limit: int, at_most: int) -> tuple[HubRow, list[CustomerRow]]:
+        return await self._changes(self._sql.on_the_phone, after, at_most, limit)
+
+    async def _changes(self, sql: str, after: int, at_most: int, limit: int) -> tuple[HubRow, list[CustomerRow]]:
         # One statement is one snapshot on both databases, and one way there and back.
         rows = await self._rows(
             f"""SELECT h.generation, h.seq, h.fold_revision, h.kind, h.secret, {COLUMNS}
-                FROM hub h LEFT JOIN (
-                    SELECT * FROM customer WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
-                ) c ON true ORDER BY c.seq""",
-            after, NO_SEQ if at_most is None else at_most, limit,
+                FROM hub h LEFT JOIN ({sql}) c ON true ORDER BY c.seq""",
+            after, at_most, limit,
         )  # fmt: skip
         return HubRow._make(rows[0][:5]), [to_customer(row[5:]) for row in rows if row[5] is not None]
 

@@ -108,6 +108,12 @@ STATEMENTS = Statements(
             ORDER BY at DESC, object DESC LIMIT ?
         ) p JOIN object o ON o.key = p.object""",
     customers=f"SELECT {_CUSTOMER} FROM customer c WHERE c.id {_KEYS}",
+    # The calls first: the other way round, they would be looked for among all customers.
+    on_the_phone=f"""WITH w AS MATERIALIZED (
+            SELECT DISTINCT e.customer FROM (SELECT person FROM party WHERE open AND entity = 'call' OFFSET 0) p
+            CROSS JOIN LATERAL (SELECT customer FROM person WHERE key = p.person OFFSET 0) e)
+        SELECT {_CUSTOMER} FROM w CROSS JOIN LATERAL (SELECT * FROM customer WHERE id = w.customer OFFSET 0) c
+        WHERE c.seq > ? AND c.seq <= ? ORDER BY c.seq LIMIT ?""",
     heads=f"SELECT id, seq, status, hash, identity, search FROM customer WHERE id {_KEYS}",
     put_customer=_upsert(tables.CUSTOMER, "id, seq, status, into, hash, record, search, cause, identity"),
     put_words=Put(

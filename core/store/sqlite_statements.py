@@ -75,6 +75,10 @@ STATEMENTS = Statements(
         ORDER BY p.at DESC, p.object DESC LIMIT ?4""",
     customers=f"SELECT {_CUSTOMER} FROM customer c WHERE c.id {_KEYS}",
     put_customer=_upsert(tables.CUSTOMER, "id, seq, status, into, hash, record, search, cause, identity"),
+    on_the_phone=f"""SELECT {_CUSTOMER} FROM (
+            SELECT DISTINCT e.customer FROM party p CROSS JOIN person e ON e.key = p.person
+            WHERE p.open AND p.entity = 'call') w CROSS JOIN customer c ON c.id = w.customer
+        WHERE c.seq > ?1 AND c.seq <= ?2 ORDER BY c.seq LIMIT ?3""",
     heads=f"SELECT id, seq, status, hash, identity, search FROM customer WHERE id {_KEYS}",
     put_words=Put(
         "customer_words",

@@ -258,7 +258,7 @@ class Transaction:
             self._searched[head.id] = search, head.status == "live"
         return found
 
-    async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str]] = ()) -> None:
+    async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str, int]] = ()) -> None:
         await self.heads([row.id for row in rows if row.id not in self._searched])
         await self._session.put(
             self._sql.put_customer,
@@ -269,8 +269,13 @@ class Transaction:
         live = [row for row in changed if row.status == "live"]
         await self._session.put(self._sql.put_words, [(row.id, self._database.words(row.search)) for row in live])
         await self._session.among(self._sql.drop_words, [row.id for row in changed if row.status != "live"])
-        seqs = {row.id: row.seq for row in rows}
-        await self._session.put(self._sql.put_part, [(id, entity, seqs[id]) for id, entity in dict.fromkeys(parts)])
+        await self._session.put(self._sql.put_part, parts)
+
+    async def parts(self, customers: Sequence[str]) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for customer, entity, _ in await self._session.among(self._sql.parts, customers, 0):
+            found.setdefault(customer, set()).add(entity)
+        return found
 
     async def put_dead(self, rows: Sequence[DeadRow]) -> None:
         letters: dict[str, DeadRow] = {}

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.store import CustomerRow, Store
-from tests.contracts.store_rows import customer, dead, party, thing, token
+from tests.contracts.store_rows import customer, dead, party, person, thing, token
 
 FAST = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -148,9 +148,7 @@ async def test_a_timeline_read_page_by_page_misses_and_repeats_nothing(store: St
 async def test_changes_come_in_order_with_the_hub_of_the_same_moment(store: Store) -> None:
     assert (await store.changes(0, 10))[1] == []
     async with store.writing() as tx:
-        await tx.put_customers(
-            [customer(f"c{n}", n) for n in (3, 1, 4, 2, 5)], [("c3", "call"), ("c3", "call"), ("c4", "deal")]
-        )
+        await tx.put_customers([customer(f"c{n}", n) for n in (3, 1, 4, 2, 5)], [("c3", "call", 3), ("c4", "deal", 4)])
         await tx.set_seq(5)
     hub, rows = await store.changes(1, 3)
     assert hub.seq == 5 and [row.seq for row in rows] == [2, 3, 4]
@@ -158,9 +156,27 @@ async def test_changes_come_in_order_with_the_hub_of_the_same_moment(store: Stor
     assert await store.parts({"c3": 3, "c4": 4, "c5": 5}, 0) == {"c3": {"call"}, "c4": {"deal"}}
     assert await store.parts({"c3": 3, "c4": 4}, 3) == {"c4": {"deal"}}
     async with store.writing() as tx:
-        await tx.put_customers([customer("c3", 6)], [("c3", "deal")])
+        await tx.put_customers([customer("c3", 6)], [("c3", "deal", 6)])
+        assert await tx.parts(["c3", "c4", "c5"]) == {"c3": {"call", "deal"}, "c4": {"deal"}}
     assert await store.parts({"c3": 6}, 3) == {"c3": {"deal"}}
     assert await store.parts({"c3": 5}, 3) == {}  # as who read c3 before it changed again asks
+
+
+async def test_who_is_on_the_phone_comes_in_order_however_much_has_changed_since(store: Store) -> None:
+    async with store.writing() as tx:
+        await tx.put_customers([customer(f"c{n}", n) for n in range(1, 9)])
+        await tx.put_persons([person(f"p{n}", customer=f"c{n % 8}") for n in range(1, 17)])  # two of each
+        rows = [party(f"call/{n}", f"p{n}", open=n < 16)._replace(entity="call") for n in (5, 2, 10, 3, 7, 16)]
+        other = party("conversation/1", "p4", open=True)
+        await tx.put_parties([row.object for row in (*rows, other)], [*rows, other])
+        await tx.set_seq(8)
+    hub, found = await store.on_the_phone(0, 3, 8)
+    assert (hub.seq, ids(found)) == (8, ["c2", "c3", "c5"])
+    assert ids((await store.on_the_phone(5, 3, 8))[1]) == ["c7"]
+    assert (await store.on_the_phone(5, 3, 6))[1] == []
+    async with store.writing() as tx:
+        await tx.put_parties([row.object for row in rows], [row._replace(open=False) for row in rows])
+    assert (await store.on_the_phone(0, 3, 8))[1] == []
 
 
 async def test_letters_come_newest_first_page_by_page(store: Store) -> None:

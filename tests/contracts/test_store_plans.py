@@ -16,7 +16,7 @@ from core.store.lookups import DatabaseStore
 from core.store.postgres import SETTINGS, open_postgres
 from core.store.search import search
 from core.store.sqlite import open_sqlite
-from tests.contracts.store_rows import customer, party, thing
+from tests.contracts.store_rows import customer, party, person, thing
 
 MANY = 100_000
 RECENT, OPEN = 5, 3
@@ -36,6 +36,7 @@ BOUNDED: dict[str, tuple[Any, ...]] = {
     "evidence": (ONE,),
     "heads": (ONE,),
     "customers": (ONE,),
+    "on_the_phone": (5, 10_000, 5),
     "parts": (ONE, 5),
     "suppressed": (ONE,),
     "full_objects": (ONE,),
@@ -45,8 +46,10 @@ BOUNDED: dict[str, tuple[Any, ...]] = {
 
 
 async def fill(store: Store) -> None:
-    """One person with 100,000 activities, some of them open, the newest half deleted; a few others."""
+    """One person with 100,000 activities, some open, the newest half deleted; a few others, one on the phone."""
     async with store.writing() as tx:
+        await tx.put_persons([person(f"p{n}", customer=f"c{n}") for n in range(1, 5_000)])
+        await tx.put_parties(["v/a/call/x"], [party("v/a/call/x", "p42", open=True)._replace(entity="call")])
         await tx.put_customers([customer(f"c{n}", n, f"Ann{n}") for n in range(1, 5_000)])
         await tx.put_objects([thing(f"v/a/article/{n}", "article", text=f"Ben{n}") for n in range(500)])
     for first in range(0, MANY, 10_000):
@@ -69,6 +72,8 @@ async def test_sqlite_reads_by_index_alone(tmp_path: Path) -> None:
         sql = getattr(sqlite_statements.STATEMENTS, name)
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
         tables = [step for step in plan if "json_each" not in step and "VIRTUAL TABLE" not in step]
+        if name == "on_the_phone":  # its index is of open calls alone: read from end to end
+            tables = [step for step in tables if not re.match(r"SCAN (p USING INDEX party_call$|w$)", step)]
         assert not [step for step in tables if re.match(r"SCAN (?!p$|\(subquery)", step)], (name, plan)
         if name in ("activities", "open_activities", "timeline"):
             index = "party_open" if name == "open_activities" else "party_newest"
@@ -96,7 +101,7 @@ async def test_postgres_reads_by_index_alone(postgres_url: str, postgres_schema:
 
 def check(connection: psycopg.Connection[Any], statements: Statements, *, most: int) -> None:
     for name, given in BOUNDED.items():
-        first = given[0] if name == "search" else [given[0]] if given[0] != ONE else json.loads(ONE)
+        first = given[0] if name in ("search", "on_the_phone") else [given[0]] if given[0] != ONE else json.loads(ONE)
         sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {getattr(statements, name).replace('?', '%b')}"
         ((plan,),) = connection.execute(sql, (first, *given[1:]), prepare=True).fetchall()
         for node in nodes(plan[0]["Plan"]):

@@ -89,6 +89,27 @@ async def test_a_shared_number_is_listed_with_how_many_use_it(desk: Desk) -> Non
     assert {each.name: each.shared for each in found.customers} == {None: 3} | dict.fromkeys(names, 0)
 
 
+async def test_pages_of_who_shares_a_number_bring_everybody_once(desk: Desk) -> None:
+    people = {f"hubspot/contact/{n}": name for n, name in enumerate(("Max Weber", "Noor Haddad", "Ben Ode"))}
+    for key, name in people.items():
+        await desk.tell(desk.person(key, name, OFFICE, f"{key[-1]}@example.com"))
+    await desk.tell(desk.person("hubspot/contact/9", "Dana Reyes", organization=OFFICE))  # has it as a word only
+    path, seen, after = f"/v1/customers?limit=1&q={quote(OFFICE)}", [], ""
+    while len(seen) < 9:
+        page = await desk.get(path + after)
+        seen += [each["name"] for each in page["customers"]]
+        if not page["next"]:
+            break
+        after = f"&after={page['next']}"
+    assert (len(seen), set(seen)) == (3, set(people.values()))
+    first, *_ = (await desk.get(path))["customers"]
+    await desk.tell(desk.gone(f"hubspot/contact/{list(people.values()).index(first['name'])}", Person))
+    assert (await desk.get(f"{path}&after={first['id']}"))["customers"][0]["name"] in set(people.values()) - {
+        first["name"]
+    }
+    assert (await desk.get(f"{path}&after=nobody"))["customers"] == []
+
+
 async def test_pages_of_a_search_bring_everybody_once_the_newest_change_first(desk: Desk) -> None:
     for number in range(7):
         await desk.tell(

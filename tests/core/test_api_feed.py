@@ -17,7 +17,7 @@ from core.api.follower import Follower
 from core.errors import TransientError
 from core.identity import Rules
 from schemas.customer import Change
-from tests.fixtures_api import DANA, OFFICE, Desk, Happening, desk_at, full, ref
+from tests.fixtures_api import Desk, Happening, desk_at
 
 
 @pytest.fixture
@@ -150,85 +150,6 @@ async def test_a_merged_customer_is_told_so_that_mirrors_drop_it(desk: Desk) -> 
         assert {survivor.data["id"], merged.data["id"]} == set(ids)
 
 
-async def test_one_customer_is_followed_through_a_merge_and_a_split(desk: Desk) -> None:
-    await people(desk, 0)
-    desk.clock += 1_000
-    await people(desk, 1, 2)
-    first, second = [await desk.id_of(email=f"p{n}@example.com") for n in (0, 1)]
-    async with desk.feed(f"customer={second}") as reader:
-        (begun,) = await reader.until("snapshot-end")
-        assert begun.data["id"] == second
-        await people(desk, 2)  # somebody else
-        await desk.tell(desk.person("hubspot/contact/1", "Person Ax", "p0@example.com"))
-        assert (await reader.next()).data["status"] == "merged"
-        assert (await reader.next()).data["id"] == first
-        await desk.tell(desk.person("hubspot/contact/0", "Person Ax", "other@example.com"))
-        await desk.tell(desk.person("hubspot/contact/1", "Person Bx", "p1@example.com"))
-        seen = [(await reader.next()).data["id"]]
-        while seen[-1] != second:
-            seen.append((await reader.next()).data["id"])
-        assert set(seen) <= {first, second}
-        last = reader.position
-    await desk.tell(desk.person("hubspot/contact/1", "Person Now", "p1@example.com"))
-    async with desk.feed(f"customer={second}", last) as reader:
-        (resumed,) = await reader.until("snapshot-end")
-        assert names([resumed]) == ["Person Now"]
-
-
-async def test_a_filter_by_entity_lets_through_what_concerns_it(desk: Desk) -> None:
-    await people(desk, 0, 1)
-    await desk.tell(desk.ticket("intercom/conversation/1", "hubspot/contact/0", "Bag"))
-    async with desk.feed("entity=conversation,call") as reader:
-        assert names(await reader.until("snapshot-end")) == ["Person Ax"]
-        await desk.tell(desk.task("hubspot/task/1", "hubspot/contact/1", "Call back"))
-        await desk.tell(desk.ticket("intercom/conversation/2", "hubspot/contact/1", "Shoes"))
-        happening = await reader.next()
-        assert (names([happening]), len(happening.data["conversations"])) == (["Person Bx"], 1)
-        assert await reader.silent()
-
-
-async def test_ringing_tells_when_the_phone_rings_and_when_it_stops(desk: Desk) -> None:
-    await desk.tell(
-        desk.person("hubspot/contact/1", "Dana Reyes", DANA), desk.person("hubspot/contact/2", "Max Weber", OFFICE)
-    )
-    await desk.tell(desk.call("aircall/call/1", DANA))
-    async with desk.feed("ringing=1") as reader:
-        (ringing,) = await reader.until("snapshot-end")
-        assert ringing.data["ringing"][0]["line"]["name"] == "Support line"
-        await desk.tell(desk.person("hubspot/contact/2", "Max Maria Weber", OFFICE))
-        await desk.tell(desk.call("aircall/call/1", DANA, "answered"))
-        stopped = await reader.next()
-        assert (names([stopped]), stopped.data["ringing"]) == (["Dana Reyes"], [])
-        await desk.tell(desk.call("aircall/call/2", OFFICE))
-        last = (await reader.next()).id
-    await desk.tell(desk.person("hubspot/contact/1", "Dana Maria Reyes", DANA))
-    await desk.tell(desk.call("aircall/call/2", OFFICE, "missed"))
-    async with desk.feed("ringing=1", last) as reader:
-        (stopped,) = await reader.until("snapshot-end")
-        assert (names([stopped]), stopped.data["ringing"]) == (["Max Maria Weber"], [])
-
-
-async def test_a_member_of_staff_gets_what_is_assigned_to_them(desk: Desk) -> None:
-    await people(desk, 0, 1)
-    maya, tom = ref("intercom/admin/1", "Maya"), ref("intercom/admin/2", "Tom")
-    await desk.tell(
-        desk.ticket("intercom/conversation/1", "hubspot/contact/0", "Bag", assignee=maya),
-        desk.ticket("intercom/conversation/2", "hubspot/contact/1", "Shoes", assignee=tom),
-    )
-    async with desk.feed(f"staff={full('intercom/admin/1')}") as reader:
-        assert names(await reader.until("snapshot-end")) == ["Person Ax"]
-        await desk.tell(desk.ticket("intercom/conversation/2", "hubspot/contact/1", "Shoes", assignee=maya))
-        assert names([await reader.next()]) == ["Person Bx"]
-        await desk.tell(
-            desk.ticket("intercom/conversation/2", "hubspot/contact/1", "Shoes", status="closed", assignee=maya)
-        )
-        assert names([await reader.next()]) == ["Person Bx"]  # once more, because it is theirs no longer
-        await desk.tell(
-            desk.ticket("intercom/conversation/2", "hubspot/contact/1", "Shoes!", status="closed", assignee=maya)
-        )
-        assert await reader.silent()
-
-
 async def test_a_silent_feed_shows_signs_of_life_and_moves_the_position(quick: Desk) -> None:
     async with quick.feed("ringing=1&snapshot=0") as reader:
         await reader.until("snapshot-end")
@@ -328,20 +249,6 @@ async def test_what_is_at_hand_and_what_the_store_says_is_the_same(desk: Desk, w
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def test_a_resumed_reader_of_one_customer_hears_of_what_merged_into_it(desk: Desk) -> None:
-    await people(desk, 0)
-    desk.clock += 1_000
-    await people(desk, 1)
-    first, second = [await desk.id_of(email=f"p{n}@example.com") for n in (0, 1)]
-    async with desk.feed(f"customer={first}") as reader:
-        await reader.until("snapshot-end")
-        last = reader.position
-    await desk.tell(desk.person("hubspot/contact/1", "Person Ax", "p0@example.com"))
-    async with desk.feed(f"customer={first}", last) as reader:
-        happenings = await reader.until("snapshot-end")
-    assert {(each.data["id"], each.data["status"]) for each in happenings} == {(first, "live"), (second, "merged")}
 
 
 async def test_many_readers_get_every_change_once(desk: Desk) -> None:
