@@ -218,6 +218,7 @@ class _Rooms:
             rules=rules_of(running.config),
             now=lambda: _ms(running.clock),
             metrics=running.metrics.render,
+            since=_ms(running.clock),
             ready={"bus": self._bus_ready, "store": self._store_ready},
             replay=self._replay,
             backfill=self._backfill,
