@@ -6,6 +6,7 @@ from urllib.parse import quote
 import orjson
 import pytest
 
+from core.hub.naming import process_name
 from core.sdk import from_ms
 from core.store import LedgerRow, RepairRow
 from schemas.answers import Found, Ledger, Progress, Sources, SourceState, Timeline
@@ -186,6 +187,16 @@ async def test_a_process_that_is_gone_leaves_its_times_and_takes_its_trouble_wit
     assert (gone.refused, gone.last_refusal) == ({"stale": 1}, None)
     assert gone.heard == gone.last_delivery == gone.complete_up_to["contacts"] == desk.ago(HOUR)
     assert gone.last_poll == desk.ago(DAY)
+
+
+async def test_two_processes_on_one_host_do_not_hide_each_others_trouble(desk: Desk, tmp_path: Path) -> None:
+    roles, said = frozenset({"ingest"}), {"connector": "hubspot", "account": "acme", "last_poll": desk.clock}
+    with process_name(tmp_path, roles) as polling, process_name(tmp_path, roles) as listening:
+        broken = said | {"state": "unauthorized", "error": "401", "remedy": "hub check --live", "polls_here": True}
+        await desk.store.put_state("crm", polling, orjson.dumps(broken), desk.clock)
+        await desk.store.put_state("crm", listening, orjson.dumps(said), desk.clock + 1)
+    (found,) = Sources.model_validate(await desk.get("/v1/sources")).sources
+    assert (found.state, found.problem) == ("unauthorized", "401")
 
 
 async def test_a_connection_that_nobody_reports_is_unattended_once_the_hub_had_time_to_begin(tmp_path: Path) -> None:
