@@ -32,6 +32,7 @@ async def purge(config: HubConfig, bus: Bus, store: Store, name: str, order: Pur
         # The marks come first: from here on whatever happens the source will be forgotten.
         ends, void = await marks.begin(bus, name, source, int(time.time() * 1000))
         await ingest.Cursors(bus).forget(name)
+        await asyncio.to_thread(ingest.forget_tokens, config.data, name)
     else:
         ends, void = order.at["ends"], order.at["void"]
     left, unread = await marks.void(bus, name, source, void, STEP)

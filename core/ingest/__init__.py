@@ -15,7 +15,7 @@ from core.ingest.drift import Drift, acknowledge
 from core.ingest.http import Client, Patience, sessions
 from core.ingest.hydrate import Hydrator
 from core.ingest.intake import Intake, Outcome
-from core.ingest.oauth import Keyring
+from core.ingest.oauth import Keyring, forget_tokens
 from core.ingest.orders import begin_anew, read_again
 from core.ingest.pace import Lag, Pace, sparing
 from core.ingest.poll import GROUP, Poller
@@ -42,6 +42,7 @@ __all__ = [
     "Report",
     "acknowledge",
     "begin_anew",
+    "forget_tokens",
     "Treasury",
     "read_again",
     "replaying",

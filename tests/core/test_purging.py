@@ -19,6 +19,7 @@ from core.hub.purging import purge
 from core.store import Store
 from core.store.sqlite import open_sqlite
 from schemas.answers import PurgeOrder, Purging
+from tests.core.test_oauth import granting, process
 
 
 @dataclass
@@ -33,8 +34,9 @@ class Desk:
         document = orjson.dumps({"connector": "push", "account": account})
         await self.store.put_state(connection, process, document, int((time.time() - ago) * 1000))
 
-    async def purge(self, source: str | None = None) -> Purging:
-        return await purge(self.config, self.bus, self.store, "shop", PurgeOrder(source=source), running=True)
+    async def purge(self, source: str | None = None, *, confirmed: bool = False) -> Purging:
+        order = PurgeOrder(source=source, confirmed=confirmed)
+        return await purge(self.config, self.bus, self.store, "shop", order, running=True)
 
 
 @pytest.fixture
@@ -81,3 +83,15 @@ async def test_a_name_that_was_a_connection_to_two_sources_is_not_purged_of_one_
     with pytest.raises(PermanentError, match="push/shop-1 and push/shop-2: name the one to forget, --source"):
         await desk.purge()
     assert (await desk.purge("push/shop-2")).source == "push/shop-2"
+
+
+async def test_the_connections_tokens_are_deleted_once_the_purge_was_confirmed(desk: Desk) -> None:
+    await desk.reports("shop", "one", "shop", ago=3600)
+    async with granting() as source:
+        async with process(source, desk.config.data, name="shop") as client:
+            await client.get("/me")
+    kept = desk.config.data / "oauth"
+    await desk.purge()
+    assert len(list(kept.glob("*.json"))) == 1
+    await desk.purge(confirmed=True)
+    assert list(kept.iterdir()) == []
