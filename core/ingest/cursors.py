@@ -1,4 +1,5 @@
-"""Where every stream's poll goes on, and which account a connection has: kept on a compacted topic of the bus."""
+"""Where every stream's poll goes on, orders to whoever polls, and which account a connection has: kept on a compacted
+topic of the bus."""
 
 import asyncio
 from collections.abc import Iterable
