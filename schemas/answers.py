@@ -108,8 +108,12 @@ class SourceState(Shape):
 
     connection: Annotated[str, NONE]
     source: Annotated[str | None, NONE] = Field(None, description="vendor/account, once it is known")
-    state: Annotated[Literal["ok", "waiting", "down", "throttled", "unauthorized", "misconfigured"], NONE] = Field(
-        "waiting", description="waiting: configured, and not heard yet; the last four: `remedy` says what to do"
+    state: Annotated[
+        Literal["ok", "waiting", "down", "throttled", "unauthorized", "misconfigured", "unattended"], NONE
+    ] = Field(
+        "waiting",
+        description="waiting: configured, and not heard yet; unattended: no process reports it; the last five: "
+        "`remedy` says what to do",
     )
     webhook: Annotated[bool, NONE] = Field(False, description="it takes webhooks; otherwise it is only polled")
     last_delivery: Annotated[Timestamp | None, NONE] = None

@@ -148,7 +148,7 @@ def _article(row: ObjectRow) -> dict[str, Any]:
 
 async def _freshness(room: Room, record: Mapping[str, Any], now: int) -> dict[str, Any]:
     states: dict[str, list[SourceState]] = {source: [] for source in record.get("sources") or ()}
-    for state in await connection_states(room.store):
+    for state in await connection_states(room):
         if state.source in states:
             states[state.source].append(state)
     counts, as_of = await room.lately.counts(room.store, now), from_ms(now)

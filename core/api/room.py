@@ -16,7 +16,8 @@ Check = Callable[[], Awaitable[str | None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """`now` is epoch ms. `metrics` renders Prometheus' text. `ready` are named checks: None, or what is wrong.
+    """`now` is epoch ms; `since`, too: when the hub began to run, which is given a moment to report its sources.
+    `metrics` renders Prometheus' text. `ready` are named checks: None, or what is wrong.
 
     `backfill` lets streams of a connection begin anew and answers which: PermanentError where it has none such.
     `acknowledge` takes what changed in a connection's payloads as known (LookupError where there is no such one).
@@ -33,6 +34,7 @@ class Room:
     rules: Rules
     now: Callable[[], int]
     metrics: Callable[[], bytes]
+    since: int = 0
     ready: Mapping[str, Check] = field(default_factory=dict)
     replay: Callable[[str], Awaitable[None]] | None = None
     backfill: Callable[[str, BackfillOrder], Awaitable[list[str]]] | None = None

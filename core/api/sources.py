@@ -19,7 +19,7 @@ from core.api.room import Room
 from core.api.route import Call, Route, answer
 from core.errors import PermanentError
 from core.sdk import from_ms
-from core.store import LedgerRow, Store
+from core.store import LedgerRow
 from schemas.answers import (
     Acknowledged,
     BackfillOrder,
@@ -39,20 +39,27 @@ from schemas.key import key
 from schemas.personal import NONE
 
 _GONE = 120_000  # ms; a process reports every few seconds, so one that is behind by more was stopped or replaced
+_UNATTENDED = "no process of the hub takes its deliveries or polls it"
 
 
-async def connection_states(store: Store) -> list[SourceState]:
+async def connection_states(room: Room) -> list[SourceState]:
     """One per connection, by name."""
+    store, now = room.store, room.now()
     reports: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
     for connection, _, document, at in sorted(await store.states(), key=lambda row: (row[0], row[3])):
         reports.setdefault(connection, []).append((at, orjson.loads(document)))
-    return [_merged(connection, found) for connection, found in reports.items()]
+    states = []
+    for connection, found in reports.items():
+        state, last = _merged(connection, found), found[-1][0]
+        # Ingest that starts together with the API needs a moment for its first word.
+        states.append(_unattended(state, last) if now - max(last, room.since) > _GONE else state)
+    return states
 
 
 async def _sources(call: Call) -> web.StreamResponse:
     store = call.room.store
     hub, dead, counts = await store.hub(), await store.dead_counts(), await store.counts()
-    states = {state.connection: state for state in await connection_states(store)}
+    states = {state.connection: state for state in await connection_states(call.room)}
     rows: dict[str, list[LedgerRow]] = {}
     for row in await store.ledger(since(call.room.now(), 24)):
         rows.setdefault(row.connection, []).append(row)
@@ -102,7 +109,7 @@ async def _ledger(call: Call) -> web.StreamResponse:
     name, store = call.path["connection"], call.room.store
     rows = await store.ledger(since(call.room.now(), call.query.hours), name)
     repairs = await store.repairs(name, call.query.limit)
-    if not rows and not repairs and name not in {state.connection for state in await connection_states(store)}:
+    if not rows and not repairs and name not in {state.connection for state in await connection_states(call.room)}:
         raise _unknown(name)
     return answer(
         Ledger(
@@ -194,6 +201,14 @@ def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> So
         broken_since=from_ms(broken.get("broken_since")),
         remedy=broken.get("remedy"),
     )
+
+
+def _unattended(state: SourceState, at: int) -> SourceState:
+    """As it was left at `at` (epoch ms), when it was last reported; what was under way then is not any more."""
+    streams = {name: its.model_copy(update={"progress": None}) for name, its in state.streams.items()}
+    remedy = f"start `hub run`; where hub.yaml does not have it any more: hub purge {state.connection}"
+    told = {"state": "unattended", "problem": _UNATTENDED, "broken_since": from_ms(at), "remedy": remedy}
+    return state.model_copy(update={**told, "streams": streams, "budget": None})
 
 
 def _drift(alive: list[Mapping[str, Any]]) -> list[Drifted]:

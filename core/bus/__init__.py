@@ -107,6 +107,10 @@ class Bus(Protocol):
         """The offsets that a group without `start` has committed."""
         ...
 
+    async def members(self, group: str) -> int:
+        """How many read as this group, in all processes; one that died counts for the seconds until it is noticed."""
+        ...
+
     async def forget(self, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
         """Tell the bus how far a group that keeps its own offsets has come, so that retention may pass it."""
         ...

@@ -151,6 +151,9 @@ class EmbeddedBus:
     def owns(self, member: Member, place: Place) -> bool:
         return self._groups[member.group].owners.get(place) is member
 
+    async def members(self, group: str) -> int:
+        return len(found.members) if (found := self._groups.get(group)) else 0
+
     @staticmethod
     def _wake(group: Group[Member]) -> None:
         for member, _ in group.members:

@@ -16,7 +16,9 @@ from core.bus.kafka_group import KafkaSubscription, to_records
 from core.bus.kafka_producer import KafkaSender, Producer
 from core.bus.kafka_topics import complaints, create
 from core.bus.topics import TOPICS, Topic, partition_of
-from core.errors import PermanentError
+from core.errors import PermanentError, TransientError
+
+_GROUP = ("error", "name", "state", "type", "protocol", "members")  # how Kafka describes one (DescribeGroups)
 
 
 @asynccontextmanager
@@ -173,6 +175,16 @@ class KafkaBus:
                     self._client.prefix + group, partitions=self._all(topic)
                 )
         return {at.partition: moved.offset for at, moved in found.items() if moved.offset >= 0}
+
+    async def members(self, group: str) -> int:
+        with kafka_errors(f"looking at group {group}"):
+            async with asyncio.timeout(ANSWER_WITHIN), _admin(self._client) as admin:
+                answers = await admin.describe_consumer_groups([self._client.prefix + group])
+        described = [dict(zip(_GROUP, each, strict=False)) for answer in answers for each in answer.groups]
+        for error in (errors.for_code(each["error"]) for each in described):
+            if error is not errors.NoError:
+                raise TransientError(f"looking at group {group}: {error.__name__}")
+        return sum(len(each["members"]) for each in described)
 
     # -- offsets and settings
 

@@ -17,9 +17,10 @@ def purge(
 ) -> None:
     """Take a connection out again: the records become those of a hub that never had it, and subscribers are told.
 
-    Gone are its objects, what joined customers through it, its dead letters, cursors and counts, and its messages on
-    the bus (dead letters there within their 30 days). Who was erased stays erased. It works while the hub runs and
-    while it does not; interrupted, give it again. Adding the connection later fetches everything anew.
+    Gone are its objects, what joined customers through it, its dead letters, cursors and counts, its messages on the
+    bus (dead letters there within their 30 days), and its OAuth tokens in this data folder. Who was erased stays
+    erased. It works while the hub runs and while it does not; interrupted, give it again. Adding the connection later
+    fetches everything anew.
     """
     from core.cli.terminal import emit, finish, number, say
     from core.config import load

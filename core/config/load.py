@@ -217,6 +217,7 @@ class _Loader:
                 "this connection is real and others are `mock: true`; invented and real people never share a store: "
                 "remove `mock: true` everywhere and name a new `data:` folder",
             )
+        self._check_keys(connections)
         if sections["bus"].type == "kafka" and not sections["bus"].servers:
             self._wrong(("bus", "servers"), "name Kafka's bootstrap servers, for instance `servers: kafka:9092`")
         if sections["store"].type == "postgres" and not sections["store"].url.get_secret_value():
@@ -225,6 +226,21 @@ class _Loader:
             address = getattr(sections["server"], name, "")
             if not re.fullmatch(r"\S+:\d{1,5}", address) or int(address.rpartition(":")[2]) > 65535:
                 self._wrong(("server", name), f"{address!r} is not HOST:PORT")
+
+    def _check_keys(self, connections: Mapping[str, Connection]) -> None:
+        """Several connections to one source may be meant: then they ask at the same address. A sender that only pushes
+        has none."""
+        first: dict[tuple[str, str], Connection] = {}
+        for each in connections.values():
+            if not (account := each.settings.account):
+                continue  # the source tells its own
+            other = first.setdefault((each.connector.name, account), each)
+            if other is not each and not ((at := _address(each)) and at == _address(other)):
+                self._wrong(
+                    ("connections", each.name, "account"),
+                    f"connections.{other.name} is {each.connector.name}/{account}, too, and not the same source: each "
+                    "would overwrite the other's objects; give this one a word of its own, or let one connection do",
+                )
 
     def _invalid(self, here: Place, model: type[BaseModel], error: ValidationError) -> None:
         for detail in error.errors(include_url=False, include_context=True):
@@ -235,6 +251,10 @@ class _Loader:
 
 
 _Source = tuple[Place, set[str], Document]  # where a connection's settings stand, which ones, in which file
+
+
+def _address(connection: Connection) -> str:
+    return connection.connector.base_url(connection.settings).rstrip("/")
 
 
 def _blame(sources: "Sequence[_Source]", place: Place, why: str) -> None:

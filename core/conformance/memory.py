@@ -85,6 +85,9 @@ class MemoryBus:
             len(log) - self._committed.get((group, place), 0) for place, log in self._log.items() if place[0] == topic
         )
 
+    async def members(self, group: str) -> int:
+        return len(found.members) if (found := self._groups.get(group)) else 0
+
     async def forget(self, group: str, offsets: Mapping[Place, int]) -> None:
         pass  # nothing is ever deleted here
 

@@ -2,9 +2,10 @@
 
 from core.hub.compose import open_bus, open_store, settings_of
 from core.hub.mocks import hook_url
+from core.hub.naming import ROLES
 from core.hub.offline import lag, offline
 from core.hub.pushing import pushing
-from core.hub.run import ROLES, Running, opened, run
+from core.hub.run import Running, opened, run
 
 __all__ = [
     "ROLES", "Running", "hook_url", "lag", "offline", "open_bus", "open_store", "opened", "pushing", "run",

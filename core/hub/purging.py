@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Set
 from contextlib import suppress
 
 import orjson
@@ -31,6 +32,7 @@ async def purge(config: HubConfig, bus: Bus, store: Store, name: str, order: Pur
         # The marks come first: from here on whatever happens the source will be forgotten.
         ends, void = await marks.begin(bus, name, source, int(time.time() * 1000))
         await ingest.Cursors(bus).forget(name)
+        await asyncio.to_thread(ingest.forget_tokens, config.data, name)
     else:
         ends, void = order.at["ends"], order.at["void"]
     left, unread = await marks.void(bus, name, source, void, STEP)
@@ -50,11 +52,15 @@ async def _source(config: HubConfig, bus: Bus, store: Store, name: str, given: s
     if name in config.connections:
         raise PermanentError(f"the hub still has the connection {name!r}: take it out of hub.yaml and restart the hub")
     accounts = await ingest.Cursors(bus).accounts()
-    said = [(orjson.loads(document), at) for connection, _, document, at in await store.states() if connection == name]
-    if config.bus.type == "kafka" and any(time.time() - at / 1000 < _ALIVE for _, at in said):
-        raise PermanentError(f"a process still runs with {name!r}, or did until just now: restart it, then purge")
-    known = {f"{document['connector']}/{account}" for document, _ in said if (account := document.get("account"))}
-    source = given or min(known, default="")
+    states = await store.states()
+    if config.bus.type == "kafka":  # the embedded bus is open in one process only: this one, which does not have it
+        await _let_go(bus, name, {(of, process) for of, process, _, at in states if time.time() - at / 1000 < _ALIVE})
+    said = [orjson.loads(document) for of, _, document, _ in states if of == name]
+    known = sorted({f"{document['connector']}/{account}" for document in said if (account := document.get("account"))})
+    if len(known) > 1 and not given:
+        named = " and ".join(known)
+        raise PermanentError(f"{name!r} was a connection to {named}: name the one to forget, --source VENDOR/ACCOUNT")
+    source = given or "".join(known)
     if source.count("/") != 1 or source.startswith("/") or source.endswith("/"):
         raise PermanentError(f"nothing is known of a connection {name!r}: name its source, --source VENDOR/ACCOUNT")
     for each in config.connections.values():
@@ -62,6 +68,20 @@ async def _source(config: HubConfig, bus: Bus, store: Store, name: str, given: s
         if f"{each.connector.name}/{account}" == source:
             raise PermanentError(f"the connection {each.name!r} is of the same source, {source}: its objects are these")
     return source
+
+
+async def _let_go(bus: Bus, name: str, alive: Set[tuple[str, str]]) -> None:
+    """Raises PermanentError unless every process of ingest says of what it takes deliveries, and none of this one: what
+    it still publishes would come to lie behind the marks. `alive`: connection and process of the latest reports."""
+    if any(connection == name for connection, _ in alive):
+        raise PermanentError(f"a process still runs with {name!r}, or did until just now: restart it, then purge")
+    members, known = await bus.members(ingest.GROUP), len({process for _, process in alive})
+    if members > known:
+        raise PermanentError(
+            f"the bus counts {members} of ingest's processes, the store heard of {known} within {_ALIVE:.0f} s: one may"
+            f" still run with {name!r} that cannot reach the store, or whose clock is behind, or it has only just begun"
+            " or ended; mend or stop it, then purge"
+        )
 
 
 async def _told(store: Store, name: str, source: str) -> Purging:

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from core.errors import ConfigError, PermanentError, TransientError
 from core.hub import mocks
 from core.hub.compose import open_bus, open_store, rules_of, settings_of
 from core.hub.losses import read_again
+from core.hub.naming import ROLES, process_name
 from core.hub.purging import purge
 from core.metrics import Metrics
 from core.precedence import Precedence
@@ -28,7 +28,6 @@ from core.sdk.times import Duration
 from core.store import Store
 from schemas.answers import BackfillOrder, PurgeOrder, Purging
 
-ROLES = ("ingest", "process", "publish", "api")
 READERS = {EVENTS: process.GROUP, PAST: process.PAST_GROUP}  # whose lag is told: what process reads, and by which group
 _PAUSE = 2.0  # seconds between two tries to reach a store that is down
 _NO_STORE = 10**9  # the lag that pollers see while the store is down: they wait
@@ -37,6 +36,7 @@ _CHECK_EVERY = 300.0  # seconds between two looks at the bus, for alarms in the 
 _KNOWN = 2_000  # keys that are looked up at once
 _KEPT = 90 * 86_400_000  # ms that the ledger's hours are kept
 _LETTERS_KEPT = int(LETTERS_KEPT.total_seconds() * 1000)
+_REMEMBERED = 7 * 86_400_000  # ms that is kept what a process said that is gone, and that others report for
 _NOT_OURS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})  # of addresses to listen at
 
 log = structlog.get_logger()
@@ -82,7 +82,7 @@ async def run(
         if config.demo and "ingest" in roles:
             running.config, running.mocks = await mocks.start(config)
             stack.push_async_callback(mocks.stop, running.mocks)
-        rooms = _Rooms(running, roles)
+        rooms = _Rooms(running, roles, stack.enter_context(process_name(config.data, roles)))
         try:
             async with asyncio.TaskGroup() as group:
                 for name, room in rooms.wanted():
@@ -109,9 +109,9 @@ def _check(config: HubConfig, roles: frozenset[str]) -> None:
 class _Rooms:
     """The rooms with what each needs. Those that need the store wait for it; ingest does not."""
 
-    def __init__(self, running: Running, roles: frozenset[str]) -> None:
+    def __init__(self, running: Running, roles: frozenset[str], name: str) -> None:
         assert running.bus is not None
-        self._running, self._roles, self._bus = running, roles, running.bus
+        self._running, self._roles, self._name, self._bus = running, roles, name, running.bus
         self._has_store, self._listens = asyncio.Event(), asyncio.Event()
         self._stored: dict[str, Mapping[int, int]] = {}  # by topic
         self._precedence = Precedence()
@@ -139,6 +139,7 @@ class _Rooms:
                 if self._running.store is not None:
                     now = _ms(self._running.clock)
                     await self._running.store.trim(now - _KEPT, now - _LETTERS_KEPT)
+                    await self._running.store.trim_states(now - _REMEMBERED)
                 found = set(await self._bus.check())
                 for complaint in sorted(found - said):
                     log.error("the bus needs care", reason=complaint)
@@ -222,6 +223,7 @@ class _Rooms:
             rules=rules_of(running.config),
             now=lambda: _ms(running.clock),
             metrics=running.metrics.render,
+            since=_ms(running.clock),
             ready={"bus": self._bus_ready, "store": self._store_ready},
             replay=self._replay,
             backfill=self._backfill,
@@ -266,7 +268,7 @@ class _Rooms:
         if self._running.store is None:
             raise TransientError("the store is down")
         at = _ms(self._running.clock)
-        await self._running.store.put_state(connection, process_name(self._roles), orjson.dumps(document), at)
+        await self._running.store.put_state(connection, self._name, orjson.dumps(document), at)
 
     async def _known(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Keys of live objects. Raises TransientError while the store is down."""
@@ -363,12 +365,6 @@ def _ring(mock: mocks.RunningMock) -> Callable[[str | None], Awaitable[Mapping[s
 
 def _category(config: HubConfig, name: str) -> str:
     return config.connections[name].connector.category
-
-
-def process_name(roles: frozenset[str]) -> str:
-    """Under which this process reports its connections' state: the same one after a restart, another one on each host
-    and for each part of the hub."""
-    return "-".join([socket.gethostname(), *(role for role in ROLES if role in roles)])
 
 
 def _ms(clock: Clock) -> int:

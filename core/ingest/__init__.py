@@ -15,10 +15,10 @@ from core.ingest.drift import Drift, acknowledge
 from core.ingest.http import Client, Patience, sessions
 from core.ingest.hydrate import Hydrator
 from core.ingest.intake import Intake, Outcome
-from core.ingest.oauth import Keyring
+from core.ingest.oauth import Keyring, forget_tokens
 from core.ingest.orders import begin_anew, read_again
 from core.ingest.pace import Lag, Pace, sparing
-from core.ingest.poll import Poller
+from core.ingest.poll import GROUP, Poller
 from core.ingest.status import Board, Clock
 from core.ingest.tools import Known, Tools
 from core.ingest.treasury import Treasury
@@ -28,6 +28,7 @@ from core.metrics import Metrics
 from core.precedence import Precedence
 
 __all__ = [
+    "GROUP",
     "Board",
     "Claims",
     "Client",
@@ -41,6 +42,7 @@ __all__ = [
     "Report",
     "acknowledge",
     "begin_anew",
+    "forget_tokens",
     "Treasury",
     "read_again",
     "replaying",

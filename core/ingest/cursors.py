@@ -1,4 +1,5 @@
-"""Where every stream's poll goes on, and which account a connection has: kept on a compacted topic of the bus."""
+"""Where every stream's poll goes on, orders to whoever polls, and which account a connection has: kept on a compacted
+topic of the bus."""
 
 import asyncio
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from core.errors import PermanentError
 from core.ingest.pace import patiently
 from core.sdk.connector import Cursor
 
+SWEEP = "_sweep"  # stands where a stream would: the order to sweep all of them; see `sweep`
 _ACCOUNT = "_account"
 _PAGE = 1000
 _LOOK = 0.1
@@ -55,7 +57,7 @@ class Cursors:
         return partition_of(Message(CURSORS, connection, None), len(await patiently(lambda: self._bus.range(CURSORS))))
 
     async def streams(self, connection: str) -> dict[str, bytes]:
-        """What is saved now, by stream; see `decode`."""
+        """What is saved now, by stream; see `decode`. Under SWEEP the last order; see `asked`."""
         found = await self._read([await self.partition(connection)])
         return {stream: value for (name, stream), value in found.items() if name == connection and stream != _ACCOUNT}
 
@@ -71,6 +73,11 @@ class Cursors:
         except TypeError as error:
             raise PermanentError(f"stream {stream} gave a cursor that is no JSON") from error
         await self.put(connection, stream, value)
+
+    async def sweep(self, connection: str, now: int) -> None:
+        """Tell whoever polls the connection, now or next, that deliveries may have been missed until `now` (epoch ms):
+        a stream whose last complete poll began before is polled at once. Durable on return."""
+        await self.put(connection, SWEEP, orjson.dumps({"asked": now}))
 
     async def save_account(self, connection: str, account: str) -> None:
         await self.put(connection, _ACCOUNT, orjson.dumps({"account": account}))
@@ -106,7 +113,8 @@ class Cursors:
 
 
 def asked(value: bytes | None) -> int:
-    """When a person last asked for a new beginning; 0 where nobody did, or the value cannot be read."""
+    """When a person last asked for a new beginning, or somebody for a sweep; 0 where nobody did, or the value cannot be
+    read."""
     try:
         return int(orjson.loads(value or b"{}").get("asked", 0))
     except (AttributeError, TypeError, ValueError):

@@ -25,6 +25,8 @@ from core.ingest.status import Clock
 from core.sdk import OAuth
 
 _EARLY = 60.0  # seconds before its end that a token is replaced, or a tenth of its life where that is less
+_FOLDER = "oauth"  # within the data folder
+_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND
 _TIMEOUT = aiohttp.ClientTimeout(total=30.0)
 _LOOK = 0.05  # seconds between two looks at a lock that another process holds
 
@@ -39,11 +41,13 @@ class _Kept:
 
 
 class Token:
-    """The access token of one set of credentials. `at` is where it is refreshed; `file` None keeps it in memory."""
+    """The access token of one set of credentials. `at` is where it is refreshed; `file` None keeps it in memory. `of`:
+    connections that have these credentials; a note beside the file says so of each, for `forget_tokens`."""
 
     def __init__(self, oauth: OAuth, at: URL, session: aiohttp.ClientSession, clock: Clock, file: Path | None) -> None:
         self._oauth, self._at, self._session, self._clock, self._file = oauth, at, session, clock, file
         self._kept: _Kept | None = None
+        self.of: set[str] = set()
         self._refused = ""  # the last access token that the source did not take
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -73,6 +77,7 @@ class Token:
 
     async def _refresh(self) -> None:
         async with self._locked():
+            self._say_whose()
             kept = self._read() or self._kept
             if kept is None or not self._good(kept):
                 kept = await self._asked(kept.refresh if kept else self._oauth.form.get("refresh_token", ""))
@@ -124,6 +129,15 @@ class Token:
         except (OSError, ValueError, TypeError):
             return None
 
+    def _say_whose(self) -> None:
+        if self._file is None:
+            return
+        for connection in self.of:
+            with os.fdopen(os.open(_note(self._file.parent, connection), _APPEND, 0o600), "a+") as note:
+                note.seek(0)
+                if self._file.stem not in note.read().split():
+                    note.write(f"{self._file.stem}\n")
+
     def _write(self, kept: _Kept) -> None:
         if self._file is None:
             return
@@ -157,8 +171,9 @@ class Keyring:
         # Another refresh token in hub.yaml is another file: what was kept for the old one counts no more.
         name = hashlib.sha256(orjson.dumps([str(at), sorted(oauth.form.items())])).hexdigest()[:24]
         if name not in self._tokens:
-            file = self._folder / "oauth" / f"{name}.json" if self._folder else None
+            file = self._folder / _FOLDER / f"{name}.json" if self._folder else None
             self._tokens[name] = Token(oauth, at, self._session, self._clock, file)
+        self._tokens[name].of.add(connection.name)
         return self._tokens[name]
 
 
@@ -168,6 +183,23 @@ def _sync(folder: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def forget_tokens(folder: Path, connection: str) -> None:
+    """Delete what this data folder keeps of a connection that is gone: refresh tokens open the source to whoever reads
+    them. Those that another connection has, too, stay."""
+    own = _note(folder / _FOLDER, connection)
+    if not own.exists():
+        return
+    others = {name for note in own.parent.glob("*.of") if note != own for name in note.read_text().split()}
+    for name in set(own.read_text().split()) - others:
+        for suffix in (".json", ".new", ".lock"):
+            (own.parent / (name + suffix)).unlink(missing_ok=True)
+    own.unlink()
+
+
+def _note(folder: Path, connection: str) -> Path:
+    return folder / f"{connection}.of"
 
 
 def _taken(lock: int) -> bool:

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from core.bus import Record, Subscription
 from core.bus.topics import CURSORS
 from core.errors import TransientError
-from core.ingest.cursors import Cursors, asked, listing_name
+from core.ingest.cursors import SWEEP, Cursors, asked, listing_name
 from core.ingest.listing import ListingPoll
-from core.ingest.status import BUS
+from core.ingest.status import BUS, ms
 from core.ingest.stream import StreamPoll
 from core.ingest.tools import Tools
 from core.ingest.unlisted import forget_all_but, path_of
@@ -27,7 +27,7 @@ class Poller:
         self._tools = tools
         self._cursors = Cursors(tools.bus)
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._asked: dict[str, int] = {}  # by the cursor's key: the newest order of a person that was heard
+        self._asked: dict[str, int] = {}  # by the cursor's key: the newest order that was heard
         self._started = False  # what is assigned first is swept at once: nobody may have listened meanwhile
 
     async def run(self) -> None:
@@ -40,6 +40,7 @@ class Poller:
             async with self._tools.bus.subscribe([CURSORS], GROUP) as subscription:
                 while True:
                     await self._look(subscription)
+                    await self._tell()
                     owned = {partition for _, partition in subscription.assigned()}
                     await self._assign({name for name, partition in partitions.items() if partition in owned})
                     self._started = self._started or bool(owned)
@@ -47,8 +48,8 @@ class Poller:
             await self._assign(set())
 
     async def _look(self, subscription: Subscription) -> None:
-        """Cursors come by that we know already, and now and then one with which a person asks for a new beginning. The
-        assignment changes only here."""
+        """Cursors come by that we know already, and now and then one with which a person asks for a new beginning, or
+        another process for a sweep. The assignment changes only here."""
         try:
             if batches := await subscription.next(1000, ASSIGNMENT):
                 for record in (record for batch in batches for record in batch.records):
@@ -63,6 +64,11 @@ class Poller:
     async def _heed(self, record: Record) -> None:
         name, _, part = record.key.rpartition("/")
         when = asked(record.value)
+        if name in self._running and part == SWEEP:
+            if when != self._asked.get(record.key):
+                self._asked[record.key] = when
+                self._tools.board.wake(name)
+            return
         if name not in self._running or when <= self._asked.get(record.key, 0):
             return
         self._asked[record.key] = when
@@ -70,6 +76,17 @@ class Poller:
         # What ran until now may have saved its own cursor behind the order.
         if asked((await self._cursors.streams(name)).get(part)) < when:
             await self._cursors.put(name, part, record.value or b"")
+
+    async def _tell(self) -> None:
+        """Order a sweep where this process noticed that a downtime has ended: of whoever polls the connection, now or
+        next. What is polled here knows already."""
+        board = self._tools.board
+        while board.missed:
+            name, now = board.missed.pop(), ms(self._tools.clock())
+            if self._tools.connections[name].connector.streams:
+                if name in self._running:
+                    self._asked[f"{name}/{SWEEP}"] = now
+                await self._cursors.sweep(name, now)
 
     async def _stop(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         stopping = list(tasks)
@@ -98,7 +115,10 @@ class Poller:
         connection = tools.connections[name]
         async with asyncio.TaskGroup() as parts:
             for stream in connection.connector.streams:
-                poll = StreamPoll(tools, self._cursors, connection, stream, saved.get(stream.name), at_once=at_once)
+                poll = StreamPoll(
+                    tools, self._cursors, connection, stream, saved.get(stream.name),
+                    at_once=at_once, ordered=asked(saved.get(SWEEP)),
+                )  # fmt: skip
                 parts.create_task(poll.run(), name=f"poll {name}/{stream.name}")
             if tools.known is None or connection.connector.hydrate is None:
                 return

@@ -96,11 +96,13 @@ class State:
 
 class Board:
     """Counts for Prometheus and keeps the documents that `hub status` shows. `budget` tells a connection's budget of
-    requests (see Budget.document), `drift` what changed in its payloads (see Drift.news)."""
+    requests (see Budget.document), `drift` what changed in its payloads (see Drift.news). `missed`: connections whose
+    downtime has ended, until whoever polls them has been told (see Poller)."""
 
     def __init__(self, connections: Iterable[Connection], metrics: Metrics, clock: Clock, *, calm: float = 0.0) -> None:
         self.metrics = metrics
         self._calm = calm * 1000
+        self.missed: set[str] = set()
         self.drift: Callable[[str], list[dict[str, Any]]] = lambda name: []
         self.budget: Callable[[str], dict[str, Any] | None] = lambda name: None
         self._clock = clock
@@ -118,17 +120,27 @@ class Board:
         """A delivery of the source itself: whatever is refused says nothing about when it was last heard."""
         state = self._states[name]
         state.last_delivery = at
-        self._taken_again(state)
+        self._taken_again(name)
         self.metrics.heard.labels(name, "webhook").set(at / 1000)
 
     def turned_away(self, name: str) -> None:
         """A delivery was answered 503. Sources repeat it, or not: as soon as deliveries are taken, a sweep looks."""
         self._states[name].turned_away = True
 
-    def _taken_again(self, state: State) -> None:
-        if state.turned_away:
-            state.turned_away = False
-            _wake(state)
+    def _taken_again(self, name: str) -> None:
+        if self._states[name].turned_away:
+            self._states[name].turned_away = False
+            self._ended(name)
+
+    def _ended(self, name: str) -> None:
+        """A downtime; another process may be the one that polls."""
+        self.missed.add(name)
+        self.wake(name)
+
+    def wake(self, name: str) -> None:
+        """Let what this process polls of the connection begin a round soon, because something may have been missed."""
+        for wake in self._states[name].wakes:
+            wake.set()
 
     def refused(self, name: str, sentence: str, code: str, status: int, remedy: str | None = None) -> str:
         """Answered with `status` and counted under `code`, which is returned as it was counted; the log hears of each
@@ -188,10 +200,10 @@ class Board:
             state.said.clear()
             since, state.broken_since = state.broken_since, None
             if name == BUS:
-                for each in self._states.values():
+                for each in self._connections:
                     self._taken_again(each)
             elif since is not None and ms(self._clock()) - since >= self._calm:
-                _wake(state)
+                self._ended(name)
             log.info("bus is back" if name == BUS else "source is back", **_named(name))
         if name != BUS:
             self._show(name)
@@ -252,11 +264,6 @@ def _or_none(said: Callable[[], T]) -> T | None:
 
 def _remedy(name: str, error: Exception) -> str:
     return BUS_REMEDY if name == BUS else remedy(name, error)
-
-
-def _wake(state: State) -> None:
-    for wake in state.wakes:
-        wake.set()
 
 
 def _named(name: str, **more: str) -> dict[str, str]:

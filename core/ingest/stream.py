@@ -22,7 +22,7 @@ from core.sdk import Payload, Stream
 
 class StreamPoll:
     """`raw` is the stream's saved cursor as it stands on the bus. `at_once`: it does not wait until it is due, because
-    webhooks may have been missed."""
+    webhooks may have been missed; nor where it was complete before `ordered` (epoch ms; see Cursors.sweep)."""
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class StreamPoll:
         raw: bytes | None,
         *,
         at_once: bool = False,
+        ordered: int = 0,
     ) -> None:
         self._tools = tools
         self._cursors = cursors
@@ -40,6 +41,7 @@ class StreamPoll:
         self._stream = stream
         self._raw = raw
         self._at_once = at_once
+        self._ordered = ordered
         self._saved: Saved | None = None
         self._every = (stream.every or connection.settings.poll_every).total_seconds()
         self._shown = tools.board[connection.name].streams.setdefault(stream.name, status.Stream())
@@ -56,6 +58,8 @@ class StreamPoll:
         complete = self._saved.complete_up_to
         if self._at_once or self._saved.cursor is None or complete is None or self._saved.began is not None:
             return 0.0
+        if complete < self._ordered:
+            return 0.0
         due = complete / 1000 + self._every - self._tools.clock().timestamp()
         return 0.0 if self._saved.backfill else min(self._every, max(0.0, due))
 
@@ -64,7 +68,8 @@ class StreamPoll:
         began = self._saved.began
         await self._round()
         # A round that was cut short is complete up to its first beginning only; that may be a whole downtime ago.
-        if began is not None and began / 1000 + self._every <= self._tools.clock().timestamp():
+        late = self._tools.clock().timestamp() - self._every
+        if began is not None and (began / 1000 <= late or began < self._ordered):
             await self._round()
 
     async def _round(self) -> None:

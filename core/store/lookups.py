@@ -265,6 +265,13 @@ class DatabaseStore:
         )
         return [(connection, process, document, at) for connection, process, document, at in rows]
 
+    async def trim_states(self, before: int) -> None:
+        await self._change(
+            """DELETE FROM connection_state WHERE at < ? AND EXISTS (SELECT 1 FROM connection_state AS newer
+               WHERE newer.connection = connection_state.connection AND newer.at > connection_state.at)""",
+            before,
+        )
+
     async def drop_states(self, connection: str) -> None:
         await self._change("DELETE FROM connection_state WHERE connection = ?", connection)
 

@@ -243,6 +243,19 @@ async def test_members_share_partitions_and_hand_them_over_without_loss(open_bus
         await until(lambda: len({record.key for record in first + second}) == 180)
 
 
+async def test_a_bus_tells_how_many_read_as_a_group(bus: Bus) -> None:
+    first: list[Record] = []
+    async with reading(bus, "g", first) as one, bus.subscribe(["plain"], "other"):
+        await until(lambda: len(one.assigned()) == 4)
+        assert await bus.members("g") == 1
+        async with reading(bus, "g", first) as two:
+            await until(lambda: len(one.assigned()) == 2 and len(two.assigned()) == 2)
+            assert await bus.members("g") == 2
+        await until(lambda: len(one.assigned()) == 4)
+        assert await bus.members("g") == 1
+    assert [await bus.members(group) for group in ("g", "nobody")] == [0, 0]
+
+
 async def test_commit_for_a_partition_that_has_moved_does_nothing(bus: Bus) -> None:
     await bus.publish(messages(40))
     async with bus.subscribe(["plain"], "g") as slow:

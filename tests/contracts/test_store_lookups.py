@@ -227,3 +227,14 @@ async def test_the_state_of_a_connection_is_kept_per_process(store: Store) -> No
     await store.put_state("help", "p2", b"other", 2)
     await store.put_state("help", "p1", b"\0new", 3)
     assert await store.states() == [("help", "p1", b"\0new", 3), ("help", "p2", b"other", 2)]
+
+
+async def test_what_processes_said_that_are_gone_is_forgotten_but_not_the_last_word_of_a_connection(
+    store: Store,
+) -> None:
+    for connection, process, at in (("help", "p1", 1), ("help", "p2", 5), ("help", "p3", 9), ("crm", "p1", 1)):
+        await store.put_state(connection, process, b"{}", at)
+    await store.trim_states(5)
+    assert [row[:2] for row in await store.states()] == [("crm", "p1"), ("help", "p2"), ("help", "p3")]
+    await store.trim_states(100)
+    assert [row[:2] for row in await store.states()] == [("crm", "p1"), ("help", "p3")]

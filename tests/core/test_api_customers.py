@@ -1,16 +1,18 @@
 """Customers by id and by words, their timeline, the sources, over real HTTP."""
 
+from pathlib import Path
 from urllib.parse import quote
 
 import orjson
 import pytest
 
+from core.hub.naming import process_name
 from core.sdk import from_ms
 from core.store import LedgerRow, RepairRow
 from schemas.answers import Found, Ledger, Progress, Sources, SourceState, Timeline
 from schemas.customer import Customer
 from schemas.entities import Person
-from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk
+from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk, desk_at
 
 
 async def two_danas(desk: Desk) -> tuple[str, str]:
@@ -206,6 +208,38 @@ async def test_a_process_that_is_gone_leaves_its_times_and_takes_its_trouble_wit
     assert (gone.refused, gone.last_refusal) == ({"stale": 1}, None)
     assert gone.heard == gone.last_delivery == gone.complete_up_to["contacts"] == desk.ago(HOUR)
     assert gone.last_poll == desk.ago(DAY)
+
+
+async def test_two_processes_on_one_host_do_not_hide_each_others_trouble(desk: Desk, tmp_path: Path) -> None:
+    roles, said = frozenset({"ingest"}), {"connector": "hubspot", "account": "acme", "last_poll": desk.clock}
+    with process_name(tmp_path, roles) as polling, process_name(tmp_path, roles) as listening:
+        broken = said | {"state": "unauthorized", "error": "401", "remedy": "hub check --live", "polls_here": True}
+        await desk.store.put_state("crm", polling, orjson.dumps(broken), desk.clock)
+        await desk.store.put_state("crm", listening, orjson.dumps(said), desk.clock + 1)
+    (found,) = Sources.model_validate(await desk.get("/v1/sources")).sources
+    assert (found.state, found.problem) == ("unauthorized", "401")
+
+
+async def test_a_connection_that_nobody_reports_is_unattended_once_the_hub_had_time_to_begin(tmp_path: Path) -> None:
+    began = 1_800_000_000_000
+    async with desk_at(tmp_path, since=began) as desk:
+        progress = {"way": "backfill", "fetched": 420, "total": 1_000, "per_second": 35.0, "seconds_left": 17}
+        crm = {"connector": "hubspot", "account": "acme", "last_poll": began - 3 * DAY, "polls_here": True}
+        crm |= {"streams": {"contacts": {"progress": progress}}, "error": "401", "state": "unauthorized"}
+
+        async def shown(reported: int, now: int) -> SourceState:
+            desk.clock = now
+            await desk.store.put_state("crm", "a", orjson.dumps(crm), reported)
+            (found,) = Sources.model_validate(await desk.get("/v1/sources")).sources
+            return found
+
+        assert (await shown(began - 3 * DAY, began + 120_000)).state == "unauthorized", "ingest may just be starting"
+        late = await shown(began - 3 * DAY, began + 120_001)
+        assert (late.state, late.broken_since) == ("unattended", desk.ago(3 * DAY + 120_001))
+        assert late.problem and late.remedy and "hub run" in late.remedy
+        assert late.heard == desk.ago(3 * DAY + 120_001) and late.streams["contacts"].progress is None
+        assert (await shown(began + HOUR, began + HOUR + 120_000)).state == "unauthorized"
+        assert (await shown(began + HOUR, began + HOUR + 120_001)).state == "unattended"
 
 
 async def test_every_stream_says_how_far_it_is_and_what_webhooks_missed(desk: Desk) -> None:

@@ -27,12 +27,12 @@ def demo(tmp_path: Path) -> Path:
     return made
 
 
-def report(config: Path, connection: str, process: str, **document: Any) -> None:
-    """What a process of ingest would write down."""
+def report(config: Path, connection: str, process: str, *, ago: int = 0, **document: Any) -> None:
+    """What a process of ingest would write down, or has so many ms ago."""
 
     async def put() -> None:
         async with open_store(load(config)) as store:
-            await store.put_state(connection, process, orjson.dumps(document), NOW)
+            await store.put_state(connection, process, orjson.dumps(document), int(time.time() * 1000) - ago)
 
     asyncio.run(put())
 
@@ -46,6 +46,19 @@ def test_a_source_that_is_not_well_is_told_by_its_kind_with_the_remedy(demo: Pat
     assert "aircall: GET example.com/me: 401" in said.out and "aircall: correct the token" in said.out
     states = {each["connection"]: each["state"] for each in hub("status", "-c", str(demo), "--json").json["sources"]}
     assert states == {"aircall": "unauthorized", "guru": "ok"}, "and touches no other"
+
+
+def test_what_no_process_attends_to_any_more_is_told_with_the_remedy_however_well_it_was(demo: Path) -> None:
+    three_days = 3 * 86_400_000
+    report(demo, "aircall", "a", ago=three_days, connector="aircall", last_poll=NOW - three_days)
+    report(demo, "guru", "b", connector="guru", last_poll=NOW)
+    said = hub("status", "-c", str(demo))
+    assert said.code == 1 and "unattended" in said.out
+    assert "aircall: no process of the hub takes its deliveries or polls it (since 3 d ago)" in said.out
+    remedy = "aircall: start `hub run`; where hub.yaml does not have it any more: hub purge aircall"
+    assert remedy in " ".join(said.out.split())
+    states = {each["connection"]: each["state"] for each in hub("status", "-c", str(demo), "--json").json["sources"]}
+    assert states == {"aircall": "unattended", "guru": "ok"}
 
 
 def test_who_waits_for_a_limit_is_told_over_all_processes(demo: Path) -> None:

@@ -46,7 +46,7 @@ def told(tmp_path: Path) -> Path:
     document = {"connector": "aircall", "account": "example", "polls_here": True, "webhook": True, "streams": streams}
 
     async def write(store: Store) -> None:
-        await store.put_state("aircall", "p", orjson.dumps(document), NOW)
+        await store.put_state("aircall", "p", orjson.dumps(document), int(time.time() * 1000))
         async with store.writing() as writing:
             rows = [
                 LedgerRow("aircall", NOW // HOUR * HOUR, "calls", "sweep", 12, 3, 1, 3),

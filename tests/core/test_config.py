@@ -84,6 +84,45 @@ def test_invented_and_real_sources_do_not_mix(tmp_path: Path) -> None:
     assert told.startswith("7: connections.other: this connection is real and others are `mock: true`")
 
 
+PUSH = "    type: push\n    account: main\n    token: a-long-word-of-the-erp\n"
+SHOP = """\
+    type: http
+    vendor: shop
+    title: Shop
+    category: own
+    account: main
+    api: https://a.example.com
+    proof: {get: /me}
+    mapping: {thing: [{entity: custom, kind: thing, clock: updated, constants: {kind: thing}}]}
+"""
+
+
+def test_two_senders_never_share_their_keys(tmp_path: Path) -> None:
+    head = "data: var\nconnections:\n  erp:\n"
+    (told,) = wrong(tmp_path, head + PUSH + "  shop:\n" + PUSH)
+    assert told == (
+        "9: connections.shop.account: connections.erp is push/main, too, and not the same source: each would overwrite "
+        "the other's objects; give this one a word of its own, or let one connection do"
+    )
+    file = tmp_path / "hub.yaml"
+    file.write_text(head + PUSH + "  shop:\n" + PUSH.replace("main", "shop"))
+    assert load(file, {}).connections.keys() == {"erp", "shop"}
+
+
+def test_two_declared_connections_share_their_keys_only_where_they_ask_the_same_source(tmp_path: Path) -> None:
+    head, file = "data: var\nconnections:\n  one:\n", tmp_path / "hub.yaml"
+    (told,) = wrong(tmp_path, head + SHOP + "  two:\n" + SHOP.replace("//a.", "//b."))
+    assert told.startswith("17: connections.two.account: connections.one is shop/main, too, and not the same source")
+    for change in (("https://a.example.com", "https://a.example.com/"), ("main", "two"), ("vendor: shop", "vendor: b")):
+        file.write_text(head + SHOP + "  two:\n" + SHOP.replace(*change))
+        assert load(file, {}).connections.keys() == {"one", "two"}, change
+
+
+def test_two_keys_to_one_account_may_each_have_a_connection(tmp_path: Path) -> None:
+    (tmp_path / "hub.yaml").write_text(GOOD + GOOD.partition("connections:\n")[2].replace("calls", "more"))
+    assert load(tmp_path / "hub.yaml", {}).connections.keys() == {"calls", "more"}
+
+
 PAIRS = ("ab", "bc", "cd", "de", "ef", "fg", "gh")  # each nine times the one before
 
 

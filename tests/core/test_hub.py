@@ -1,15 +1,55 @@
 """What the composition root decides by itself."""
 
 import socket
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
-from core.hub.run import ROLES, process_name
+from core.hub.naming import ROLES, process_name
 from tests.hubs import free_ports, hub, settings, tools
 
 
-def test_processes_report_under_their_host_and_roles_and_under_the_same_name_after_a_restart() -> None:
-    assert process_name(frozenset({"api", "ingest"})) == f"{socket.gethostname()}-ingest-api"
-    assert len({process_name(frozenset(roles)) for roles in [*[{role} for role in ROLES], ROLES]}) == 5
+def test_processes_report_under_their_host_and_roles_and_under_the_same_name_after_a_restart(tmp_path: Path) -> None:
+    ingest = frozenset({"ingest"})
+    with process_name(tmp_path, frozenset({"api", "ingest"})) as name:
+        assert name.startswith(f"{socket.gethostname()}-ingest-api-")
+    with ExitStack() as together:
+        every = [[role] for role in ROLES] + [list(ROLES)]
+        assert len({together.enter_context(process_name(tmp_path, frozenset(roles))) for roles in every}) == 5
+    with process_name(tmp_path, ingest) as first:
+        with process_name(tmp_path, ingest) as second:
+            pass
+    with process_name(tmp_path, ingest) as again, process_name(tmp_path, ingest) as other:
+        assert (again, other) == (first, second)
+
+
+def test_two_processes_of_one_kind_have_two_names_also_where_two_hosts_are_called_the_same(tmp_path: Path) -> None:
+    ingest, unwritable = frozenset({"ingest"}), tmp_path / "file"
+    unwritable.touch()
+    with ExitStack() as together:
+        folders = [tmp_path, tmp_path, tmp_path / "a", tmp_path / "b", unwritable, unwritable]
+        for folder in folders[2:4]:
+            folder.mkdir()
+        names = {together.enter_context(process_name(folder, ingest)) for folder in folders}
+    assert len(names) == len(folders)
+
+
+def test_a_process_that_was_killed_leaves_its_name_to_the_next_one(tmp_path: Path) -> None:
+    text = (
+        "import pathlib, sys, time; from core.hub.naming import process_name; "
+        "it = process_name(pathlib.Path(sys.argv[1]), frozenset({'ingest'})); print(it.__enter__(), flush=True); "
+        "time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", text, str(tmp_path)], stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        name = killed.stdout.readline().strip()
+        with process_name(tmp_path, frozenset({"ingest"})) as meanwhile:
+            assert meanwhile != name
+        killed.kill()
+        killed.wait()
+    with process_name(tmp_path, frozenset({"ingest"})) as next_one:
+        assert next_one == name
 
 
 async def test_browsers_reach_the_page_under_the_names_that_the_configuration_gives(tmp_path: Path) -> None:

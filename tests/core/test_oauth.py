@@ -20,7 +20,7 @@ from connectors.hubspot.config import Config as HubSpot
 from connectors.hubspot.mock import APP, DEMO, simulator
 from core.config.model import Connection
 from core.errors import RateLimitedError, TransientError, UnauthorizedError
-from core.ingest import Client, Keyring, Patience, sessions
+from core.ingest import Client, Keyring, Patience, forget_tokens, sessions
 from core.sdk import OAuth
 from core.sdk.mock import Clock, running
 from tests.source import CONNECTOR, Config, Source, serving
@@ -75,11 +75,13 @@ async def granting(rotates: bool = False) -> AsyncIterator[Granting]:
 
 
 @asynccontextmanager
-async def process(source: Granting, folder: Path | None = None, refresh: str = FIRST) -> AsyncIterator[Client]:
+async def process(
+    source: Granting, folder: Path | None = None, refresh: str = FIRST, name: str = "desk"
+) -> AsyncIterator[Client]:
     """A process of the hub that asks it."""
     form = {"grant_type": "refresh_token", "refresh_token": refresh}
     connector = replace(CONNECTOR, auth=lambda config: {}, oauth=lambda config: OAuth("/token", form))
-    connection = Connection("desk", connector, Config(type="desk", base_url=source.url))
+    connection = Connection(name, connector, Config(type="desk", base_url=source.url))
 
     def now() -> datetime:
         return source.now
@@ -189,6 +191,25 @@ async def test_processes_that_share_a_source_do_not_end_one_anothers_tokens(tmp_
                 await asyncio.gather(*(client.get("/me") for client in (one, other) for _ in range(5)))
                 source.now += timedelta(minutes=31)
         assert (source.refreshes, source.refused) == (3, 0)
+
+
+async def test_tokens_of_a_connection_that_is_gone_are_deleted_but_not_those_that_another_has_too(
+    tmp_path: Path,
+) -> None:
+    async with granting(rotates=True) as source:
+        for name in ("desk", "other"):
+            async with process(source, tmp_path, name=name) as client:
+                await client.get("/me")
+        (shared,) = (tmp_path / "oauth").glob("*.json")
+        source.refresh = "canary-of-a-new-app"
+        async with process(source, tmp_path, refresh=source.refresh) as client:
+            await client.get("/me")
+    assert len(list((tmp_path / "oauth").glob("*.json"))) == 2
+    forget_tokens(tmp_path, "nobody")
+    forget_tokens(tmp_path, "desk")
+    assert list((tmp_path / "oauth").glob("*.json")) == [shared]
+    forget_tokens(tmp_path, "other")
+    assert list((tmp_path / "oauth").iterdir()) == []
 
 
 async def test_hubspots_token_ends_while_it_is_read_and_nobody_notices() -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from core.bus import Bus, Message
 from core.bus.topics import CURSORS, EVENTS, PAST, partition_of
 from core.errors import PermanentError, TransientError
-from core.ingest import begin_anew, read_again
+from core.ingest import Pace, begin_anew, read_again
 from core.ingest.cursors import Cursors, Saved, decode
 from core.sdk import Page, Stream
 from tests.ingesting import QUICK, Hub, desk, messages, named, running, status, until
@@ -102,21 +102,23 @@ async def test_a_source_that_is_well_again_is_swept_at_once(bus: Bus, source: So
         assert (await hub.origins())["2"] == [("sweep", "people", True)]
 
 
+class Failing:
+    """A bus that is down for events as long as `down` says so."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus, self.down = bus, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+    async def publish(self, sent: Any) -> None:
+        if self.down and any(message.topic in (EVENTS, PAST) for message in sent):
+            raise TransientError("the bus is down")
+        await self._bus.publish(sent)
+
+
 async def test_deliveries_that_were_turned_away_are_a_reason_to_sweep(bus: Bus, source: Source) -> None:
-    class Failing:
-        """A bus that is down for events as long as `down` says so."""
-
-        down = False
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(bus, name)
-
-        async def publish(self, sent: Any) -> None:
-            if self.down and any(message.topic in (EVENTS, PAST) for message in sent):
-                raise TransientError("the bus is down")
-            await bus.publish(sent)
-
-    failing: Any = Failing()
+    failing: Any = Failing(bus)
     one = source.person(1)
     async with running(failing, desk(source), pace=CALM) as hub:
         await until(lambda: hub.complete())
@@ -132,24 +134,69 @@ async def test_deliveries_that_were_turned_away_are_a_reason_to_sweep(bus: Bus, 
         await until(lambda: hub.has(2))
 
 
-async def test_another_process_takes_over_without_a_sweep(any_bus: Bus, source: Source) -> None:
-    source.person(1)
+async def test_whoever_polls_sweeps_after_deliveries_that_another_process_turned_away(
+    any_bus: Bus, source: Source
+) -> None:
+    one = source.person(1)
+    async with two_of(any_bus, source, CALM) as (_, other):
+        await turned_away(other, one)
+        source.person(2)
+        assert await other[0].post({"items": [one]}) == 202
+        await until(lambda: other[0].has(2))
+        await asyncio.sleep(1.0)
+        count = len(polls(source))
+        await asyncio.sleep(1.0)
+        assert len(polls(source)) == count, "once"
+
+
+async def test_an_order_to_sweep_outlives_the_process_that_was_to_do_it(any_bus: Bus, source: Source) -> None:
+    one = source.person(1)
+    async with two_of(any_bus, source, replace(QUICK, calm=3600.0)) as (owner, other):
+        await turned_away(other, one)
+        assert await other[0].post({"items": [one]}) == 202
+        source.person(2)
+        await asyncio.sleep(1.0)
+        assert not await other[0].has(2), "it has heard, and rests from its last round"
+        assert owner[0].task is not None
+        owner[0].task.cancel()
+        await until(lambda: other[0].has(2), seconds=60)
+
+
+async def turned_away(hub: tuple[Hub, Failing], delivered: Any) -> None:
+    hub[1].down = True
+    assert await hub[0].post({"items": [delivered]}) == 503
+    hub[1].down = False
+
+
+Two = tuple[tuple[Hub, Failing], tuple[Hub, Failing]]
+
+
+@asynccontextmanager
+async def two_of(bus: Bus, source: Source, pace: Pace) -> AsyncIterator[Two]:
+    """Two processes, each with its way to the bus; the first one polls `desk`, and both have swept what they poll."""
     async with serving(Source()) as quiet:
         # One in every partition, so that whoever has joined polls some.
         names = {partition_of(Message(CURSORS, name, None), 8): name for name in map("desk{}".format, range(100))}
         several = [desk(source), *(desk(quiet, name) for name in names.values())]
-        async with running(any_bus, *several) as first:
+        ways: Any = Failing(bus), Failing(bus)
+        async with running(ways[0], *several, pace=pace) as first:
             await until(lambda: first.complete())
-            async with running(any_bus, *several) as second:
+            async with running(ways[1], *several, pace=pace) as second:
                 await until(lambda: _polls(first) and _polls(second) and _polled_by(first, second), seconds=60)
                 await asyncio.sleep(1.0)
-                count = len(polls(source))
-                owner, other = (first, second) if first.documents["desk"]["polls_here"] else (second, first)
-                assert owner.task is not None
-                owner.task.cancel()
-                await until(lambda: other.documents["desk"]["polls_here"], seconds=60)
-                await asyncio.sleep(1.0)
-                assert len(polls(source)) == count, "the listeners were there all the time"
+                both = (first, ways[0]), (second, ways[1])
+                yield both if first.documents["desk"]["polls_here"] else both[::-1]
+
+
+async def test_another_process_takes_over_without_a_sweep(any_bus: Bus, source: Source) -> None:
+    source.person(1)
+    async with two_of(any_bus, source, QUICK) as ((owner, _), (other, _)):
+        count = len(polls(source))
+        assert owner.task is not None
+        owner.task.cancel()
+        await until(lambda: other.documents["desk"]["polls_here"], seconds=60)
+        await asyncio.sleep(1.0)
+        assert len(polls(source)) == count, "the listeners were there all the time"
 
 
 def _polls(hub: Hub) -> bool:
