@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectors._template.config import Config
-from core.sdk import Http, Ids, Listing, NormalizeError, Page, Payload, Response, Stream, from_iso
+from core.sdk import Http, Ids, Listing, NormalizeError, Page, Payload, Response, Stream, from_iso, from_ms
 from core.sdk.connector import Cursor
 
 # The source's index lags: the next poll begins that much before the latest change that was seen.
@@ -29,7 +29,9 @@ def changed(kind: str, path: str) -> Poll:
             times = [time for row in rows if isinstance(row, dict) and (time := from_iso(row.get("changed_at")))]
             at = {**at, "high": max([at["high"], *times]), "next": answer.data.get("next")}
             payloads = [Payload(kind, row, account, False, answer.started) for row in rows]
-            yield Page(payloads, at if at["next"] else {"since": at["high"]}, answer.data.get("total"))
+            # Not beyond this request: a row may be dated in the future.
+            ended = {"since": min(at["high"], from_ms(answer.started) or "")}
+            yield Page(payloads, at if at["next"] else ended, answer.data.get("total"))
             if not at["next"]:
                 return
 

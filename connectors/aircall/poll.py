@@ -78,7 +78,8 @@ async def in_order(http: Http, by: str, at: dict[str, Any]) -> AsyncIterator[tup
         further = more(answer)
         # Rows of one second may fill more than a page: only then the page's number counts.
         at = {"from": last, "page": 1} if last > at["from"] else {"from": at["from"], "page": at["page"] + 1}
-        at = {**at, "total": total} if further else {"from": last}
+        # A row may be dated in the future.
+        at = {**at, "total": total} if further else {"from": min(last, answer.started // 1000)}
         yield answer, at
         if not further:
             return

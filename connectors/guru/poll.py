@@ -56,7 +56,7 @@ async def cards(http: Http, config: Config, account: str, cursor: Cursor | None)
     params = {**_CARDS, "sortField": "lastModified", "q": f"lastModified >= {moment.isoformat()}"}
     async for rows, response, after in _pages(http, "GET", QUERY, cursor, params=params):
         times = [time for row in rows if (time := from_iso(row.get("lastModified")))]
-        high = max([high, *map(to_ms, times)])
+        high = max([high, *(min(to_ms(time), response.started) for time in times)])  # a card may be dated in the future
         began = response.started if began is None else began
         going: Cursor = {"since": since, "high": high, "next": after, "began": began}
         # Not beyond the poll's beginning: one that was cut short and resumed may know nothing of what changed since.

@@ -139,5 +139,6 @@ def _began(cursor: Cursor) -> int | None:
 def ended(high: int, overlap: int, began: int, response: Response) -> Cursor:
     """The cursor after a whole poll. Where nothing is new, time moves it on, so that a burst is not read for ever: not
     beyond the poll's beginning, for of what changed since a poll that was cut short and resumed may know nothing."""
+    high = min(high, response.started // 1000)  # a row may be dated in the future
     since = max(high - overlap, began // 1000 - overlap - SKEW)
     return {"since": since, "at": response.started}
