@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from core import registry
 from core.config.document import Document, Place
+from core.config.drops import wrong_path
 from core.config.explain import did_you_mean, explained
 from core.config.model import BusConfig, Connection, HubConfig, Identity, Server, Show, StoreConfig
 from core.errors import ConfigError, SettingsError
@@ -181,6 +182,9 @@ class _Loader:
         demo = registry.mock(connector.name).DEMO if mocked and connector.of is None else {}
         known = connector.config.model_fields
         filled = {**{key: value for key, value in demo.items() if key in known}, **raw}
+        for index, path in enumerate(raw["drop"] if isinstance(raw.get("drop"), list) else ()):
+            if isinstance(path, str) and (why := wrong_path(path)):
+                _blame(sources, ("drop", index), why)
         try:
             settings = connector.config.model_validate(filled)
             built = connector.of(settings) if connector.of else connector

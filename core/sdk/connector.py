@@ -25,7 +25,11 @@ class ConnectorConfig(BaseModel):
     account: str | None = Field(None, description="The source's own tenant; part of every key, so never change it.")
     since: Duration = Field(timedelta(days=30), description="How far back the first fetch goes.")
     poll_every: Duration = Field(timedelta(minutes=5), description="Pause between two polls.")
-    drop: list[str] = Field([], description="Paths of the schema, such as `message.body`, that never enter the hub.")
+    drop: list[str] = Field(
+        [],
+        description="Paths of the schema, such as `message.body`, that never enter the hub. `message` alone: all "
+        "fields of messages; only that there was one is known (and of a `person` the role).",
+    )
     reserve: float = Field(
         0.2, ge=0.0, lt=1.0, description="Share of the source's rate limit that is left to the company's other tools."
     )

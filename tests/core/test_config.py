@@ -117,6 +117,33 @@ def test_each_mistake_has_its_place_and_remedy(tmp_path: Path, text: str, told: 
     assert not more
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("mesage.body", "there is no entity 'mesage'; did you mean `message`?"),
+        ("nonsense", "there is no entity 'nonsense'; there are: article, billing_subscription, call, "),
+        ("message.bodyy", "message has no field 'bodyy'; did you mean `body`?"),
+        ("call.voicemail.nam", "call.voicemail has no field 'nam'; did you mean `name`?"),
+        ("message.body.text", "nothing stands below message.body: write `message.body`"),
+        ("person.attributes.", "a name is missing in 'person.attributes.'"),
+        ("person.role", "staff and bots would become customers without it; take this path out"),
+        ("person.identifiers.kind", "nothing of person.identifiers can be read without its kind: write `person.ident"),
+    ],
+)
+def test_a_path_to_drop_that_names_nothing_is_refused_because_it_would_drop_nothing(
+    tmp_path: Path, path: str, told: str
+) -> None:
+    (line,) = wrong(tmp_path, GOOD + f"    drop:\n      - message.body\n      - {path}\n")
+    assert line.startswith(f"9: connections.calls.drop[1]: {told}")
+
+
+def test_a_path_to_drop_is_an_entity_a_field_or_anything_below_custom_fields(tmp_path: Path) -> None:
+    file = tmp_path / "hub.yaml"
+    paths = ["message", "person.identifiers", "call.parties.name", "person.attributes.salary", "deal.attributes.a.b"]
+    file.write_text(GOOD + f"    drop: {paths}\n")
+    assert load(file, {}).connections["calls"].settings.drop == paths
+
+
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     file = tmp_path / "hub.yaml"
     file.write_bytes(b"data: \xff\n")
