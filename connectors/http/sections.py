@@ -206,7 +206,7 @@ class WebhookPart(Section):
     payload: Pushed | None = Field(None, description="The rows are whole objects.")
     hint: Named | None = Field(None, description="The rows only name what changed.")
     head: bool = Field(False, description="Answer HEAD requests, by which some sources try the address.")
-    instructions: str = Field("", description="What a person clicks and pastes; shown by `hub check --live`.")
+    instructions: str = Field("", description="What a person clicks and pastes; shown by `hub check`.")
 
     @model_validator(mode="after")
     def _whole(self) -> "WebhookPart":

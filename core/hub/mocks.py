@@ -58,13 +58,14 @@ async def point(mocks: list[RunningMock], webhooks: str) -> None:
 
 
 def hook_url(connection: Connection, public: str) -> str:
-    """What a person pastes into the source: the connection's webhook address, its secret part included."""
+    """What a person pastes into the source: the connection's webhook address, its secret part included, or the name of
+    the setting for it where that is not set."""
     url = f"{public.rstrip('/')}/hooks/{connection.name}"
     webhook = connection.connector.webhook
     if webhook is None or webhook.path_secret is None:
         return url
     secret = getattr(connection.settings, webhook.path_secret, None)
-    return f"{url}/{secret.get_secret_value()}" if secret else url
+    return f"{url}/{secret.get_secret_value() if secret else f'<{webhook.path_secret}>'}"
 
 
 async def play(mocks: list[RunningMock]) -> None:
