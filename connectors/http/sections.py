@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connectors.http.expressions import Expression
 from connectors.http.templates import Body, Template
-from core.sdk import Duration
+from core.sdk import Duration, Pause
 
 
 class Section(BaseModel):
@@ -91,12 +91,12 @@ class Since(Section):
         False, description="The first poll reads all, however old, instead of `since` of hub.yaml."
     )
     deep: Duration | None = Field(None, description="A longer look-back now and then, for rows that change silently.")
-    deep_every: Duration = Field(timedelta(hours=1), description="How often that is.")
+    deep_every: Pause = Field(timedelta(hours=1), description="How often that is.")
     most: int | None = Field(
         None, description="Rows that one query can show: a longer window {since}..{until} is halved. "
         "Needs `total`."
     )  # fmt: skip
-    smallest: Duration = Field(timedelta(minutes=1), description="A window that is not halved any more.")
+    smallest: Pause = Field(timedelta(minutes=1), description="A window that is not halved any more.")
 
 
 class List(Request):
@@ -114,7 +114,7 @@ class StreamPart(List):
     kind: str = Field(description="What its rows are: a name under `mapping`.")
     set: dict[str, Any] = Field({}, description="Members that are put into every row.")
     since: Since | None = Field(None, description="Only what is new; left out: the whole list each time.")
-    every: Duration | None = Field(None, description="Pause between two polls; left out: `poll_every`.")
+    every: Pause | None = Field(None, description="Pause between two polls; left out: `poll_every`.")
     pull_only: bool = Field(False, description="No webhook tells of these rows: nothing of them counts as missed.")
 
 
@@ -123,7 +123,7 @@ class ListingPart(List):
 
     kind: str = Field(description="The third part of these objects' keys; `hydrate` fetches what is missing.")
     id: Expression = Field(Expression("id"), description="A row's id.")
-    every: Duration = Field(timedelta(days=1), description="Pause between two readings.")
+    every: Pause = Field(timedelta(days=1), description="Pause between two readings.")
     pull_only: bool = Field(False, description="No webhook tells of these objects.")
 
 

@@ -81,6 +81,7 @@ class _Loader:
         sections = {name: self._section(name, model, raw.get(name)) for name, model in SECTIONS.items()}
         connections = self._connections(raw.get("connections"))
         self._check_together(connections, sections)
+        self._check_sources(connections, raw)
         self._end()
         path = self._document.path
         return HubConfig(path=path, data=path.parent / data, connections=connections, **sections)
@@ -230,12 +231,38 @@ class _Loader:
             if not re.fullmatch(r"\S+:\d{1,5}", address) or int(address.rpartition(":")[2]) > 65535:
                 self._wrong(("server", name), f"{address!r} is not HOST:PORT")
 
+    def _check_sources(self, connections: Mapping[str, Connection], raw: Mapping[str, Any]) -> None:
+        """What `show:` and `proved:` name: sources, by the first part of their keys. One that is not connected is none
+        the less known; one that is declared has a name of its own, which is not known while its connection is wrong."""
+        given, show, identity = raw.get("connections"), raw.get("show"), raw.get("identity")
+        wrong = [each for name, each in given.items() if name not in connections] if isinstance(given, dict) else []
+        types = [each.get("type") if isinstance(each, dict) else None for each in wrong]
+        if not all(map(_is_coded, types)):
+            return
+        known = {*registry.names(), *(each.connector.name for each in connections.values())}
+        for fact, rules in show.items() if isinstance(show, dict) else ():
+            for index, rule in enumerate(rules if isinstance(rules, list) else [rules]):
+                if isinstance(rule, str) and rule not in (words := {*known, "newest", "proved"}):
+                    place = ("show", fact, index) if isinstance(rules, list) else ("show", fact)
+                    self._wrong(place, f"no source {rule!r}{did_you_mean(rule, sorted(words))}")
+        proved = identity.get("proved") if isinstance(identity, dict) else None
+        for name in proved if isinstance(proved, dict) else ():
+            if name not in known:
+                self._wrong(("identity", "proved", name), f"no source {name!r}{did_you_mean(name, sorted(known))}")
+
     def _invalid(self, here: Place, model: type[BaseModel], error: ValidationError) -> None:
         for detail in error.errors(include_url=False, include_context=True):
             self._wrong((*here, *detail["loc"]), explained(detail, model))
 
     def _wrong(self, place: Place, why: str) -> None:
         self._document.wrong(place, why)
+
+
+def _is_coded(type: Any) -> bool:
+    try:
+        return type in registry.names() and registry.load(type).of is None
+    except ConfigError:  # what keeps it from being imported was told
+        return True
 
 
 _Source = tuple[Place, set[str], Document]  # where a connection's settings stand, which ones, in which file

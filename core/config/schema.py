@@ -15,6 +15,7 @@ _DIALECT = "http://json-schema.org/draft-07/schema#"  # what editors' YAML modes
 _FILLED = r"\$\{[^}]+\}"
 _SPAN = TypeAdapter(timedelta)  # reads the default of a span as pydantic writes it, PT5M
 _DURATION = r"^\d+\s*[smhdw]$"
+_PAUSE = r"^0*[1-9]\d*\s*[smhdw]$"
 
 
 def document() -> dict[str, Any]:
@@ -147,7 +148,7 @@ def _written(shape: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[s
     if "properties" in shape:
         return _section(shape, definitions)
     if shape.get("format") == "duration":
-        return {"type": "string", "pattern": _DURATION}
+        return {"type": "string", "pattern": _PAUSE if "exclusiveMinimum" in shape else _DURATION}
     kept = {name: value for name, value in shape.items() if name not in ("format", "writeOnly", "title")}
     for name in ("items", "additionalProperties"):
         if isinstance(kept.get(name), Mapping):

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.sdk.times import Duration
+from core.sdk.times import Duration, Pause
 from schemas.entities import EvidenceClass
 from schemas.event import Event
 
@@ -24,7 +24,7 @@ class ConnectorConfig(BaseModel):
     mock: bool = Field(False, description="Talk to the connector's own contract mock, started by the hub.")
     account: str | None = Field(None, description="The source's own tenant; part of every key, so never change it.")
     since: Duration = Field(timedelta(days=30), description="How far back the first fetch goes.")
-    poll_every: Duration = Field(timedelta(minutes=5), description="Pause between two polls.")
+    poll_every: Pause = Field(timedelta(minutes=5), description="Pause between two polls.")
     drop: list[str] = Field(
         [],
         description="Paths of the schema, such as `message.body`, that never enter the hub. `message` alone: all "
@@ -34,7 +34,7 @@ class ConnectorConfig(BaseModel):
         0.2, ge=0.0, lt=1.0, description="Share of the source's rate limit that is left to the company's other tools."
     )
     base_url: str = Field("", description="Where the source's API answers; empty: the source's own address.")
-    max_body: int = Field(5_000_000, description="Largest webhook body in bytes, also after decompression.")
+    max_body: int = Field(5_000_000, gt=0, description="Largest webhook body in bytes, also after decompression.")
 
 
 C = TypeVar("C", bound=ConnectorConfig)
