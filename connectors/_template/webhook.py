@@ -71,7 +71,7 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
 
 
 WEBHOOK: Webhook[Config] = Webhook(
-    enabled=lambda config: config.webhook_secret is not None,
+    needs="webhook_secret",
     verify=verify,
     split=split,
     instructions="Settings > Webhooks > New: paste this URL, choose all events, copy the secret to webhook_secret.",

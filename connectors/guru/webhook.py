@@ -83,7 +83,7 @@ def _decoded(value: Any) -> Mapping[str, Any]:
 
 
 WEBHOOK: Webhook[Config] = Webhook(
-    enabled=lambda config: config.webhook_secret is not None,
+    needs="webhook_secret",
     verify=verify,
     split=split,
     path_secret="webhook_secret",  # noqa: S106  a setting's name

@@ -6,7 +6,7 @@ from pydantic import Field, SecretStr
 
 from connectors.http.expressions import Expression
 from connectors.http.sections import Auth, Fetch, ListingPart, Request, Rule, Section, StreamPart, WebhookPart
-from core.sdk import ConnectorConfig, Duration
+from core.sdk import ConnectorConfig, Pause
 from schemas.entities import EvidenceClass
 
 
@@ -14,7 +14,7 @@ class Limit(Section):
     """A limit of the source: so many requests within a time."""
 
     requests: int = Field(ge=1, description="How many.")
-    per: Duration = Field(description="Within which time.")
+    per: Pause = Field(description="Within which time.")
     path: str = Field("", description="Only requests whose path contains this; left out: all.")
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connectors.http.expressions import Expression
 from connectors.http.templates import Body, Template
-from core.sdk import Duration
+from core.sdk import Duration, Pause
 
 
 class Section(BaseModel):
@@ -92,12 +92,12 @@ class Since(Section):
         False, description="The first poll reads all, however old, instead of `since` of hub.yaml."
     )
     deep: Duration | None = Field(None, description="A longer look-back now and then, for rows that change silently.")
-    deep_every: Duration = Field(timedelta(hours=1), description="How often that is.")
+    deep_every: Pause = Field(timedelta(hours=1), description="How often that is.")
     most: int | None = Field(
         None, description="Rows that one query can show: a longer window {since}..{until} is halved. "
         "Needs `total`."
     )  # fmt: skip
-    smallest: Duration = Field(timedelta(minutes=1), description="A window that is not halved any more.")
+    smallest: Pause = Field(timedelta(minutes=1), description="A window that is not halved any more.")
 
 
 class List(Request):
@@ -115,8 +115,8 @@ class StreamPart(List):
     kind: str = Field(description="What its rows are: a name under `mapping`.")
     set: dict[str, Any] = Field({}, description="Members that are put into every row.")
     since: Since | None = Field(None, description="Only what is new; left out: the whole list each time.")
-    every: Duration | None = Field(None, description="Pause between two polls; left out: `poll_every`.")
-    listing: Duration | None = Field(
+    every: Pause | None = Field(None, description="Pause between two polls; left out: `poll_every`.")
+    listing: Pause | None = Field(
         None, description="So often the list is also read whole, for the ids alone: what it lacks was deleted, and "
         "`hydrate` makes sure of it."
     )  # fmt: skip
@@ -128,7 +128,7 @@ class ListingPart(List):
 
     kind: str = Field(description="The third part of these objects' keys; `hydrate` fetches what is missing.")
     id: Expression = Field(Expression("id"), description="A row's id.")
-    every: Duration = Field(timedelta(days=1), description="Pause between two readings.")
+    every: Pause = Field(timedelta(days=1), description="Pause between two readings.")
     pull_only: bool = Field(False, description="No webhook tells of these objects.")
 
 
@@ -231,7 +231,7 @@ class WebhookPart(Section):
     payload: Pushed | None = Field(None, description="The rows are whole objects.")
     hint: Named | None = Field(None, description="The rows only name what changed.")
     head: bool = Field(False, description="Answer HEAD requests, by which some sources try the address.")
-    instructions: str = Field("", description="What a person clicks and pastes; shown by `hub check --live`.")
+    instructions: str = Field("", description="What a person clicks and pastes; shown by `hub check`.")
 
     @model_validator(mode="after")
     def _whole(self) -> "WebhookPart":

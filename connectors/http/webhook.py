@@ -19,7 +19,6 @@ def webhook(config: Config) -> Webhook[Config] | None:
     if part is None:
         return None
     return Webhook(
-        enabled=lambda settings: settings.webhook is not None,
         verify=_verify,
         split=_split,
         cut=lambda body: cut(_kept(body, part, Scope(config.vendor, tables=config.tables)), config.cut),

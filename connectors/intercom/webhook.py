@@ -200,7 +200,7 @@ TOPICS: dict[str, Callable[[_Push], Split]] = {
 }  # fmt: skip
 
 WEBHOOK: Webhook[Config] = Webhook(
-    enabled=lambda config: config.webhook_secret is not None,
+    needs="webhook_secret",
     verify=verify,
     split=split,
     methods=frozenset({"POST", "HEAD"}),  # Intercom validates an address with HEAD

@@ -54,7 +54,6 @@ def _line(line: bytes, json: Callable[[bytes], Any]) -> Any:
 
 
 WEBHOOK: Webhook[Config] = Webhook(
-    enabled=lambda config: True,
     verify=verify,
     parse=parse,
     split=split,

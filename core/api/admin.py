@@ -99,7 +99,8 @@ async def _login_link(call: Call) -> web.StreamResponse:
 
 async def _ring(call: Call) -> web.StreamResponse:
     if call.room.ring is None:
-        raise Problem(404, "nobody rings on demand here: the sources are real", "`mock: true` makes them mocks")
+        why, remedy = call.room.silent
+        raise Problem(404, f"nobody rings on demand here: {why}", remedy)
     try:
         ringing = await call.room.ring(call.body.phone)
     except LookupError:

@@ -23,7 +23,8 @@ class Room:
     `acknowledge` takes what changed in a connection's payloads as known (LookupError where there is no such one).
     `purge` takes a connection out, a step at each call: PermanentError where it must not be. `replay` puts a dead
     letter's input on its way again (raises PermanentError where that cannot work). `ring` lets a mocked customer call:
-    phone or None in, {phone, connection} out; LookupError where nobody has this phone; it is None on a real hub.
+    phone or None in, {phone, connection} out; LookupError where nobody has this phone; where it is None,
+    `silent` says why and what to do.
     `titles` are the sources' own names by vendor: {"hubspot": "HubSpot"}. `hosts` are the names (without port) under
     which browsers may reach us, beside localhost and plain addresses. `heartbeat` and `patience` are seconds: between
     two comments on a silent feed, and how long a reader may take to read what was sent. `lately` remembers the ledger's
@@ -41,6 +42,7 @@ class Room:
     acknowledge: Callable[[str], Awaitable[None]] | None = None
     purge: Callable[[str, PurgeOrder], Awaitable[Purging]] | None = None
     ring: Callable[[str | None], Awaitable[Mapping[str, str]]] | None = None
+    silent: tuple[str, str] = ("the sources are real", "`mock: true` makes them mocks")
     titles: Mapping[str, str] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()
     heartbeat: float = 15.0

@@ -8,6 +8,7 @@ import typer
 from core.cli.options import CONFIG, JSON, YAML
 
 Answer = dict[str, Any]
+_PUBLIC = "set `server.public_url` to where the source reaches it"
 
 
 def check(
@@ -15,10 +16,10 @@ def check(
     live: Annotated[bool, typer.Option("--live", help="Prove every connection's credentials at its source.")] = False,
     json: JSON = False,
 ) -> None:
-    """Check hub.yaml, bus and store; --live asks the sources and prints the webhook URLs to paste.
+    """Check hub.yaml, bus and store, and print the webhook URLs to paste; --live asks the sources, too.
 
-    Each source is asked one or two questions. A hub that runs is not told of them: they come out of the `reserve` that
-    it leaves to the company's other tools.
+    Each source is asked one or two questions then. A hub that runs is not told of them: they come out of the `reserve`
+    that it leaves to the company's other tools.
 
     Ends with 2 where hub.yaml is wrong, every mistake named by its line; with 1 where something else is.
     """
@@ -94,18 +95,25 @@ def _told(connection: Any, config: Any) -> Answer:
     from core import hub
     from core.ingest.samples import samples_of
 
-    settings, connector = connection.settings, connection.connector
-    enabled = connector.webhook is not None and connector.webhook.enabled(settings)
+    settings, connector, server = connection.settings, connection.connector, config.server
+    webhook = connector.webhook
+    taken = webhook is not None and webhook.enabled(settings)
+    # Who sends from inside needs no public address.
+    private = webhook is not None and not webhook.tells and not settings.mock and not server.public_url
     return {
         "connector": connector.name,
         "mock": settings.mock,
-        "webhook": hub.hook_url(connection, config.server.public_url or f"http://{config.server.webhooks}")
-        if enabled
-        else None,
-        "instructions": connector.webhook.instructions if connector.webhook else "",
+        "webhook": hub.hook_url(connection, server.public_url or f"http://{server.webhooks}") if webhook else None,
+        "webhook_needs": webhook.needs if webhook and not taken else None,
+        "webhook_private": private,
+        "instructions": webhook.instructions if webhook else "",
         "scopes": list(connector.scopes),
         "streams": [stream.name for stream in connector.streams],
-        "problems": samples_of(connector).unreadable,
+        # To poll only is no mistake: then the address is private, and nobody minds.
+        "problems": [
+            *samples_of(connector).unreadable,
+            *([f"the webhook's address is a private one: {_PUBLIC}"] if private and taken else []),
+        ],
     }
 
 
@@ -128,22 +136,13 @@ async def _prove(config: Any, connections: dict[str, Answer]) -> None:
                 # Who waits is a person, and what is asked again is paid by the other tools.
                 patience = Patience(tries=2, longest=5.0, timeout=15.0)
                 http = Client(connection, session, now, patience=patience, keyring=keyring)
-                answer = connections[connection.name]
-                said = await _asked(connection, http)
-                connections[connection.name] = {**answer, **said, "problems": answer["problems"] + said["problems"]}
+                answer, said = connections[connection.name], await _asked(connection, http)
+                answer |= {**said, "problems": [*said.get("problems", ()), *answer["problems"]]}
                 asked.append(connection.name)
                 done(len(asked))
 
             asked: list[str] = []
             await asyncio.gather(*(ask(connection) for connection in real))
-    for connection in config.connections.values():
-        answer = connections[connection.name]
-        # Who sends from inside needs no public address.
-        outside = answer["webhook"] and not connection.connector.webhook.tells
-        if outside and not answer["mock"] and not config.server.public_url:
-            answer["problems"].append(
-                "the webhook's address is a private one: set `server.public_url` to where the source reaches it"
-            )
 
 
 async def _asked(connection: Any, http: Any) -> Answer:
@@ -189,12 +188,14 @@ def _connection(name: str, answer: Mapping[str, Any]) -> list[str]:
         return [f"{name}: {answer['connector']}, a mock; `hub run` starts it", *problems]
     state = {None: "not asked; --live does", True: f"ok, account {answer.get('account')}", False: "refused"}
     lines = [f"{name}: {answer['connector']}, {state[answer.get('proved')]}", *problems]
-    if "proved" not in answer:
-        return lines
     if answer["scopes"]:
         lines.append(f"  scopes   {', '.join(answer['scopes'])}")
     lines.append(f"  polls    {', '.join(answer['streams']) or 'nothing'}")
     if answer["webhook"] is None:
-        return [*lines, "  webhook  none: poll only (no webhook secret is set)"]
+        return [*lines, "  webhook  none: poll only"]
     lines.append(f"  webhook  {answer['webhook']}")
+    if setting := answer["webhook_needs"]:
+        lines.append(f"           not taken yet: set `{setting}`; until then poll only")
+        if answer["webhook_private"]:
+            lines.append(f"           a private address: {_PUBLIC}")
     return [*lines, *(f"           {line}" for line in answer["instructions"].strip().splitlines())]

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -25,6 +26,8 @@ def explained(detail: ErrorDetails, model: type[BaseModel]) -> str:
             return f"is missing{': ' + described if described else ''}"
         case "string_type" if isinstance(given, bool):
             return f"YAML reads this as {str(given).lower()}; put it in quotes"
+        case "string_type" if isinstance(given, int | float | date):
+            return f"YAML reads a {'date' if isinstance(given, date) else 'number'} here; put it in quotes"
         case "literal_error":
             return f"must be {(detail.get('ctx') or {}).get('expected', '')}{shown}"
         case "value_error":

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from core import registry
 from core.config.document import Document, Place
+from core.config.drops import wrong_path
 from core.config.explain import did_you_mean, explained
 from core.config.model import BusConfig, Connection, HubConfig, Identity, Server, Show, StoreConfig
 from core.errors import ConfigError, SettingsError
@@ -80,6 +81,7 @@ class _Loader:
         sections = {name: self._section(name, model, raw.get(name)) for name, model in SECTIONS.items()}
         connections = self._connections(raw.get("connections"))
         self._check_together(connections, sections)
+        self._check_sources(connections, raw)
         self._end()
         path = self._document.path
         return HubConfig(path=path, data=path.parent / data, connections=connections, **sections)
@@ -181,6 +183,9 @@ class _Loader:
         demo = registry.mock(connector.name).DEMO if mocked and connector.of is None else {}
         known = connector.config.model_fields
         filled = {**{key: value for key, value in demo.items() if key in known}, **raw}
+        for index, path in enumerate(raw["drop"] if isinstance(raw.get("drop"), list) else ()):
+            if isinstance(path, str) and (why := wrong_path(path)):
+                _blame(sources, ("drop", index), why)
         try:
             settings = connector.config.model_validate(filled)
             built = connector.of(settings) if connector.of else connector
@@ -242,12 +247,38 @@ class _Loader:
                     "would overwrite the other's objects; give this one a word of its own, or let one connection do",
                 )
 
+    def _check_sources(self, connections: Mapping[str, Connection], raw: Mapping[str, Any]) -> None:
+        """What `show:` and `proved:` name: sources, by the first part of their keys. One that is not connected is none
+        the less known; one that is declared has a name of its own, which is not known while its connection is wrong."""
+        given, show, identity = raw.get("connections"), raw.get("show"), raw.get("identity")
+        wrong = [each for name, each in given.items() if name not in connections] if isinstance(given, dict) else []
+        types = [each.get("type") if isinstance(each, dict) else None for each in wrong]
+        if not all(map(_is_coded, types)):
+            return
+        known = {*registry.names(), *(each.connector.name for each in connections.values())}
+        for fact, rules in show.items() if isinstance(show, dict) else ():
+            for index, rule in enumerate(rules if isinstance(rules, list) else [rules]):
+                if isinstance(rule, str) and rule not in (words := {*known, "newest", "proved"}):
+                    place = ("show", fact, index) if isinstance(rules, list) else ("show", fact)
+                    self._wrong(place, f"no source {rule!r}{did_you_mean(rule, sorted(words))}")
+        proved = identity.get("proved") if isinstance(identity, dict) else None
+        for name in proved if isinstance(proved, dict) else ():
+            if name not in known:
+                self._wrong(("identity", "proved", name), f"no source {name!r}{did_you_mean(name, sorted(known))}")
+
     def _invalid(self, here: Place, model: type[BaseModel], error: ValidationError) -> None:
         for detail in error.errors(include_url=False, include_context=True):
             self._wrong((*here, *detail["loc"]), explained(detail, model))
 
     def _wrong(self, place: Place, why: str) -> None:
         self._document.wrong(place, why)
+
+
+def _is_coded(type: Any) -> bool:
+    try:
+        return type in registry.names() and registry.load(type).of is None
+    except ConfigError:  # what keeps it from being imported was told
+        return True
 
 
 _Source = tuple[Place, set[str], Document]  # where a connection's settings stand, which ones, in which file

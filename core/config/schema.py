@@ -7,13 +7,15 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from core import registry
+from core.config import drops
 from core.config.load import SECTIONS
-from core.sdk import Connector
+from core.sdk import Connector, ConnectorConfig
 
 _DIALECT = "http://json-schema.org/draft-07/schema#"  # what editors' YAML modes understand best
 _FILLED = r"\$\{[^}]+\}"
 _SPAN = TypeAdapter(timedelta)  # reads the default of a span as pydantic writes it, PT5M
 _DURATION = r"^\d+\s*[smhdw]$"
+_PAUSE = r"^0*[1-9]\d*\s*[smhdw]$"
 
 
 def document() -> dict[str, Any]:
@@ -42,6 +44,7 @@ def document() -> dict[str, Any]:
             },
             **{name: {"anyOf": [_object(model), {"type": "null"}]} for name, model in SECTIONS.items()},
         },
+        "definitions": _definitions(),
     }
 
 
@@ -52,7 +55,7 @@ def declaration() -> dict[str, Any]:
     needed = [name for name in settings["required"] if name != "type"]
     title = {"$schema": _DIALECT, "$id": "supporthub/declaration.schema.json", "title": "A source without code"}
     properties = {name: its for name, its in settings["properties"].items() if name not in ("file", "mock")}
-    return {**title, **settings, "properties": properties, "required": needed}
+    return {**title, **settings, "properties": properties, "required": needed, "definitions": _definitions()}
 
 
 def duration_text(duration: timedelta) -> str:
@@ -94,10 +97,19 @@ def _settings(connector: Connector[Any]) -> dict[str, Any]:
     }
 
 
+def _definitions() -> dict[str, Any]:
+    """Written once, because every connector has it: editors complete the paths that `drop:` may name."""
+    free = "|".join(path.replace(".", r"\.") for path in drops.free())
+    return {"path": {"type": "string", "anyOf": [{"enum": list(drops.paths())}, {"pattern": rf"^({free})(\.[^.]+)+$"}]}}
+
+
 def _object(model: type[BaseModel]) -> dict[str, Any]:
     made = model.model_json_schema(mode="validation")
     definitions = made.pop("$defs", {})
-    return _section(made, definitions)
+    section = _section(made, definitions)
+    if issubclass(model, ConnectorConfig):
+        section["properties"]["drop"]["items"] = {"$ref": "#/definitions/path"}
+    return section
 
 
 def _section(made: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +148,7 @@ def _written(shape: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[s
     if "properties" in shape:
         return _section(shape, definitions)
     if shape.get("format") == "duration":
-        return {"type": "string", "pattern": _DURATION}
+        return {"type": "string", "pattern": _PAUSE if "exclusiveMinimum" in shape else _DURATION}
     kept = {name: value for name, value in shape.items() if name not in ("format", "writeOnly", "title")}
     for name in ("items", "additionalProperties"):
         if isinstance(kept.get(name), Mapping):

@@ -32,14 +32,23 @@ class RunningMock:
 
 async def start(config: HubConfig) -> tuple[HubConfig, list[RunningMock]]:
     """Start the mocks that the file asks for, or go on with those that run already. Returns the file with their
-    addresses filled in. A connection that names a `base_url` keeps it: somebody runs that mock elsewhere."""
+    addresses filled in. A connection that names a `base_url` keeps it: somebody runs that mock elsewhere. Where it
+    fails or is cancelled, none of them is left: nobody would end it."""
     wanted = [c for c in config.connections.values() if c.settings.mock and not c.settings.base_url]
     folder = config.data / "mocks"
     folder.mkdir(parents=True, exist_ok=True)
     cycle = next_cycle([folder / f"{each.name}.json" for each in wanted])
     async with aiohttp.ClientSession(timeout=_QUICK) as session:
         at = f"http://{config.server.webhooks}"
-        mocks = await asyncio.gather(*(_one(session, config, each, cycle, at) for each in wanted))
+        starting = [asyncio.ensure_future(_one(session, config, each, cycle, at)) for each in wanted]
+        try:
+            mocks = await asyncio.gather(*starting)
+        except BaseException:
+            for each in starting:
+                each.cancel()
+            ended = await asyncio.gather(*starting, return_exceptions=True)
+            await stop([each for each in ended if isinstance(each, RunningMock)])
+            raise
     urls = {mock.name: mock.url for mock in mocks}
     connections = {
         name: replace(each, settings=each.settings.model_copy(update={"base_url": urls[name]}))
@@ -58,13 +67,14 @@ async def point(mocks: list[RunningMock], webhooks: str) -> None:
 
 
 def hook_url(connection: Connection, public: str) -> str:
-    """What a person pastes into the source: the connection's webhook address, its secret part included."""
+    """What a person pastes into the source: the connection's webhook address, its secret part included, or the name of
+    the setting for it where that is not set."""
     url = f"{public.rstrip('/')}/hooks/{connection.name}"
     webhook = connection.connector.webhook
     if webhook is None or webhook.path_secret is None:
         return url
     secret = getattr(connection.settings, webhook.path_secret, None)
-    return f"{url}/{secret.get_secret_value()}" if secret else url
+    return f"{url}/{secret.get_secret_value() if secret else f'<{webhook.path_secret}>'}"
 
 
 async def play(mocks: list[RunningMock]) -> None:
@@ -119,13 +129,25 @@ async def _one(
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    for _ in range(int(_PATIENCE / 0.05)):
-        if running := _told(told, connection.name):
-            return running
-        if process.returncode is not None:
-            break
-        await asyncio.sleep(0.05)
+    try:
+        for _ in range(int(_PATIENCE / 0.05)):
+            if running := _told(told, connection.name):
+                return running
+            if process.returncode is not None:
+                break
+            await asyncio.sleep(0.05)
+    except BaseException:
+        await _killed(process)
+        raise
+    await _killed(process)
     raise TransientError(f"the mock of {connection.name} does not start; see {folder / connection.name}.log")
+
+
+async def _killed(process: asyncio.subprocess.Process) -> None:
+    """A mock that has not begun has nothing to keep."""
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
 
 
 def _told(path: Path, name: str) -> RunningMock | None:

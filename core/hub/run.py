@@ -230,6 +230,7 @@ class _Rooms:
             acknowledge=self._acknowledge,
             purge=self._purge,
             ring=_ring(telephony) if telephony else None,
+            silent=why_silent(running.config),
             titles=titles(running.config),
             hosts=frozenset(running.config.server.names),
         )
@@ -361,6 +362,21 @@ def _ring(mock: mocks.RunningMock) -> Callable[[str | None], Awaitable[Mapping[s
         return {"phone": str(rung["phone"]), "connection": mock.name}
 
     return ring
+
+
+def why_silent(config: HubConfig) -> tuple[str, str]:
+    """Why a process that started no mock telephone system can let nobody ring, and what to do."""
+    phone = next((each for each in config.connections.values() if each.connector.category == "telephony"), None)
+    if not config.demo:
+        return "the sources are real", "`mock: true` makes them mocks"
+    if phone is None:
+        return "no telephone system is connected", "add one to hub.yaml, such as aircall"
+    if phone.settings.base_url:
+        return f"the mock of {phone.name} was started elsewhere", f"POST {phone.settings.base_url}/_mock/ring"
+    return (
+        f"the mock of {phone.name} runs with the role ingest, in another process",
+        f"run both roles in one, or POST /_mock/ring to the url in {config.data / 'mocks' / phone.name}.run",
+    )
 
 
 def _category(config: HubConfig, name: str) -> str:

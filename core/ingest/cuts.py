@@ -16,8 +16,10 @@ Drops = Mapping[str, Sequence[tuple[str, ...]]]
 BLANK = b"[secret]"
 _SHORTEST_SECRET = 4  # blanking shorter ones would tear texts apart and protect nothing
 
-# PRIVACY: what connectors derive from a field goes with it.
-_DERIVED = {"message.body": ("conversation.preview",)}
+# PRIVACY: what connectors derive from a field goes with it, and with the entity that holds it.
+_DERIVED = {"message": ("conversation.preview",), "message.body": ("conversation.preview",)}
+# Of a person all of whose fields are dropped: without it staff and bots would become customers.
+_KEPT = ("person", "role")
 
 
 def secrets_of(settings: ConnectorConfig) -> tuple[bytes, ...]:
@@ -39,7 +41,8 @@ def blank(body: bytes, secrets: Sequence[bytes]) -> bytes:
 
 
 def drops_of(paths: Sequence[str]) -> Drops:
-    """`drop:` of a connection by entity: `person.attributes.salary` is ("attributes", "salary") of person."""
+    """`drop:` of a connection by entity: `person.attributes.salary` is ("attributes", "salary") of person; `person`
+    alone is (), which stands for all of its fields."""
     by_entity: dict[str, list[tuple[str, ...]]] = {}
     for path in [*paths, *(derived for named in paths for derived in _DERIVED.get(named, ()))]:
         entity, *rest = path.split(".")
@@ -55,6 +58,9 @@ def without(event: Event, drops: Drops) -> Event:
     data = orjson.loads(orjson.dumps(event.data))
     for path in paths:
         _remove(data, path)
+    entity, field = _KEPT
+    if event.entity == entity and field in event.data:
+        data[field] = event.data[field]
     return event.model_copy(update={"data": data})
 
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.sdk.times import Duration
+from core.sdk.times import Duration, Pause
 from schemas.entities import EvidenceClass
 from schemas.event import Event
 
@@ -24,13 +24,17 @@ class ConnectorConfig(BaseModel):
     mock: bool = Field(False, description="Talk to the connector's own contract mock, started by the hub.")
     account: str | None = Field(None, description="The source's own tenant; part of every key, so never change it.")
     since: Duration = Field(timedelta(days=30), description="How far back the first fetch goes.")
-    poll_every: Duration = Field(timedelta(minutes=5), description="Pause between two polls.")
-    drop: list[str] = Field([], description="Paths of the schema, such as `message.body`, that never enter the hub.")
+    poll_every: Pause = Field(timedelta(minutes=5), description="Pause between two polls.")
+    drop: list[str] = Field(
+        [],
+        description="Paths of the schema, such as `message.body`, that never enter the hub. `message` alone: all "
+        "fields of messages; only that there was one is known (and of a `person` the role).",
+    )
     reserve: float = Field(
         0.2, ge=0.0, lt=1.0, description="Share of the source's rate limit that is left to the company's other tools."
     )
     base_url: str = Field("", description="Where the source's API answers; empty: the source's own address.")
-    max_body: int = Field(5_000_000, description="Largest webhook body in bytes, also after decompression.")
+    max_body: int = Field(5_000_000, gt=0, description="Largest webhook body in bytes, also after decompression.")
 
 
 C = TypeVar("C", bound=ConnectorConfig)
@@ -91,25 +95,29 @@ class Webhook(Generic[C]):
     """How deliveries are proved and taken apart. All of it pure: no I/O, and the clock is handed in.
 
     `parse` makes JSON of a body that is none as it stands; it gets a reader of JSON that takes out what cannot be
-    stored and raises ValueError. `enabled` says whether the connection has what verification needs; without it the
-    connection is poll-only. `verify` raises SignatureError with a short `code`; it sees the raw delivery. `cut` returns
-    the parsed body without secrets (and runs before anything is published). `split` takes the cut body; it raises
-    AccountError for another account's delivery, RefusedError, and NormalizeError where the shape is wrong. `account` is
-    the connection's account. `instructions` is what a person pastes and clicks, shown by `hub check --live`;
-    `path_secret` names the setting that is part of the URL, where the source cannot sign. `tells`: the sender is a
-    program of the company's own that reads answers: what the normalizer refuses is told there, item by item, and is no
-    dead letter.
+    stored and raises ValueError. `needs` names the setting without which nothing can be verified: until it is set the
+    connection is poll-only; empty: none. `verify` raises SignatureError with a short `code`; it sees the raw delivery.
+    `cut` returns the parsed body without secrets (and runs before anything is published). `split` takes the cut body;
+    it raises AccountError for another account's delivery, RefusedError, and NormalizeError where the shape is wrong.
+    `account` is the connection's account. `instructions` is what a person pastes and clicks, shown by `hub check`, also
+    while `needs` is not set: the source may tell the secret only once it has the address. `path_secret` names the
+    setting that is part of the URL, where the source cannot sign. `tells`: the sender is a program of the company's own
+    that reads answers: what the normalizer refuses is told there, item by item, and is no dead letter.
     """
 
-    enabled: Callable[[C], bool]
     verify: Callable[[Delivery, C, datetime], None]
     split: Callable[[Any, Delivery, C, str, int], Split]  # (body, delivery, config, account, received ms)
+    needs: str = ""
     cut: Callable[[Any], Any] = lambda body: body
     parse: Callable[[Delivery, Callable[[bytes], Any]], Any] = lambda delivery, json: json(delivery.body)
     methods: frozenset[str] = frozenset({"POST"})  # HEAD is answered 200 where it is listed
     path_secret: str | None = None
     tells: bool = False
     instructions: str = ""
+
+    def enabled(self, config: C) -> bool:
+        """Whether deliveries of this connection can be verified; otherwise none is taken."""
+        return not self.needs or getattr(config, self.needs) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from core.errors import NormalizeError
 
@@ -76,3 +76,13 @@ def _duration(value: Any) -> Any:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 """A pause or a span as people write it in hub.yaml: 30s, 5m, 12h, 30d, 2w."""
+
+
+def _some(pause: timedelta) -> timedelta:
+    if not pause:
+        raise ValueError("must be more than nothing: write 30s, 5m or 12h")
+    return pause
+
+
+Pause = Annotated[Duration, AfterValidator(_some), Field(json_schema_extra={"exclusiveMinimum": 0})]
+"""A Duration that is not zero, for what is done again and again."""

@@ -171,7 +171,7 @@ async def _account(http: Http, config: Config) -> str:
 
 
 WEBHOOK = Webhook(
-    enabled=lambda config: config.webhook_secret is not None,
+    needs="webhook_secret",
     verify=verify,
     split=split,
     cut=cut,

@@ -1,14 +1,10 @@
 """The first minute, as a person has it: `hub run` on four mock tools, and every line that it prints, tried."""
 
-import os
 import re
 import signal
 import stat
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,101 +14,19 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from schemas.export import document
-from tests.core.commands import COMMAND, Said, demo_file, spawned
+from tests.core.commands import COMMAND, demo_file, spawned
+from tests.core.demos import PATIENCE, Demo, alive, begun, mocks_of, started, until
 from tests.hubs import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-PATIENCE = 120.0  # seconds; generous, because the machine is shared
 TOKEN = "demo-aircall-webhook-token"
-
-
-def until(said: Callable[[], Any], what: str, every: float = 0.2) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (value := said()):
-        assert time.monotonic() < deadline, f"it never came true: {what}"
-        time.sleep(every)
-    return value
-
-
-@dataclass
-class Demo:
-    """A hub that runs on `folder`/hub.yaml as a process of its own, its story in `out`."""
-
-    folder: Path
-    api: str
-    webhooks: str
-    process: "subprocess.Popen[bytes]"
-
-    @property
-    def out(self) -> str:
-        return (self.folder / "out.txt").read_text()
-
-    @property
-    def err(self) -> str:
-        return (self.folder / "err.txt").read_text()
-
-    def line(self, word: str) -> str:
-        """What stands behind a word of the first minute, such as `Ask`."""
-        return next(line.split(maxsplit=1)[1] for line in self.out.splitlines() if line.startswith(f"{word} "))
-
-    def hub(self, *arguments: str) -> Said:
-        return spawned(*arguments, folder=self.folder)
-
-    def json(self, *arguments: str) -> Any:
-        said = self.hub(*arguments, "--json")
-        assert said.code == 0, said.err
-        return said.json
-
-    def shell(self, line: str) -> str:
-        ended = subprocess.run(["bash", "-c", line], cwd=self.folder, capture_output=True, timeout=60)
-        return ended.stdout.decode()
-
-    def mocks(self) -> list[int]:
-        files = (self.folder / "var" / "demo" / "mocks").glob("*.run")
-        return [orjson.loads(path.read_bytes())["pid"] for path in files]
-
-    def told(self) -> bool:
-        assert self.process.poll() is None, self.err
-        return "\nBreak " in self.out
-
-    def interrupt(self) -> int:
-        """Ctrl-C."""
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(PATIENCE)
-
-
-@contextmanager
-def started(folder: Path, api: int, webhooks: int) -> Iterator[Demo]:
-    demo_file(folder, api, webhooks)
-    with (folder / "out.txt").open("wb") as out, (folder / "err.txt").open("wb") as err:
-        process = subprocess.Popen([*COMMAND, "run"], cwd=folder, stdout=out, stderr=err)
-    hub = Demo(folder, f"http://127.0.0.1:{api}", f"http://127.0.0.1:{webhooks}", process)
-    try:
-        until(hub.told, "the first minute is told")
-        yield hub
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     with started(tmp_path_factory.mktemp("demo"), *free_ports(2)) as hub:
         yield hub
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_the_first_minute_says_what_is_connected(demo: Demo) -> None:
@@ -343,6 +257,22 @@ def test_between_two_runs_letters_are_replayed_and_records_rebuilt(tmp_path: Pat
         assert found["id"] == known
         assert found["version"].startswith("2-")
         assert [each["id"] for each in second.json("dead", "list")["letters"]] == [letter]
+
+
+@pytest.mark.parametrize("begun_already", [1, 4])
+def test_ctrl_c_before_the_first_minute_is_told_leaves_no_mock_and_the_second_run_goes_on(
+    tmp_path: Path, begun_already: int
+) -> None:
+    ports = free_ports(2)
+    with begun(tmp_path, *ports) as first:
+        until(lambda: len(mocks_of(tmp_path)) >= begun_already, "mocks are started", every=0.01)
+        assert not first.told()
+        assert first.interrupt() == 0
+        assert "Traceback" not in first.err
+        until(lambda: not mocks_of(tmp_path), "no mock is left")
+    with started(tmp_path, *ports) as second:
+        assert len(second.mocks()) == len(mocks_of(tmp_path)) == 4
+        assert second.json("find", "+12025550143")["customer"]["id"]
 
 
 def test_ctrl_c_stops_in_order_and_the_second_run_goes_on(tmp_path: Path, request: pytest.FixtureRequest) -> None:

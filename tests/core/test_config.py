@@ -142,6 +142,50 @@ PAIRS = ("ab", "bc", "cd", "de", "ef", "fg", "gh")  # each nine times the one be
             GOOD + "server: {public_url: 2026-13-45}\n",
             "7: server.public_url: YAML reads a timestamp here, and it is none",
         ),
+        (
+            GOOD + "identity: {region: XX}\n",
+            "7: identity.region: not a country's two letters in ISO 3166; such as US, GB",
+        ),
+        (
+            GOOD + "identity: {region: UK}\n",
+            "7: identity.region: not a country's two letters in ISO 3166; did you mean `GB`?",
+        ),
+        (
+            GOOD + "identity: {region: us}\n",
+            "7: identity.region: not a country's two letters in ISO 3166; did you mean `US`?",
+        ),
+        (
+            GOOD + "identity: {own: [not a number]}\n",
+            "7: identity.own: 'not a number' is no e-mail address and no phone",
+        ),
+        (GOOD + "identity: {join: [phone, phone]}\n", "7: identity.join: phone stands there twice"),
+        (
+            GOOD + "identity: {proved: {hubspott: [email]}}\n",
+            "7: identity.proved.hubspott: no source 'hubspott'; did you me",
+        ),
+        (GOOD + "identity: {proved: {hubspot: [emial]}}\n", "7: identity.proved.hubspot[0]: must be 'email', "),
+        (GOOD + "show: {default: newst}\n", "7: show.default: no source 'newst'; did you mean `newest`?"),
+        (GOOD + "show: {name: [hubspott]}\n", "7: show.name[0]: no source 'hubspott'; did you mean `hubspot`?"),
+        (
+            GOOD + "    poll_every: 0s\n",
+            "7: connections.calls.poll_every: must be more than nothing: write 30s, 5m or 12h",
+        ),
+        (GOOD + "    max_body: -1\n", "7: connections.calls.max_body: input should be greater than 0, got -1"),
+        (GOOD + "bus: {disk_cap: -5}\n", "7: bus.disk_cap: input should be greater than 0, got -5"),
+        (
+            GOOD + "server: {api: '127.0.0.1:80', webhooks: '127.0.0.1:80'}\n",
+            "7: server.webhooks: 127.0.0.1:80 is `api`'s address already: give one of them another port",
+        ),
+        (
+            GOOD + "server: {public_url: hooks.example.com/}\n",
+            "7: server.public_url: write the whole address, such as https://hooks.example.com, got ",
+        ),
+        (GOOD + "server: {public_url: 'https://'}\n", "7: server.public_url: write the whole address"),
+        (
+            GOOD + "    webhook_token: 12345678\n",
+            "7: connections.calls.webhook_token: YAML reads a number here; put it in q",
+        ),
+        (GOOD + "server: {public_url: 2026-01-02}\n", "7: server.public_url: YAML reads a date here; put it in quotes"),
         (GOOD + "bus: &a {options: *a}\n", "7: too many values, or nested too deep"),
         (GOOD + "bus: &a {<<: *a}\n", "7: too many values, or nested too deep"),
         (
@@ -159,6 +203,49 @@ def test_each_mistake_has_its_place_and_remedy(tmp_path: Path, text: str, told: 
     first, *more = wrong(tmp_path, text)
     assert first.startswith(told)
     assert not more
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("mesage.body", "there is no entity 'mesage'; did you mean `message`?"),
+        ("nonsense", "there is no entity 'nonsense'; there are: article, billing_subscription, call, "),
+        ("message.bodyy", "message has no field 'bodyy'; did you mean `body`?"),
+        ("call.voicemail.nam", "call.voicemail has no field 'nam'; did you mean `name`?"),
+        ("message.body.text", "nothing stands below message.body: write `message.body`"),
+        ("person.attributes.", "a name is missing in 'person.attributes.'"),
+        ("person.role", "staff and bots would become customers without it; take this path out"),
+        ("person.identifiers.kind", "nothing of person.identifiers can be read without its kind: write `person.ident"),
+    ],
+)
+def test_a_path_to_drop_that_names_nothing_is_refused_because_it_would_drop_nothing(
+    tmp_path: Path, path: str, told: str
+) -> None:
+    (line,) = wrong(tmp_path, GOOD + f"    drop:\n      - message.body\n      - {path}\n")
+    assert line.startswith(f"9: connections.calls.drop[1]: {told}")
+
+
+def test_a_path_to_drop_is_an_entity_a_field_or_anything_below_custom_fields(tmp_path: Path) -> None:
+    file = tmp_path / "hub.yaml"
+    paths = ["message", "person.identifiers", "call.parties.name", "person.attributes.salary", "deal.attributes.a.b"]
+    file.write_text(GOOD + f"    drop: {paths}\n")
+    assert load(file, {}).connections["calls"].settings.drop == paths
+
+
+def test_what_is_right_though_it_looks_odd_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "hub.yaml"
+    identity = """
+identity:
+  region: GB
+  own: ["020 7946 0999", "0012025550199", "tel:+12025550198", "*@example.com", support@example.com]
+  proved: {guru: [email]}
+show: {default: proved, name: [calls, aircall, intercom, newest]}
+server: {api: "127.0.0.1:0", webhooks: "127.0.0.1:0", public_url: "http://h.example.com:81/below/"}
+"""
+    file.write_text(GOOD + identity.replace("calls, ", ""))
+    assert load(file, {}).identity.region == "GB"
+    (told,) = wrong(tmp_path, GOOD + identity)  # a source is called as its keys begin, not as its connection
+    assert told == "12: show.name[0]: no source 'calls'; did you mean `aircall`?"
 
 
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:

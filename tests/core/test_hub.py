@@ -6,7 +6,11 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
+from core.config import load
 from core.hub.naming import ROLES, process_name
+from core.hub.run import why_silent
 from tests.hubs import free_ports, hub, settings, tools
 
 
@@ -65,6 +69,8 @@ async def test_browsers_reach_the_page_under_the_names_that_the_configuration_gi
         for name, status in (("hub.example.com", 200), ("other.example.com", 421)):
             async with made.session.get(running.api, headers={"Host": name}) as answer:
                 assert answer.status == status
+        async with made.session.post(f"{running.api}/v1/ring", headers=running.authorization, json={}) as answer:
+            assert "no telephone system is connected" in (await answer.json())["detail"]
         await running.stop()
 
 
@@ -86,3 +92,24 @@ async def test_a_monitor_gets_figures_and_health_and_nothing_else_from_a_listene
                 assert path != "metrics" or "hub_applied" in said
                 assert status == 200 or answer.content_type == "application/problem+json"
         await running.stop()
+
+
+DEMO = "data: var\nconnections:\n  calls: {type: aircall, mock: true, account: example}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why", "remedy"),
+    [
+        (DEMO, "the mock of calls runs with the role ingest, in another process", "var/mocks/calls.run"),
+        (
+            DEMO.replace("mock: true", "mock: true, base_url: 'http://127.0.0.1:9'"),
+            "the mock of calls was started elsewhere",
+            "POST http://127.0.0.1:9/_mock/ring",
+        ),
+        (DEMO.replace("mock: true", "api_id: a, api_token: b"), "the sources are real", "`mock: true`"),
+    ],
+)
+def test_a_hub_in_parts_says_truly_why_it_can_let_nobody_ring(tmp_path: Path, text: str, why: str, remedy: str) -> None:
+    (tmp_path / "hub.yaml").write_text(text)
+    told, what = why_silent(load(tmp_path / "hub.yaml", {}))
+    assert told == why and remedy in what

@@ -300,6 +300,17 @@ async def test_dropped_values_appear_nowhere(bus: Bus) -> None:
             await door.intake.replay(letters[0])
 
 
+async def test_an_entity_that_is_dropped_leaves_only_that_it_is_there(bus: Bus) -> None:
+    async with open_door(bus, connection(account="acme", drop=["message", "person"])) as door:
+        message = {"kind": "message", "id": 3, "body": "canary", "updated": 1_700_000_000_000}
+        await door.post({"items": [PERSON, message, {**TICKET, "preview": "canary, the first words"}]})
+        events = {event.entity: event for event in await door.events()}
+        assert events["person"].data == {"role": "customer"}  # what makes staff staff stays
+        assert events["message"].data == {} and events["message"].subject == "desk/acme/message/3"
+        assert events["conversation"].data["subject"] == TICKET["subject"]
+        assert b"canary" not in await everything(bus)
+
+
 async def test_a_bus_that_is_down_is_503_and_said_once(tmp_path: Path) -> None:
     async with open_embedded(tmp_path / "full.db", disk_cap=1) as full:
         async with open_door(full, connection(account="acme")) as door:

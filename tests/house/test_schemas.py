@@ -76,8 +76,17 @@ def test_editors_find_the_schema_from_hub_yaml_and_the_file_is_valid(editor: Dra
         {"connections": {"a": {"type": "hubspot", "token": "t", "tokn": "t"}}},
         {"connections": {"a": {"type": "hubspot", "token": "t", "since": "a month"}}},
         {"connections": {"A!": {"type": "hubspot", "token": "t"}}},
+        {"connections": {"a": {"type": "hubspot", "token": "t", "drop": ["message.bodyy"]}}},
+        {"connections": {"a": {"type": "hubspot", "token": "t", "drop": ["person.identifiers.kind"]}}},
         {"identity": {"join": ["email", "name"]}},
         {"identity": {"region": False}},
+        {"identity": {"region": "UK"}},
+        {"identity": {"join": ["email", "email"]}},
+        {"identity": {"proved": {"hubspot": ["emial"]}}},
+        {"server": {"public_url": "hooks.example.com"}},
+        {"bus": {"disk_cap": -5}},
+        {"connections": {"a": {"type": "hubspot", "token": "t", "poll_every": "0s"}}},
+        {"connections": {"a": {"type": "hubspot", "token": "t", "max_body": 0}}},
         {"bus": {"type": "kafak"}},
         {"server": {"port": 80}},
     ],
@@ -89,7 +98,11 @@ def test_editors_underline_what_the_hub_would_refuse(editor: Draft7Validator, ch
 def test_editors_accept_what_the_hub_accepts(editor: Draft7Validator) -> None:
     real = {"type": "hubspot", "token": "${TOKEN}", "since": "30d", "poll_every": "90s", "max_body": "${MOST}"}
     sections = {"identity": None, "bus": {"type": "kafka", "servers": "kafka:9092"}, "store": {"url": "${DATABASE}"}}
+    filled = {"identity": {"region": "${REGION}"}, "server": {"public_url": "${URL}"}}
+    editor.validate({**demo(), **filled})
     editor.validate({**demo(), **sections, "connections": {"crm": real}})
+    paths = {"drop": ["message", "call.parties.name", "person.attributes.salary"]}
+    editor.validate({**demo(), "connections": {"crm": {**real, **paths}}})
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("deploy/examples/*.yaml")), ids=lambda path: path.stem)

@@ -58,7 +58,7 @@ BROKEN: dict[str, Callable[[], Connector[Any]]] = {
     "auth": lambda: replace(CONNECTOR, auth=fails),
     "base_url": lambda: replace(CONNECTOR, base_url=fails),
     "cut": lambda: replace(CONNECTOR, webhook=replace(HOOK, cut=fails)),
-    "enabled": lambda: replace(CONNECTOR, webhook=replace(HOOK, enabled=fails)),
+    "needs": lambda: replace(CONNECTOR, webhook=replace(HOOK, needs="nowhere")),
     "hydrate": lambda: replace(CONNECTOR, hydrate=fails_later),
     "hydrate at once": lambda: replace(CONNECTOR, hydrate=fails),
     "hydrate gives nothing": lambda: replace(CONNECTOR, hydrate=gives_nothing),
