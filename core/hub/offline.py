@@ -55,5 +55,5 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
 
 async def lag(config: HubConfig) -> dict[str, int]:
     """Events that wait on the bus for each group of process while no hub runs."""
-    async with open_bus(config) as bus, open_store(config, read_only=True) as store:
+    async with open_bus(config, read_only=True) as bus, open_store(config, read_only=True) as store:
         return {group: await process.lag(bus, store, [topic]) for topic, group in READERS.items()}

@@ -29,20 +29,6 @@ class Birth:
     fold_revision: int = 0
 
 
-def check_kind(stored: str, wanted: str | None, place: str) -> None:
-    """Raise ConfigError where invented and real people would meet in one store."""
-    if wanted is None or stored == wanted:
-        return
-    folder = "var/demo" if wanted == "demo" else "var/live"
-    mocks = (
-        "remove `mock: true` from every connection" if stored == "real" else "put `mock: true` under every connection"
-    )
-    raise ConfigError(
-        f"{place} of hub.yaml names a {stored} store, but the connections are {wanted}: "
-        f"name another place there (such as `data: {folder}`), or {mocks}"
-    )
-
-
 def upgrade(connection: sa.Connection, birth: Birth, *, to: str = "head") -> None:
     """Migrate and, where there is no hub yet, give birth; the caller holds the lock and commits.
 

@@ -14,12 +14,12 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import ConnStatus, Format, TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper
 
-from core.errors import ConfigError, GaveWay, TransientError
+from core.errors import ConfigError, GaveWay, TransientError, check_kind
 from core.store import Store
 from core.store import words as folding
 from core.store.database import PATIENCE, Rows
 from core.store.lookups import DatabaseStore
-from core.store.migrate import Birth, check_kind, upgrade_postgres
+from core.store.migrate import Birth, upgrade_postgres
 from core.store.notices import Bell
 from core.store.postgres_errors import ours
 from core.store.postgres_statements import STATEMENTS
@@ -252,7 +252,7 @@ async def open_postgres(
     database = PostgresDatabase(url, schema, patience)
     try:
         store = DatabaseStore(database)
-        check_kind((await store.hub()).kind, kind, "`store.url`")
+        check_kind((await store.hub()).kind, kind, "store", "`store.url`", "a database `{}`")
         yield store
     finally:
         await database.close()

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import orjson
 
-from core.errors import HubError, PermanentError, TransientError
+from core.errors import HubError, PermanentError, TransientError, check_kind
 from core.store import Store
 from core.store import words as folding
 from core.store.database import PATIENCE, Put, Rows
 from core.store.lookups import DatabaseStore
-from core.store.migrate import Birth, check_kind, upgrade_sqlite
+from core.store.migrate import Birth, upgrade_sqlite
 from core.store.notices import Bell
 from core.store.sqlite_statements import STATEMENTS
 
@@ -248,7 +248,7 @@ async def open_sqlite(
     database = SqliteDatabase(path, read_only=read_only, patience=patience)
     try:
         store = DatabaseStore(database)
-        check_kind((await store.hub()).kind, kind, "the `data:` folder")
+        check_kind((await store.hub()).kind, kind, "store", "the `data:` folder", "`data: var/{}`")
         if not read_only:
             database.start_checkpoints()
         yield store
