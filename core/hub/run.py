@@ -4,10 +4,10 @@ import asyncio
 import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -17,7 +17,7 @@ from core import api, ingest, process, publish
 from core.bus import Bus
 from core.bus.topics import CUSTOMERS, EVENTS, PAST
 from core.config import HubConfig
-from core.errors import ConfigError, PermanentError, TransientError
+from core.errors import ConfigError, PermanentError, TransientError, UnauthorizedError
 from core.hub import mocks
 from core.hub.compose import open_bus, open_store, rules_of, settings_of
 from core.hub.losses import read_again
@@ -30,7 +30,7 @@ from schemas.answers import BackfillOrder, PurgeOrder, Purging
 
 ROLES = ("ingest", "process", "publish", "api")
 READERS = {EVENTS: process.GROUP, PAST: process.PAST_GROUP}  # whose lag is told: what process reads, and by which group
-_PAUSE = 2.0  # seconds between two tries to reach a store that is down
+_PAUSE = 2.0  # seconds between two tries to reach a bus or a store that is down
 _NO_STORE = 10**9  # the lag that pollers see while the store is down: they wait
 _LAG_EVERY = 2.0  # seconds between two looks at the lag, for /metrics and `hub status`
 _CHECK_EVERY = 300.0  # seconds between two looks at the bus, for alarms in the log
@@ -38,6 +38,7 @@ _KNOWN = 2_000  # keys that are looked up at once
 _KEPT = 90 * 86_400_000  # ms that the ledger's hours are kept
 _NOT_OURS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})  # of addresses to listen at
 
+T = TypeVar("T")
 log = structlog.get_logger()
 Clock = Callable[[], datetime]
 
@@ -68,13 +69,15 @@ Watch = Callable[[Running], Awaitable[None]]
 async def run(
     config: HubConfig, roles: frozenset[str] = frozenset(ROLES), watch: Watch | None = None, *, clock: Clock = _now
 ) -> None:
-    """Run until cancelled. `watch` runs beside the rooms, with what runs. Raises ConfigError before anything starts."""
+    """Run until cancelled. `watch` runs beside the rooms, with what runs. A bus or a store that is
+    down is waited for; raises ConfigError, or UnauthorizedError of the bus, before anything starts."""
     _check(config, roles)
     running = Running(config, Metrics(), [], clock)
     config.data.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        # First, because a second hub on the same data is refused here: it must not touch the mocks of the first.
-        running.bus = await stack.enter_async_context(open_bus(config))
+        # First, because a second hub on the same data is refused here: it must not touch the mocks of the first. No
+        # port opens before: without a bus no delivery can be kept, and sources send again what found no door.
+        running.bus = await _reached(stack, lambda: open_bus(config), "bus", "no port opens before it is there")
         if config.store.type == "sqlite" and roles != {"ingest"}:
             # A store of the other kind, or from a newer hub, is told before anything starts.
             running.store = await stack.enter_async_context(open_store(config))
@@ -90,6 +93,28 @@ async def run(
                     group.create_task(watch(running), name="watch")  # type: ignore[arg-type]
         except* OSError as errors:
             raise (_address_taken(errors) or errors) from None
+
+
+async def _reached(
+    stack: AsyncExitStack, opening: Callable[[], AbstractAsyncContextManager[T]], what: str, meanwhile: str
+) -> T:
+    """Wait for a bus or a store that is down, and say so once. Raises what only a person can mend: ConfigError, and
+    UnauthorizedError where our credentials are refused."""
+    waits = False
+    while True:
+        try:
+            found = await stack.enter_async_context(opening())
+        except UnauthorizedError:
+            raise
+        except TransientError as error:
+            if not waits:
+                log.warning(f"{what} is down; {meanwhile}", reason=str(error))
+            waits = True
+            await asyncio.sleep(_PAUSE)
+        else:
+            if waits:
+                log.info(f"{what} is there")
+            return found
 
 
 def _check(config: HubConfig, roles: frozenset[str]) -> None:
@@ -143,12 +168,9 @@ class _Rooms:
     async def _keep_store(self) -> None:
         """Open the store as soon as it is there, and hold it open."""
         async with AsyncExitStack() as stack:
-            while self._running.store is None:
-                try:
-                    self._running.store = await stack.enter_async_context(open_store(self._running.config))
-                except TransientError as error:
-                    log.warning("store is down; webhooks are taken and wait on the bus", reason=str(error))
-                    await asyncio.sleep(_PAUSE)
+            if self._running.store is None:
+                config, meanwhile = self._running.config, "webhooks are taken and wait on the bus"
+                self._running.store = await _reached(stack, lambda: open_store(config), "store", meanwhile)
             self._has_store.set()
             while True:
                 for topic in READERS:
