@@ -74,7 +74,7 @@ async def _bus(config: Any, running: bool) -> Answer:
 
 
 async def _store(config: Any) -> Answer:
-    from core import hub
+    from core import hub, process
     from core.errors import HubError
 
     kind = config.store.type
@@ -84,6 +84,8 @@ async def _store(config: Any) -> Answer:
     try:
         async with hub.open_store(config, read_only=True) as store:
             row = await store.hub()
+            if why := process.due(row, hub.settings_of(config)):
+                answer["problems"] = [f"{why}: {process.REMEDY}"]
             return {**answer, "kind": row.kind, "generation": row.generation, "revision": row.fold_revision}
     except HubError as error:
         return {**answer, "problems": [str(error)]}

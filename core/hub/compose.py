@@ -63,13 +63,17 @@ async def _mark(config: HubConfig, bus: Bus) -> str | None:
 def open_store(config: HubConfig, *, read_only: bool = False) -> AbstractAsyncContextManager[Store]:
     """The store that `store:` names. Raises TransientError where it is down, ConfigError where it is of the other kind
     (demo or real)."""
-    kind = config.kind
+    rules = process.digest(settings_of(config))
     match config.store.type:
         case "postgres":
-            return open_postgres(config.store.url.get_secret_value(), kind=kind, fold_revision=FOLD_REVISION)
+            return open_postgres(
+                config.store.url.get_secret_value(), kind=config.kind, fold_revision=FOLD_REVISION, rules=rules
+            )
         case _:
             config.data.mkdir(parents=True, exist_ok=True)
-            return open_sqlite(config.data / "hub.db", kind=kind, read_only=read_only, fold_revision=FOLD_REVISION)
+            return open_sqlite(
+                config.data / "hub.db", read_only=read_only, kind=config.kind, fold_revision=FOLD_REVISION, rules=rules
+            )
 
 
 def rules_of(config: HubConfig) -> Rules:

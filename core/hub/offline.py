@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from core import api, process
 from core.bus import Bus
 from core.config import HubConfig
-from core.hub.compose import open_bus, open_store, rules_of
+from core.hub.compose import open_bus, open_store, rules_of, settings_of
 from core.hub.purging import purge
 from core.hub.run import READERS, acknowledge, backfill, replay, titles
 from core.store import Store
@@ -51,6 +51,12 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
         )
         address = await stack.enter_async_context(api.listening(room, "127.0.0.1", 0))
         yield address, store
+
+
+async def due(config: HubConfig) -> str | None:
+    """Why a rebuild is due, by the store and by hub.yaml as it is now; None where it is not."""
+    async with open_store(config, read_only=True) as store:
+        return process.due(await store.hub(), settings_of(config))
 
 
 async def lag(config: HubConfig) -> dict[str, int]:

@@ -237,6 +237,7 @@ async def open_postgres(
     secret: bytes | None = None,
     schema: str | None = None,
     fold_revision: int = 0,
+    rules: str = "",
     patience: float = PATIENCE,
 ) -> AsyncIterator[Store]:
     """The store in a database, made or migrated where it has to be; `schema` (a plain name) is made, too.
@@ -246,7 +247,7 @@ async def open_postgres(
     the server is not there.
     """
     options = _options(url, schema, {"lock_timeout": "60s"})
-    birth = Birth(kind, secret, fold_revision)
+    birth = Birth(kind, secret, fold_revision, rules)
     with ours():
         await asyncio.to_thread(upgrade_postgres, lambda: psycopg.connect(**options), schema, _number(schema), birth)
     database = PostgresDatabase(url, schema, patience)

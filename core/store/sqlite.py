@@ -235,6 +235,7 @@ async def open_sqlite(
     secret: bytes | None = None,
     read_only: bool = False,
     fold_revision: int = 0,
+    rules: str = "",
     patience: float = PATIENCE,
 ) -> AsyncIterator[Store]:
     """The store in the file `path`, made or migrated where it has to be. `kind` is demo or real; None: whichever it
@@ -244,7 +245,7 @@ async def open_sqlite(
     one; TransientError where it is locked or the disk is full. Close it in the event loop that opened it.
     """
     with _ours():
-        await asyncio.to_thread(upgrade_sqlite, path, Birth(kind, secret, fold_revision), read_only=read_only)
+        await asyncio.to_thread(upgrade_sqlite, path, Birth(kind, secret, fold_revision, rules), read_only=read_only)
     database = SqliteDatabase(path, read_only=read_only, patience=patience)
     try:
         store = DatabaseStore(database)
