@@ -161,6 +161,13 @@ async def test_a_worker_of_an_older_fold_stops_once_a_newer_one_has_rebuilt(
         assert (await store.hub()).fold_revision == FOLD_REVISION + 1
 
 
+async def test_a_worker_of_an_older_fold_does_not_start_where_nothing_waits_either(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
+    async with hub(tmp_path) as (bus, _), open_store(fold_revision=FOLD_REVISION + 1) as store:
+        assert isinstance(await ended(bus, store), StaleWorkerError)
+
+
 async def _quiet(bus: Bus, store: Store) -> bool:
     return await process.lag(bus, store) == 0
 
