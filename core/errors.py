@@ -101,6 +101,21 @@ class StaleWorkerError(HubError):
     """The store was folded by a newer revision of the hub than this process runs: it must stop."""
 
 
+def check_kind(stored: str, wanted: str | None, what: str, place: str, example: str) -> None:
+    """Raise ConfigError where invented and real people would meet: `what` (a bus, a store) at this place of hub.yaml is
+    marked as the one, the connections are the other. `example`: another place, with {} for a name."""
+    if wanted is None or stored == wanted:
+        return
+    mocks = (
+        "remove `mock: true` from every connection" if stored == "real" else "put `mock: true` under every connection"
+    )
+    another = example.format("demo" if wanted == "demo" else "live")
+    raise ConfigError(
+        f"{place} of hub.yaml names a {stored} {what}, but the connections are {wanted}: "
+        f"name another place there (such as {another}), or {mocks}"
+    )
+
+
 @contextmanager
 def translated(table: Mapping[type[Exception], type[HubError]]) -> Iterator[None]:
     """Turn a library's exceptions into ours; everything else passes."""

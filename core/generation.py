@@ -26,9 +26,9 @@ async def check(bus: Bus, store: Store) -> None:
         lost = newest == (0, 0) and published > 0
         if not lost and newest <= (hub.generation, hub.seq):
             return
-        hub = await writing.new_generation(hub.fold_revision)
+        hub = await writing.new_generation(hub.fold_revision, hub.rules)
         while hub.generation <= newest[0]:
-            hub = await writing.new_generation(hub.fold_revision)
+            hub = await writing.new_generation(hub.fold_revision, hub.rules)
     why = "the feed's topic is empty" if lost else "the store is older than the feed"
     log.warning(f"{why}: a new generation begins", feed=f"{newest[0]}-{newest[1]}")
 

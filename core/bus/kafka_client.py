@@ -42,19 +42,34 @@ _UNAUTHORIZED = (
 )  # fmt: skip
 
 
+_REFUSALS = (
+    errors.SaslAuthenticationFailed, errors.UnsupportedSaslMechanismError, ssl.SSLCertVerificationError,
+)  # fmt: skip
+
+
 class _LastWords(logging.Handler):
     """aiokafka tells why it cannot connect (a wrong password, an unknown certificate) only to its log, and while a
     broker is away thirty times a second: so the log ends here, and the reason goes into our error, once."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self._said, self._at = "", 0.0
+        self._said, self._at, self._refused = "", 0.0, False
 
     def emit(self, record: logging.LogRecord) -> None:
         self._said, self._at = record.getMessage(), time.monotonic()
+        self._refused = any(isinstance(each, _REFUSALS) for each in record.args or ())
 
     def __str__(self) -> str:
-        return f" ({self._said})" if time.monotonic() - self._at < ANSWER_WITHIN else ""
+        return f" ({self._said})" if self._fresh() else ""
+
+    def error(self, said: str) -> TransientError:
+        """No connection came about: because the brokers are away, or because they refuse us or we them."""
+        if self._refused and self._fresh():
+            return UnauthorizedError(f"{said}; correct the credentials of bus.options", retry_after=RETRY_AFTER)
+        return TransientError(said, retry_after=RETRY_AFTER)
+
+    def _fresh(self) -> bool:
+        return time.monotonic() - self._at < ANSWER_WITHIN
 
 
 _last_words = _LastWords()
@@ -70,10 +85,8 @@ def kafka_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise TransientError(
-            f"{doing}: Kafka did not answer in time{_last_words}; do the brokers run, does bus.servers name them?",
-            retry_after=RETRY_AFTER,
-        ) from error
+        said = f"{doing}: Kafka did not answer in time{_last_words}; do the brokers run, does bus.servers name them?"
+        raise _last_words.error(said) from error
     except (errors.KafkaError, OSError) as error:
         raise _ours(doing, error) from error
 
@@ -84,7 +97,7 @@ def _ours(doing: str, error: Exception) -> HubError:
         case errors.ProducerFenced() | errors.InvalidProducerEpoch():
             return PermanentError(f"{said}; another sender took over, or this one paused for too long")
         case errors.KafkaConnectionError():
-            return TransientError(said + str(_last_words), retry_after=RETRY_AFTER)
+            return _last_words.error(said + str(_last_words))
         case _ if isinstance(error, _PERMANENT):
             return PermanentError(said)
         case _ if isinstance(error, _UNAUTHORIZED):

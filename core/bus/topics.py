@@ -41,7 +41,7 @@ TOPICS = {
             PAST, 8, timedelta(days=14), True, "the same from first fetches: read while nothing is under way", EVENTS
         ),
         Topic(HINTS, 8, timedelta(days=7), False, "objects that a webhook only named, waiting to be fetched"),
-        Topic(CURSORS, 8, None, True, "where each stream's poll goes on; assignment says who polls"),
+        Topic(CURSORS, 8, None, True, "where each stream's poll goes on; assignment says who polls; the bus's kind"),
         Topic(QUOTA, 8, timedelta(days=1), False, "what processes claim of a source's limit; the order decides"),
         Topic(SHAPES, 4, None, True, "which fields each kind of payload has, so that a change is noticed"),
         Topic(DEAD, 4, LETTERS_KEPT, False, "inputs that cannot be handled, with the reason"),

@@ -67,15 +67,15 @@ async def _bus(config: Any, running: bool) -> Answer:
         there = (config.data / "bus.db").exists()
         return {**answer, "note": "in use by the hub that runs" if there else "not there yet: `hub run` makes it"}
     try:
-        async with hub.open_bus(config) as bus:
-            answer["problems"] = list(await bus.check())
+        async with hub.open_bus(config, read_only=True) as bus:
+            answer |= {"kind": await hub.kind_of(bus), "problems": list(await bus.check())}
     except HubError as error:
         answer["problems"] = [str(error)]
     return answer
 
 
 async def _store(config: Any) -> Answer:
-    from core import hub
+    from core import hub, process
     from core.errors import HubError
 
     kind = config.store.type
@@ -85,6 +85,8 @@ async def _store(config: Any) -> Answer:
     try:
         async with hub.open_store(config, read_only=True) as store:
             row = await store.hub()
+            if why := process.due(row, hub.settings_of(config)):
+                answer["problems"] = [f"{why}: {process.REMEDY}"]
             return {**answer, "kind": row.kind, "generation": row.generation, "revision": row.fold_revision}
     except HubError as error:
         return {**answer, "problems": [str(error)]}
@@ -170,7 +172,8 @@ def _show(answer: Answer) -> None:
     mocked = " (mock)" if answer["mocked"] else ""
     say(f"{answer['file']} ok · {number(len(answer['connections']), 'connection')}{mocked}")
     bus, store = answer["bus"], answer["store"]
-    say(f"bus    {bus['type']}: {bus.get('note') or ('see below' if bus['problems'] else 'ok')}")
+    marked = f"{bus['kind']}, " if bus.get("kind") else ""
+    say(f"bus    {bus['type']}: {bus.get('note') or marked + ('see below' if bus['problems'] else 'ok')}")
     if "generation" in store:
         say(f"store  {store['type']}: {store['kind']}, generation {store['generation']}, revision {store['revision']}")
     else:

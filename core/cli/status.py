@@ -25,21 +25,25 @@ def status(config: CONFIG = YAML, json: JSON = False) -> None:
 
 
 async def _asked(config: Any) -> dict[str, Any]:
+    from contextlib import suppress
+
+    from core import hub, process
     from core.cli.client import address, connect
     from core.errors import HubError
 
     async with connect(config) as client:
         answer = await client.get("/v1/sources")
         answer |= {"running": client.running, "api": address(config)}
+        lag = {}
         if client.running:
             lag = _lag(await client.text("/metrics"))
         else:
-            from core import hub
-
-            try:
+            with suppress(HubError):  # the bus is down; what the store says is shown all the same
                 lag = await hub.lag(config)
-            except HubError:
-                lag = {}  # the bus is down; what the store says is shown all the same
+        # Where the store is out of reach from here, the log of who processes says it.
+        with suppress(HubError):
+            if why := await hub.due(config):
+                answer["rebuild"] = f"{why}: {process.REMEDY}"
         return {**answer, "lag": lag.get("process"), "lag_past": lag.get("process-past")}
 
 
@@ -59,6 +63,8 @@ def _show(answer: dict[str, Any]) -> None:
     where = answers if answer["running"] else f"no hub answers at {answer['api']}: this is what the store says"
     position = f"version {answer['version']} · {answer['customers']} customers"
     say(f"{answer['kind'].upper()} · {where} · {position} · lag {_lagging(answer)}")
+    if answer.get("rebuild"):
+        say(f"a rebuild is due: {answer['rebuild']}")
     say()
     rows = [
         (

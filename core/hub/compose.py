@@ -1,12 +1,15 @@
 """From `hub.yaml` to a bus, a store and the settings of process."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from core import process
 from core.bus import Bus
 from core.bus.embedded import open_embedded
 from core.bus.kafka import open_kafka
+from core.bus.kind import is_new, kind_of, mark
 from core.config import HubConfig
+from core.errors import TransientError, check_kind
 from core.identity import Rules
 from core.projection import FOLD_REVISION, Choice
 from core.store import Store
@@ -14,25 +17,63 @@ from core.store.postgres import open_postgres
 from core.store.sqlite import open_sqlite
 
 
-def open_bus(config: HubConfig) -> AbstractAsyncContextManager[Bus]:
-    """The bus that `bus:` names. Raises TransientError where it is down, ConfigError where it is somebody else's."""
+@asynccontextmanager
+async def open_bus(config: HubConfig, *, read_only: bool = False) -> AsyncIterator[Bus]:
+    """The bus that `bus:` names, marked as demo or real; with `read_only` it may go without a mark. Raises
+    TransientError where it is down, ConfigError where it is somebody else's or of the other kind."""
     match config.bus.type:
         case "kafka":
-            return open_kafka(config.bus.servers, prefix=config.bus.prefix, options=config.bus.options)
+            opening = open_kafka(config.bus.servers, prefix=config.bus.prefix, options=config.bus.options)
+            place, example = "`bus.prefix`", "`prefix: {}.`"
         case _:
-            return open_embedded(config.data / "bus.db", disk_cap=config.bus.disk_cap)
+            opening = open_embedded(config.data / "bus.db", disk_cap=config.bus.disk_cap)
+            place, example = "the `data:` folder", "`data: var/{}`"
+    async with opening as bus:
+        kind = await kind_of(bus)
+        if kind is None and not read_only:
+            kind = await _mark(config, bus)
+        if kind is not None:
+            check_kind(kind, config.kind, "bus", place, example)
+        yield bus
+
+
+async def _mark(config: HubConfig, bus: Bus) -> str | None:
+    """Give the bus the kind of its store, which is born with it where there is none yet.
+
+    A bus on which an older hub wrote without a mark gets it in the same way: its events went into the store beside it,
+    which knows its own kind. Where that store is lost nothing tells of which kind they are, and a hub that may not
+    recover its records from them would lose more often than it protects: then hub.yaml decides.
+    """
+    new = await is_new(bus)
+    try:
+        async with open_store(config) as store:  # it refuses connections of the other kind
+            kind = (await store.hub()).kind
+    except TransientError:
+        if not new or config.kind is None:
+            raise
+        kind = config.kind  # who takes deliveries does not wait for a store, and nothing is there to be mixed
+    try:
+        return await mark(bus, kind)
+    except TransientError:
+        if new:
+            raise
+        return None  # it is full: process must start to make room, and the next start marks it
 
 
 def open_store(config: HubConfig, *, read_only: bool = False) -> AbstractAsyncContextManager[Store]:
     """The store that `store:` names. Raises TransientError where it is down, ConfigError where it is of the other kind
     (demo or real)."""
-    kind = config.kind
+    rules = process.digest(settings_of(config))
     match config.store.type:
         case "postgres":
-            return open_postgres(config.store.url.get_secret_value(), kind=kind, fold_revision=FOLD_REVISION)
+            return open_postgres(
+                config.store.url.get_secret_value(), kind=config.kind, fold_revision=FOLD_REVISION, rules=rules
+            )
         case _:
             config.data.mkdir(parents=True, exist_ok=True)
-            return open_sqlite(config.data / "hub.db", kind=kind, read_only=read_only, fold_revision=FOLD_REVISION)
+            return open_sqlite(
+                config.data / "hub.db", read_only=read_only, kind=config.kind, fold_revision=FOLD_REVISION, rules=rules
+            )
 
 
 def rules_of(config: HubConfig) -> Rules:

@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from core import api, process
 from core.bus import Bus
 from core.config import HubConfig
-from core.hub.compose import open_bus, open_store, rules_of
+from core.hub.compose import open_bus, open_store, rules_of, settings_of
+from core.hub.orders import acknowledge, backfill, replay
 from core.hub.purging import purge
-from core.hub.run import READERS, acknowledge, backfill, replay, titles
+from core.hub.run import READERS, titles
 from core.store import Store
 from schemas.answers import BackfillOrder, PurgeOrder, Purging
 
@@ -53,7 +54,13 @@ async def offline(config: HubConfig, *, write: bool) -> AsyncIterator[tuple[str,
         yield address, store
 
 
+async def due(config: HubConfig) -> str | None:
+    """Why a rebuild is due, by the store and by hub.yaml as it is now; None where it is not."""
+    async with open_store(config, read_only=True) as store:
+        return process.due(await store.hub(), settings_of(config))
+
+
 async def lag(config: HubConfig) -> dict[str, int]:
     """Events that wait on the bus for each group of process while no hub runs."""
-    async with open_bus(config) as bus, open_store(config, read_only=True) as store:
+    async with open_bus(config, read_only=True) as bus, open_store(config, read_only=True) as store:
         return {group: await process.lag(bus, store, [topic]) for topic, group in READERS.items()}

@@ -3,33 +3,32 @@
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import structlog
-from pydantic import TypeAdapter
 
 from core import api, ingest, process, publish
 from core.bus import Bus
 from core.bus.topics import CUSTOMERS, EVENTS, LETTERS_KEPT, PAST
 from core.config import HubConfig
-from core.errors import ConfigError, PermanentError, TransientError
+from core.errors import ConfigError, TransientError, UnauthorizedError
 from core.hub import mocks
 from core.hub.compose import open_bus, open_store, rules_of, settings_of
 from core.hub.losses import read_again
 from core.hub.naming import ROLES, process_name
+from core.hub.orders import acknowledge, backfill, replay
 from core.hub.purging import purge
 from core.metrics import Metrics
 from core.precedence import Precedence
-from core.sdk.times import Duration
 from core.store import Store
 from schemas.answers import BackfillOrder, PurgeOrder, Purging
 
 READERS = {EVENTS: process.GROUP, PAST: process.PAST_GROUP}  # whose lag is told: what process reads, and by which group
-_PAUSE = 2.0  # seconds between two tries to reach a store that is down
+_PAUSE = 2.0  # seconds between two tries to reach a bus or a store that is down
 _NO_STORE = 10**9  # the lag that pollers see while the store is down: they wait
 _LAG_EVERY = 2.0  # seconds between two looks at the lag, for /metrics and `hub status`
 _CHECK_EVERY = 300.0  # seconds between two looks at the bus, for alarms in the log
@@ -39,6 +38,7 @@ _LETTERS_KEPT = int(LETTERS_KEPT.total_seconds() * 1000)
 _REMEMBERED = 7 * 86_400_000  # ms that is kept what a process said that is gone, and that others report for
 _NOT_OURS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})  # of addresses to listen at
 
+T = TypeVar("T")
 log = structlog.get_logger()
 Clock = Callable[[], datetime]
 
@@ -69,13 +69,15 @@ Watch = Callable[[Running], Awaitable[None]]
 async def run(
     config: HubConfig, roles: frozenset[str] = frozenset(ROLES), watch: Watch | None = None, *, clock: Clock = _now
 ) -> None:
-    """Run until cancelled. `watch` runs beside the rooms, with what runs. Raises ConfigError before anything starts."""
+    """Run until cancelled. `watch` runs beside the rooms, with what runs. A bus or a store that is
+    down is waited for; raises ConfigError, or UnauthorizedError of the bus, before anything starts."""
     _check(config, roles)
     running = Running(config, Metrics(), [], clock)
     config.data.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        # First, because a second hub on the same data is refused here: it must not touch the mocks of the first.
-        running.bus = await stack.enter_async_context(open_bus(config))
+        # First, because a second hub on the same data is refused here: it must not touch the mocks of the first. No
+        # port opens before: without a bus no delivery can be kept, and sources send again what found no door.
+        running.bus = await _reached(stack, lambda: open_bus(config), "bus", "no port opens before it is there")
         if config.store.type == "sqlite" and roles != {"ingest"}:
             # A store of the other kind, or from a newer hub, is told before anything starts.
             running.store = await stack.enter_async_context(open_store(config))
@@ -91,6 +93,28 @@ async def run(
                     group.create_task(watch(running), name="watch")  # type: ignore[arg-type]
         except* OSError as errors:
             raise (_address_taken(errors) or errors) from None
+
+
+async def _reached(
+    stack: AsyncExitStack, opening: Callable[[], AbstractAsyncContextManager[T]], what: str, meanwhile: str
+) -> T:
+    """Wait for a bus or a store that is down, and say so once. Raises what only a person can mend: ConfigError, and
+    UnauthorizedError where our credentials are refused."""
+    waits = False
+    while True:
+        try:
+            found = await stack.enter_async_context(opening())
+        except UnauthorizedError:
+            raise
+        except TransientError as error:
+            if not waits:
+                log.warning(f"{what} is down; {meanwhile}", reason=str(error))
+            waits = True
+            await asyncio.sleep(_PAUSE)
+        else:
+            if waits:
+                log.info(f"{what} is there")
+            return found
 
 
 def _check(config: HubConfig, roles: frozenset[str]) -> None:
@@ -148,12 +172,9 @@ class _Rooms:
     async def _keep_store(self) -> None:
         """Open the store as soon as it is there, and hold it open."""
         async with AsyncExitStack() as stack:
-            while self._running.store is None:
-                try:
-                    self._running.store = await stack.enter_async_context(open_store(self._running.config))
-                except TransientError as error:
-                    log.warning("store is down; webhooks are taken and wait on the bus", reason=str(error))
-                    await asyncio.sleep(_PAUSE)
+            if self._running.store is None:
+                config, meanwhile = self._running.config, "webhooks are taken and wait on the bus"
+                self._running.store = await _reached(stack, lambda: open_store(config), "store", meanwhile)
             self._has_store.set()
             while True:
                 for topic in READERS:
@@ -310,43 +331,6 @@ class _Rooms:
                 await self._running.store.hub()
                 return None
         return "the store does not answer"
-
-
-async def replay(config: HubConfig, bus: Bus, store: Store, id: str) -> None:
-    """Put a dead letter's input on its way again. Raises PermanentError where there is none, where it cannot be, or
-    where it fails at once for the same reason; then the letter is open again."""
-    row = await store.dead_letter(id)
-    if row is None:
-        raise PermanentError(f"there is no dead letter {id}; `hub dead list` names them")
-    intake = await ingest.replaying(bus, config.connections, metrics=Metrics(), clock=_now)
-    # Marked before it is sent: what fails once more is opened by process, perhaps before we could mark it.
-    await store.set_dead([id], "replayed")
-    try:
-        content = orjson.loads(row.payload)
-        if content["form"] == "customer":
-            again = await process.refold(store, content["customer"], settings_of(config))
-        else:
-            again = not (await intake.replay(row)).dead
-        if not again:
-            raise PermanentError(f"it failed again: {row.reason}")
-    except BaseException:
-        await store.set_dead([id], "open")
-        raise
-
-
-async def backfill(config: HubConfig, bus: Bus, name: str, order: BackfillOrder, now: int) -> list[str]:
-    """Let streams of a connection begin anew, as of `now` (epoch ms); answers which. Raises LookupError where there is
-    no such connection, PermanentError where it has no such stream."""
-    since = TypeAdapter(Duration).validate_python(order.since) if order.since else None
-    return await ingest.begin_anew(
-        bus, config.connections[name], now, stream=order.stream, since=since, accept=order.accept
-    )
-
-
-async def acknowledge(config: HubConfig, bus: Bus, name: str, now: int) -> None:
-    """Take what has changed in a connection's payloads until `now` (epoch ms) as known. Raises LookupError
-    where there is no such one."""
-    await ingest.acknowledge(bus, config.connections[name].name, now)
 
 
 def titles(config: HubConfig) -> dict[str, str]:

@@ -9,7 +9,9 @@ import structlog
 from core.process.folding import fold_touched
 from core.process.objects import Changed, rebuilt
 from core.process.people import resolve
-from core.process.step import Settings, write
+from core.process.revision import UNFINISHED, digest, refuse_older
+from core.process.settings import Settings
+from core.process.step import write
 from core.projection import FOLD_REVISION
 from core.store import DeadRow, Store
 
@@ -19,17 +21,20 @@ log = structlog.get_logger()
 
 async def rebuild(store: Store, settings: Settings, progress: Callable[[int], None] = lambda done: None) -> int:
     """Begin a new generation and fold every object once more, in steps, each of them committed. Ids stay: they derive
-    from the hub's secret. `progress` gets the number of objects done. Returns how many there were.
+    from the hub's secret. `progress` gets the number of objects done. Returns how many there were; raises
+    StaleWorkerError where a newer hub has folded the store. Whoever breaks it off is told so until it is done again.
 
     Workers may go on meanwhile: one writer at a time, and whatever is folded twice is the same.
     """
     async with store.writing() as writing:
-        await writing.new_generation(FOLD_REVISION)
+        refuse_older(writing.hub)
+        await writing.new_generation(FOLD_REVISION, UNFINISHED)
     after, done = "", 0
     while True:
         async with store.writing() as writing:
             keys = await writing.all_object_keys(after, _STEP)
             if not keys:
+                await writing.set_rules(digest(settings))
                 return done
             changed = rebuilt(await writing.objects(keys), settings.rules)
             await writing.put_objects(changed.rows)

@@ -19,7 +19,9 @@ from core.precedence import Precedence
 from core.process.forget import TWINS, forget
 from core.process.lots import Lots
 from core.process.pieces import at_marks, begins, first, halves, is_mark
-from core.process.step import Decoded, Outcome, Settings, apply, decoded, prepare
+from core.process.revision import Due
+from core.process.settings import Settings
+from core.process.step import Decoded, Outcome, apply, decoded, prepare
 from core.store import DeadRow, Store
 
 GROUP, PAST_GROUP = "process", "process-past"
@@ -52,9 +54,10 @@ async def run(
     precedence: Precedence | None = None,
 ) -> None:
     """Process until cancelled. A batch that is under way when cancelled is rolled back and comes again. `read_again`
-    is called where events are not on the bus any more; it may raise TransientError. `precedence` is this process's."""
+    is called where events are not on the bus any more; it may raise TransientError. `precedence` is this process's.
+    Raises StaleWorkerError."""
     calm_collector()
-    given = bus, store, settings, metrics, read_again, precedence or Precedence(), asyncio.Lock()
+    given = bus, store, settings, metrics, read_again, precedence or Precedence(), asyncio.Lock(), Due(store, settings)
     live = _Worker(*given, "process", GROUP, (EVENTS, DEAD))
     past = _Worker(*given, "process of first fetches", PAST_GROUP, (PAST,))
     await _both(live.run(live.work, batch), past.run(past.catch_up, batch))
@@ -79,6 +82,7 @@ class _Worker:
         read_again: ReadAgain | None,
         precedence: Precedence,
         beginning: asyncio.Lock,
+        due: Due,
         name: str,
         group: str,
         topics: Sequence[str],
@@ -86,7 +90,7 @@ class _Worker:
         self._bus, self._store, self._settings, self._metrics = bus, store, settings, metrics
         self._read_again = read_again
         self._precedence = precedence
-        self._beginning = beginning
+        self._beginning, self._due = beginning, due
         self._name, self._group, self._topics = name, group, topics
         self._lots = Lots()
         self._ahead: Sequence[Batch] = ()  # fetched behind the batch that is being committed
@@ -100,6 +104,7 @@ class _Worker:
         while True:
             try:
                 async with self._beginning:  # a new generation is begun once
+                    await self._due.begin()
                     await generation.check(self._bus, self._store)
                 async with self._bus.subscribe(self._topics, self._group, start=self.start) as subscription:
                     await work(subscription, limit)
@@ -335,6 +340,7 @@ class _Worker:
             self._pause = 0.0
 
     def _count(self, outcome: Outcome, work: Decoded) -> None:
+        self._due.look(outcome.hub)
         now = time.time() * 1000
         for connection, (count, oldest) in outcome.connections.items():
             self._metrics.applied.labels(connection).inc(count)

@@ -9,23 +9,16 @@ from core import deadletter, ledger, purge
 from core.bus import Batch, Record
 from core.bus.codec import Incoming, decode
 from core.bus.topics import DEAD
-from core.errors import NormalizeError, StaleWorkerError
+from core.errors import NormalizeError
 from core.identity import Rules
 from core.process.folding import fold_touched
 from core.process.objects import Changed, change
 from core.process.people import put_people, resolve
-from core.projection import FOLD_REVISION, Choice
-from core.store import DeadRow, LedgerRow, Store, Writing
+from core.process.revision import refuse_older
+from core.process.settings import Settings
+from core.store import DeadRow, HubRow, LedgerRow, Store, Writing
 
 _TURN = 50  # subjects that are computed ahead before whoever waits gets the interpreter
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What of hub.yaml decides the records."""
-
-    rules: Rules = field(default_factory=Rules)
-    show: Choice = field(default_factory=Choice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +52,14 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a commit did, for metrics and logs. `connections` gives (events, epoch ms when the oldest was published)."""
+    """What a commit did, for metrics and logs. `connections` gives (events, epoch ms when the oldest was published);
+    `hub` is what was found."""
 
     events: int
     customers: int
     dead: Sequence[DeadRow]
     connections: Mapping[str, tuple[int, int]]
+    hub: HubRow
     ledger: Sequence[LedgerRow] = ()
 
 
@@ -98,11 +93,8 @@ async def apply(
     """Commit one batch. Raises OffsetsMoved, StaleWorkerError, TransientError, and GaveWay (see Store.writing); then
     nothing of it has happened."""
     async with store.writing(give_way) as writing:
-        if writing.hub.fold_revision > FOLD_REVISION:
-            raise StaleWorkerError(
-                f"the store is folded by revision {writing.hub.fold_revision}, this process knows {FOLD_REVISION}: "
-                "update it"
-            )
+        hub = writing.hub
+        refuse_older(hub)
         await writing.move_offsets(batch.moves)
         subjects = sorted({event.subject for event in batch.events})
         events = await _erasing(writing, batch.events) if subjects else []
@@ -123,7 +115,7 @@ async def apply(
     for event in batch.events:
         count, oldest = connections.get(event.connection, (0, batch.at))
         connections[event.connection] = (count + 1, min(oldest, batch.records[event.id].timestamp))
-    return Outcome(len(batch.events), customers, dead, connections, hours)
+    return Outcome(len(batch.events), customers, dead, connections, hub, hours)
 
 
 async def prepare(store: Store, batch: Decoded, besides: Collection[str], settings: Settings) -> None:

@@ -11,13 +11,15 @@ from typing import NamedTuple, Protocol
 
 class HubRow(NamedTuple):
     """The one row of the hub: `seq` counts versions of this `generation`; `secret` keys the birth ids; `kind` is
-    `demo` or `real`, marked at birth."""
+    `demo` or `real`, marked at birth. `rules` is process's digest of what the records were last folded by; empty where
+    an older hub folded them."""
 
     generation: int
     seq: int
     fold_revision: int
     kind: str
     secret: bytes
+    rules: str
 
 
 class ObjectRow(NamedTuple):
@@ -252,7 +254,8 @@ class Writing(Protocol):
         """Its dead letters, its ledger and its repairs."""
         ...
 
-    async def new_generation(self, fold_revision: int) -> HubRow: ...
+    async def new_generation(self, fold_revision: int, rules: str) -> HubRow: ...
+    async def set_rules(self, rules: str) -> None: ...
 
 
 class Store(Protocol):

@@ -26,7 +26,7 @@ from core.store.words import distinct
 from core.store.writing import KEYS_BELOW, Polite, Transaction, below, to_activities, to_persons
 
 _HOLDERS = 200
-_HUB = "SELECT generation, seq, fold_revision, kind, secret FROM hub"
+_HUB = "SELECT generation, seq, fold_revision, kind, secret, rules FROM hub"
 _DEAD = "SELECT id, connection, stage, reason, payload, at, state, times FROM dead"
 _TOKEN = "SELECT hash, kind, name, scopes, created, expires FROM token"  # noqa: S105
 
@@ -84,11 +84,11 @@ class DatabaseStore:
     async def _changes(self, sql: str, after: int, at_most: int, limit: int) -> tuple[HubRow, list[CustomerRow]]:
         # One statement is one snapshot on both databases, and one way there and back.
         rows = await self._rows(
-            f"""SELECT h.generation, h.seq, h.fold_revision, h.kind, h.secret, {COLUMNS}
+            f"""SELECT h.generation, h.seq, h.fold_revision, h.kind, h.secret, h.rules, {COLUMNS}
                 FROM hub h LEFT JOIN ({sql}) c ON true ORDER BY c.seq""",
             after, at_most, limit,
         )  # fmt: skip
-        return HubRow._make(rows[0][:5]), [to_customer(row[5:]) for row in rows if row[5] is not None]
+        return HubRow._make(rows[0][:6]), [to_customer(row[6:]) for row in rows if row[6] is not None]
 
     async def published(self) -> int:
         return int((await self._rows("SELECT seq FROM published"))[0][0])

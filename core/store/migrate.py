@@ -22,25 +22,13 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a new store is marked with. `kind` None: none may be born. `secret` keys the birth ids; None: random."""
+    """What a new store is marked with. `kind` None: none may be born. `secret` keys the birth ids; None: random.
+    `rules` as in HubRow."""
 
     kind: str | None
     secret: bytes | None = None
     fold_revision: int = 0
-
-
-def check_kind(stored: str, wanted: str | None, place: str) -> None:
-    """Raise ConfigError where invented and real people would meet in one store."""
-    if wanted is None or stored == wanted:
-        return
-    folder = "var/demo" if wanted == "demo" else "var/live"
-    mocks = (
-        "remove `mock: true` from every connection" if stored == "real" else "put `mock: true` under every connection"
-    )
-    raise ConfigError(
-        f"{place} of hub.yaml names a {stored} store, but the connections are {wanted}: "
-        f"name another place there (such as `data: {folder}`), or {mocks}"
-    )
+    rules: str = ""
 
 
 def upgrade(connection: sa.Connection, birth: Birth, *, to: str = "head") -> None:
@@ -58,12 +46,13 @@ def upgrade(connection: sa.Connection, birth: Birth, *, to: str = "head") -> Non
         return
     if birth.kind is None:
         raise ConfigError("there is no store yet: start `hub run` first, or correct `store:` in hub.yaml")
-    connection.execute(
-        tables.HUB.insert().values(
-            one=1, generation=1, seq=0, fold_revision=birth.fold_revision, kind=birth.kind,
-            secret=birth.secret or secrets.token_bytes(_SECRET_BYTES),
-        )
-    )  # fmt: skip
+    row = {
+        "one": 1, "generation": 1, "seq": 0, "fold_revision": birth.fold_revision, "kind": birth.kind,
+        "secret": birth.secret or secrets.token_bytes(_SECRET_BYTES),
+    }  # fmt: skip
+    if to == "head":  # older schemas do not have it
+        row["rules"] = birth.rules
+    connection.execute(tables.HUB.insert().values(row))
     connection.execute(tables.PUBLISHED.insert().values(one=1, seq=0))
 
 

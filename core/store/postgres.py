@@ -14,12 +14,12 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import ConnStatus, Format, TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper
 
-from core.errors import ConfigError, GaveWay, TransientError
+from core.errors import ConfigError, GaveWay, TransientError, check_kind
 from core.store import Store
 from core.store import words as folding
 from core.store.database import PATIENCE, Rows
 from core.store.lookups import DatabaseStore
-from core.store.migrate import Birth, check_kind, upgrade_postgres
+from core.store.migrate import Birth, upgrade_postgres
 from core.store.notices import Bell
 from core.store.postgres_errors import ours
 from core.store.postgres_statements import STATEMENTS
@@ -237,6 +237,7 @@ async def open_postgres(
     secret: bytes | None = None,
     schema: str | None = None,
     fold_revision: int = 0,
+    rules: str = "",
     patience: float = PATIENCE,
 ) -> AsyncIterator[Store]:
     """The store in a database, made or migrated where it has to be; `schema` (a plain name) is made, too.
@@ -246,13 +247,13 @@ async def open_postgres(
     the server is not there.
     """
     options = _options(url, schema, {"lock_timeout": "60s"})
-    birth = Birth(kind, secret, fold_revision)
+    birth = Birth(kind, secret, fold_revision, rules)
     with ours():
         await asyncio.to_thread(upgrade_postgres, lambda: psycopg.connect(**options), schema, _number(schema), birth)
     database = PostgresDatabase(url, schema, patience)
     try:
         store = DatabaseStore(database)
-        check_kind((await store.hub()).kind, kind, "`store.url`")
+        check_kind((await store.hub()).kind, kind, "store", "`store.url`", "a database `{}`")
         yield store
     finally:
         await database.close()

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import orjson
 
-from core.errors import HubError, PermanentError, TransientError
+from core.errors import HubError, PermanentError, TransientError, check_kind
 from core.store import Store
 from core.store import words as folding
 from core.store.database import PATIENCE, Put, Rows
 from core.store.lookups import DatabaseStore
-from core.store.migrate import Birth, check_kind, upgrade_sqlite
+from core.store.migrate import Birth, upgrade_sqlite
 from core.store.notices import Bell
 from core.store.sqlite_statements import STATEMENTS
 
@@ -235,6 +235,7 @@ async def open_sqlite(
     secret: bytes | None = None,
     read_only: bool = False,
     fold_revision: int = 0,
+    rules: str = "",
     patience: float = PATIENCE,
 ) -> AsyncIterator[Store]:
     """The store in the file `path`, made or migrated where it has to be. `kind` is demo or real; None: whichever it
@@ -244,11 +245,11 @@ async def open_sqlite(
     one; TransientError where it is locked or the disk is full. Close it in the event loop that opened it.
     """
     with _ours():
-        await asyncio.to_thread(upgrade_sqlite, path, Birth(kind, secret, fold_revision), read_only=read_only)
+        await asyncio.to_thread(upgrade_sqlite, path, Birth(kind, secret, fold_revision, rules), read_only=read_only)
     database = SqliteDatabase(path, read_only=read_only, patience=patience)
     try:
         store = DatabaseStore(database)
-        check_kind((await store.hub()).kind, kind, "the `data:` folder")
+        check_kind((await store.hub()).kind, kind, "store", "the `data:` folder", "`data: var/{}`")
         if not read_only:
             database.start_checkpoints()
         yield store

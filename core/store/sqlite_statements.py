@@ -28,7 +28,7 @@ def _upsert(table: Table, columns: str, *, updates: str | None = None) -> Put:
 
 
 STATEMENTS = Statements(
-    lock_hub="SELECT generation, seq, fold_revision, kind, secret FROM hub",  # BEGIN IMMEDIATE has the lock
+    lock_hub="SELECT generation, seq, fold_revision, kind, secret, rules FROM hub",  # BEGIN IMMEDIATE has the lock
     objects=f"SELECT key, registers, live FROM object WHERE key {_KEYS}",
     put_object=_upsert(tables.OBJECT, "key, source, entity, parent, live, registers, card, text"),
     put_article=Put(

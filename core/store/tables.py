@@ -54,6 +54,7 @@ def _only_row(name: str) -> tuple[Column[Any], CheckConstraint]:
 HUB = Table(
     "hub", METADATA, *_only_row("hub"),
     _number("generation"), _number("seq"), _number("fold_revision"), _text("kind"), _bytes("secret"),
+    _text("rules"),
 )  # fmt: skip
 # Below zero: a new generation, of which nothing is published yet.
 PUBLISHED = Table("published", METADATA, *_only_row("published"), _number("seq"))

@@ -121,10 +121,15 @@ class Transaction:
         await self._session.rows("UPDATE hub SET seq = ?", seq, few=True)
         self.hub = self.hub._replace(seq=seq)
 
-    async def new_generation(self, fold_revision: int) -> HubRow:
-        self.hub = self.hub._replace(generation=self.hub.generation + 1, fold_revision=fold_revision)
+    async def set_rules(self, rules: str) -> None:
+        await self._session.rows("UPDATE hub SET rules = ?", rules)
+        self.hub = self.hub._replace(rules=rules)
+
+    async def new_generation(self, fold_revision: int, rules: str) -> HubRow:
+        generation = self.hub.generation + 1
+        self.hub = self.hub._replace(generation=generation, fold_revision=fold_revision, rules=rules)
         await self._session.rows(
-            "UPDATE hub SET generation = ?, fold_revision = ?", self.hub.generation, self.hub.fold_revision
+            "UPDATE hub SET generation = ?, fold_revision = ?, rules = ?", generation, fold_revision, rules
         )
         # Everything is published again. The mark is one that no earlier generation had, so that a publisher that
         # still carries the old one cannot move it.

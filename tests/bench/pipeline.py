@@ -13,10 +13,10 @@ from core.bus import Bus, Message, Record
 from core.bus.codec import decode, encode
 from core.bus.topics import EVENTS, TOPICS
 from core.metrics import Metrics
+from core.process import Settings
 from core.process.folding import fold_touched
 from core.process.objects import Changed, change
 from core.process.people import Moved, birth_id, put_people
-from core.process.step import Settings
 from core.store import Store
 from schemas.event import Event
 from tests.bench import streams

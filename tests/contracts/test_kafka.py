@@ -12,16 +12,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
+from core import hub
 from core.bus import Batch, Bus, Message
 from core.bus.kafka import open_kafka
 from core.bus.kafka_client import make_client, started, stopped
 from core.bus.topics import Topic
-from core.errors import ConfigError, PermanentError, TransientError
+from core.config import load
+from core.errors import ConfigError, PermanentError, TransientError, UnauthorizedError
 from tests.contracts.reading import SOON, collect, everything, messages, records
 from tests.fixtures_bus import TOPICS, alter_topic, kafka_node
+from tests.hubs import free_ports
 from tests.kafka.broker import Broker
 
 pytestmark = pytest.mark.kafka
@@ -301,13 +305,27 @@ async def test_the_bus_speaks_tls_and_sasl(tmp_path: Path, certificate: Path) ->
                 assert len(records(await collect(subscription, 20, commit=True))) == 20
                 await sender.send(messages(3, "state"))
             assert sum((await bus.committed("g", "plain")).values()) == 20
-        with pytest.raises(TransientError, match=r"(?i)authentication") as refused:
+        with pytest.raises(UnauthorizedError, match=r"(?i)authentication.*correct the credentials") as refused:
             async with open_kafka(
                 node.secure, prefix="", options=options | {"sasl_plain_password": "wrong-word"}, topics=TOPICS
             ):
                 pass
         assert "wrong-word" not in str(refused.value)
-        with pytest.raises(TransientError, match=r"(?i)certificate verify failed"):
+        api, webhooks = (f"127.0.0.1:{port}" for port in free_ports(2))
+        refused_here = {
+            "data": "var",
+            "server": {"api": api, "webhooks": webhooks},
+            "bus": {
+                "type": "kafka",
+                "servers": node.secure,
+                "options": options | {"sasl_plain_password": "wrong-word"},
+            },
+            "connections": {"guru": {"type": "guru", "mock": True, "account": "example"}},
+        }
+        (tmp_path / "hub.yaml").write_text(yaml.safe_dump(refused_here))
+        with pytest.raises(UnauthorizedError):  # a hub that starts does not wait for a person to correct it
+            await asyncio.wait_for(hub.run(load(tmp_path / "hub.yaml")), 30)
+        with pytest.raises(UnauthorizedError, match=r"(?i)certificate verify failed"):
             async with open_kafka(node.secure, prefix="", options={**options, "ssl_cafile": None}, topics=TOPICS):
                 pass
     finally:

@@ -113,6 +113,7 @@ async def test_a_store_of_the_first_version_goes_forward_with_all_that_it_holds(
     async with place.open() as store:
         assert await store.offsets("events") == {0: 42}
         assert (await store.hub()).secret == b"s" * 32
+        assert (await store.hub()).rules == "", "nobody knows by which rules an older hub folded it"
         async with store.writing() as tx:
             assert await tx.suppressed(["v/a/contact/1"]) == {"v/a/contact/1"}
 

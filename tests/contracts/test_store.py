@@ -22,8 +22,8 @@ async def put_next(store: Store, id: str) -> int:
 
 
 async def test_a_store_is_born_with_its_marks(open_store: OpenStore) -> None:
-    async with open_store(kind="demo", secret=b"s" * 32, fold_revision=7) as store:
-        assert await store.hub() == (1, 0, 7, "demo", b"s" * 32)
+    async with open_store(kind="demo", secret=b"s" * 32, fold_revision=7, rules="r") as store:
+        assert await store.hub() == (1, 0, 7, "demo", b"s" * 32, "r")
         assert await store.published() == 0
         async with store.writing() as tx:
             assert tx.hub == await store.hub()
@@ -241,9 +241,9 @@ async def test_a_new_generation_publishes_everything_again(store: Store) -> None
         assert await store.set_published(old, 1) and await store.published() == 1
         assert not await store.set_published(7, 8)
         async with store.writing() as tx:
-            hub = await tx.new_generation(fold_revision=3)
+            hub = await tx.new_generation(fold_revision=3, rules="r")
             assert tx.hub == hub
-        assert await store.hub() == hub and hub.fold_revision == 3 and hub.seq == 1
+        assert await store.hub() == hub and hub.fold_revision == 3 and hub.seq == 1 and hub.rules == "r"
         mark = await store.published()
         assert not await store.set_published(1, 1) and not await store.set_published(0, 1)
         assert (await store.changes(mark, 10))[1] == [customer("a", 1)]

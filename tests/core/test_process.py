@@ -19,6 +19,7 @@ from core.bus.topics import CUSTOMERS, EVENTS
 from core.errors import TransientError
 from core.metrics import Metrics
 from core.process import Settings, decoded
+from core.projection import FOLD_REVISION
 from core.store import Store
 from core.store.sqlite import open_sqlite
 from tests import worlds
@@ -31,7 +32,7 @@ async def hub(folder: Path) -> AsyncIterator[tuple[Bus, Store]]:
     folder.mkdir(parents=True, exist_ok=True)
     async with (
         open_embedded(folder / "bus.db", disk_cap=10**9) as bus,
-        open_sqlite(folder / "hub.db", kind="demo", secret=SECRET) as store,
+        open_sqlite(folder / "hub.db", kind="demo", secret=SECRET, fold_revision=FOLD_REVISION) as store,
     ):
         yield bus, store
 

@@ -8,7 +8,7 @@ import pytest
 from core.bus.embedded import open_embedded
 from core.config import load
 from core.errors import PermanentError
-from core.hub.run import replay
+from core.hub.orders import replay
 from core.process import folding
 from core.projection import fold
 from tests.core.commands import demo_file
