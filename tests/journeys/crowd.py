@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ Version = tuple[int, int]
 def crowd(count: int, *, steps: int = 40, first: int = 0) -> list[Event]:
     """The events of so many worlds, one after the other in turns; nobody knows anybody of another world."""
     told = [_apart(worlds.world(seed, steps=steps), seed) for seed in range(first, first + count)]
-    return [event for turn in zip(*told, strict=True) for event in turn]
+    return [event for turn in zip_longest(*told) for event in turn if event]
 
 
 def _apart(events: Sequence[Event], seed: int) -> list[Event]:
