@@ -126,6 +126,9 @@ class SourceState(Shape):
     last_refusal: Annotated[str | None, NONE] = None
     refusal_remedy: Annotated[str | None, NONE] = None
     dead: Annotated[int, NONE] = Field(0, description="open dead letters")
+    lag: Annotated[int | None, NONE] = Field(
+        None, description="events on the bus that process has still to take, about; left out where nobody can say"
+    )
     objects: Annotated[dict[str, int], NONE] = Field({}, description="live objects by entity")
     budget: Annotated[Budget | None, NONE] = None
     drift: Annotated[list[Drifted], NONE] = Field([], description="what changed in its payloads, until acknowledged")

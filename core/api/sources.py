@@ -7,6 +7,7 @@ may write one each for the same connection.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 import orjson
@@ -17,7 +18,7 @@ from core.api.lately import plus, since
 from core.api.problem import Problem
 from core.api.room import Room
 from core.api.route import Call, Route, answer
-from core.errors import PermanentError
+from core.errors import PermanentError, TransientError
 from core.sdk import from_ms
 from core.store import LedgerRow
 from schemas.answers import (
@@ -63,13 +64,15 @@ async def _sources(call: Call) -> web.StreamResponse:
     rows: dict[str, list[LedgerRow]] = {}
     for row in await store.ledger(since(call.room.now(), 24)):
         rows.setdefault(row.connection, []).append(row)
-    for connection in {*dead, *rows} - {""}:
+    lag = await _lag(call.room)
+    for connection in {*dead, *rows, *(lag or {})} - {""}:
         states.setdefault(connection, SourceState(connection=connection))
     shown = [
         state.model_copy(
             update={
                 **_counted(state, rows.get(name, [])),
                 "dead": dead.get(name, 0),
+                "lag": None if lag is None else lag.get(name, 0),
                 "objects": {entity: n for (source, entity), n in sorted(counts.items()) if source == state.source},
                 "remedy": state.remedy or (f"hub dead list --connection {name}" if dead.get(name) else None),
             }
@@ -87,6 +90,12 @@ async def _sources(call: Call) -> web.StreamResponse:
             as_of=from_ms(call.room.now()) or "",
         )
     )
+
+
+async def _lag(room: Room) -> Mapping[str, int] | None:
+    with suppress(TransientError):
+        return await room.waiting() if room.waiting else None
+    return None
 
 
 def _counted(state: SourceState, rows: list[LedgerRow]) -> dict[str, Any]:

@@ -39,7 +39,9 @@ async def _asked(config: Any) -> dict[str, Any]:
             lag = _lag(await client.text("/metrics"))
         else:
             with suppress(HubError):  # the bus is down; what the store says is shown all the same
-                lag = await hub.lag(config)
+                lag, waiting = await hub.lag(config)
+                for source in answer["sources"]:
+                    source["lag"] = waiting.get(source["connection"], 0)
         # Where the store is out of reach from here, the log of who processes says it.
         with suppress(HubError):
             if why := await hub.due(config):
@@ -74,12 +76,13 @@ def _show(answer: dict[str, Any]) -> None:
             ago(source.get("last_poll")),
             counted(source["refused"]),
             source["dead"] or "",
+            f"{source['lag']:,}" if source.get("lag") else "",
             sum(source["objects"].values()) or "",
         )
         for source in answer["sources"]
     ]
-    head = ("connection", "state", "last delivery", "last poll", "refused", "dead", "objects")
-    table(head, rows, empty="No connection was heard yet.")
+    columns = ("connection", "state", "last delivery", "last poll", "refused", "dead", "lag", "objects")
+    table(columns, rows, empty="No connection was heard yet.")
     say()
     head = ("connection", "stream", "complete up to", "received", "missing", "repaired", "progress")
     streams = [row for source in answer["sources"] for row in _streams(source)]

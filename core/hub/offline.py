@@ -60,7 +60,8 @@ async def due(config: HubConfig) -> str | None:
         return process.due(await store.hub(), settings_of(config))
 
 
-async def lag(config: HubConfig) -> dict[str, int]:
-    """Events that wait on the bus for each group of process while no hub runs."""
+async def lag(config: HubConfig) -> tuple[dict[str, int], dict[str, int]]:
+    """Events that wait on the bus while no hub runs, for each group of process, and of each connection."""
     async with open_bus(config, read_only=True) as bus, open_store(config, read_only=True) as store:
-        return {group: await process.lag(bus, store, [topic]) for topic, group in READERS.items()}
+        groups = {group: await process.lag(bus, store, [topic]) for topic, group in READERS.items()}
+        return groups, await process.waiting(bus, store)

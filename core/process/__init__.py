@@ -2,12 +2,13 @@
 
 from core.process.rebuild import rebuild, refold
 from core.process.revision import REMEDY, digest, due
-from core.process.run import BATCH, GROUP, PAST_GROUP, behind, calm_collector, lag, run
+from core.process.run import BATCH, GROUP, PAST_GROUP, calm_collector, run
 from core.process.settings import Settings
 from core.process.step import apply, decoded, prepare
+from core.process.waiting import behind, lag, waiting
 
 __all__ = [
     "BATCH", "GROUP", "PAST_GROUP", "REMEDY", "Settings", "apply", "behind", "calm_collector", "decoded", "digest",
     "due", "lag", "prepare", "rebuild",
-    "refold", "run",
+    "refold", "run", "waiting",
 ]  # fmt: skip

@@ -375,16 +375,6 @@ class _Worker:
             log.warning("dead letter", connection=row.connection, stage=row.stage, reason=row.reason)
 
 
-async def lag(bus: Bus, store: Store, topics: Sequence[str] = (EVENTS, PAST)) -> int:
-    """Events that are on the bus and not yet in the store."""
-    return sum([behind(await store.offsets(topic), await bus.range(topic)) for topic in topics])
-
-
-def behind(stored: Mapping[int, int], range_: Mapping[int, tuple[int, int]]) -> int:
-    """The same from what the store has of each partition and what the bus has."""
-    return sum(max(0, head - stored.get(part, low)) for part, (low, head) in range_.items())
-
-
 async def _both(*jobs: Coroutine[Any, Any, None]) -> None:
     """Until one of them fails, with what it failed of."""
     tasks = [asyncio.ensure_future(job) for job in jobs]

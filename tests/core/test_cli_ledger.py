@@ -84,24 +84,34 @@ def test_status_gives_machines_the_same(told: Path) -> None:
     }  # fmt: skip
 
 
+def _of(connection: str) -> tuple[str, bytes]:
+    return "ce_connection", connection.encode()
+
+
 def test_what_waits_on_the_bus_is_told_apart_from_what_first_fetches_brought(told: Path) -> None:
     async def put() -> None:
         async with open_bus(load(told)) as bus:
-            await bus.publish([Message(EVENTS, f"{n}", b"{}") for n in range(12)])
-            await bus.publish([Message(PAST, f"{n}", b"{}") for n in range(3_400)])
+            await bus.publish([Message(EVENTS, f"{n}", b"{}", headers=[_of("aircall")]) for n in range(12)])
+            past = [
+                Message(PAST, f"{n}", b"{}", "desk", [_of("intercom" if n % 4 else "aircall")]) for n in range(3_400)
+            ]
+            await bus.publish(past)
 
     assert hub("status", "-c", str(told)).out.splitlines()[0].endswith(" · lag 0 events")
     asyncio.run(put())
     assert LAGGING in hub("status", "-c", str(told)).out.splitlines()[0]
     said = hub("status", "-c", str(told), "--json").json
     assert (said["running"], said["lag"], said["lag_past"]) == (False, 12, 3_400)
+    # Reckoned from the first that wait.
+    assert {source["connection"]: source["lag"] for source in said["sources"]} == {"aircall": 862}
 
 
 async def test_a_running_hub_tells_it_in_the_same_words(told: Path) -> None:
     config, metrics = load(told), Metrics()
     host, _, port = config.server.api.rpartition(":")
     async with open_store(config) as store:
-        room = api.Room(store=store, rules=rules_of(config), now=lambda: NOW, metrics=metrics.render)
+        waits = {"waiting": lambda: asyncio.sleep(0, {"aircall": 7})}
+        room = api.Room(store=store, rules=rules_of(config), now=lambda: NOW, metrics=metrics.render, **waits)
         async with api.listening(room, host, int(port)):
             assert " · lag unknown" in (await asyncio.to_thread(hub, "status", "-c", str(told))).out
             metrics.lag.labels("process").set(12)
@@ -112,6 +122,7 @@ async def test_a_running_hub_tells_it_in_the_same_words(told: Path) -> None:
             assert LAGGING in (await asyncio.to_thread(hub, "status", "-c", str(told))).out.splitlines()[0]
             said = (await asyncio.to_thread(hub, "status", "-c", str(told), "--json")).json
             assert (said["running"], said["lag"], said["lag_past"]) == (True, 12, 3_400)
+            assert [source["lag"] for source in said["sources"]] == [7]
 
 
 @pytest.mark.slow
