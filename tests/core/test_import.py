@@ -43,7 +43,7 @@ class Folder:
         self.connect()
         self.map()
 
-    def connect(self, api: int = 9, webhooks: int = 9, **settings: Any) -> None:
+    def connect(self, api: int = 9, webhooks: int = 10, **settings: Any) -> None:
         """`settings` of the connection; at the ports nobody listens, if none are given."""
         entry = {"type": "push", "account": "erp", "token": "a-long-word-of-the-erp", **settings}
         server = {"api": f"127.0.0.1:{api}", "webhooks": f"127.0.0.1:{webhooks}"}
