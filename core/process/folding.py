@@ -10,7 +10,8 @@ import orjson
 
 from core import deadletter
 from core.process.objects import Changed
-from core.process.people import Moved
+from core.process.people import Moved, resolve
+from core.process.settings import Settings
 from core.projection import Base, Choice, Member, Shown, base, fold, merged_record
 from core.store import ActivityRow, CustomerHead, CustomerRow, DeadRow, PersonRow, Writing
 
@@ -27,6 +28,7 @@ class _Work:
     heads: dict[str, CustomerHead] = field(default_factory=dict)
     bases: dict[str, Base] = field(default_factory=dict)
     kept: dict[str, bytes] = field(default_factory=dict)  # of those bases that stay as they are: as they are stored
+    failed: set[str] = field(default_factory=set)
     known: set[str] = field(default_factory=set)  # who has a record, or would have one that cannot be folded
     entities: dict[str, set[str]] = field(default_factory=dict)
     brought: dict[str, set[str]] = field(default_factory=dict)
@@ -38,7 +40,7 @@ async def fold_touched(
     changed: Changed,
     moved: Moved,
     customers: Mapping[str, str],
-    show: Choice,
+    settings: Settings,
     dead: list[DeadRow],
     at: int,
 ) -> int:
@@ -52,8 +54,9 @@ async def fold_touched(
     work.heads = await writing.heads(sorted({*ids, *moved.merged}))
     if moved.whence:
         work.brought = await _brought(writing, moved)
+    await _again(writing, ids, work, moved, settings)
     told = {customers[person] for person in changed.state}
-    work.bases = await _bases(writing, ids, work, moved, told, show)
+    work.bases = await _bases(writing, ids, work, moved, told, settings.show)
     seq = writing.hub.seq
     async with aclosing(_folded(writing, work, dead, at)) as lots:
         async for shown in lots:
@@ -66,10 +69,24 @@ async def fold_touched(
     # Survivors before merged ones: who follows a merge finds the survivor there already.
     rows = _numbered(_gone(work, ids, moved), seq)
     await writing.put_customers(rows, _parts(work, {row.id: row.seq for row in rows}))
+    await writing.forget_identity(sorted(work.failed & set(work.heads)))
     seq, before = seq + len(rows), writing.hub.seq
     if seq > before:
         await writing.set_seq(seq)
     return seq - before
+
+
+async def _again(writing: Writing, ids: Sequence[str], work: _Work, moved: Moved, settings: Settings) -> None:
+    """Whoever could not be folded when they changed: all that changed then counts now."""
+    lost = [id for id in ids if id not in moved.identity and not (id in work.heads and work.heads[id].identity)]
+    people = await writing.persons_of(lost)
+    if not people:
+        return
+    found = await resolve(writing, sorted(row.key for row in people), (), settings.rules)
+    moved.identity.update({id: said for id, said in found.identity.items() if id in lost})
+    entities = await writing.entities([row.key for row in people])
+    for row in people:
+        work.brought.setdefault(row.customer, {"person"}).update(entities.get(row.key, ()))
 
 
 async def _brought(writing: Writing, moved: Moved) -> dict[str, set[str]]:
@@ -149,6 +166,7 @@ def _fold(
         try:
             shown.append((id, fold(id, people, pieces)))
         except Exception as error:  # one record that cannot be folded must not stop the rest
+            work.failed.add(id)
             content = {"form": "customer", "customer": id}
             dead.append(deadletter.row(deadletter.Letter("", "fold", deadletter.reason_of(error), content, at)))
         work.known.add(id)

@@ -197,7 +197,8 @@ async def resolve(writing: Writing, seeds: Collection[str], edges: Collection[st
             moved.merged[id] = now[heir]
     for id in live:
         head = heads.get(id)
-        if head is None or head.status != "live" or Base.load(head.identity).said != moved.identity[id]:
+        known = head.identity if head and head.status == "live" else b""  # empty: it could not be folded
+        if not known or Base.load(known).said != moved.identity[id]:
             moved.fold.add(id)
     moved.fold.update(id for _, id in moves)
     moved.fold.update(found.rows[key].customer for key, _ in moves if found.rows[key].customer in live)

@@ -8,7 +8,7 @@ import structlog
 
 from core.process.folding import fold_touched
 from core.process.objects import Changed, rebuilt
-from core.process.people import resolve
+from core.process.people import Moved
 from core.process.revision import UNFINISHED, digest, refuse_older
 from core.process.settings import Settings
 from core.process.step import write
@@ -49,11 +49,11 @@ async def rebuild(store: Store, settings: Settings, progress: Callable[[int], No
 async def refold(store: Store, customer: str, settings: Settings) -> bool:
     """Fold one record again. False where that fails once more: its dead letter is open again."""
     async with store.writing() as writing:
-        persons = {row.key: customer for row in await writing.persons_of([customer])}
-        moved = await resolve(writing, sorted(persons), (), settings.rules)
-        moved.fold.add(customer)
+        refuse_older(writing.hub)
+        await writing.forget_identity([customer])
         dead: list[DeadRow] = []
-        await fold_touched(writing, Changed(), moved, {}, settings.show, dead, int(time.time() * 1000))
+        now = int(time.time() * 1000)
+        await fold_touched(writing, Changed(), Moved(fold={customer}), {}, settings, dead, now)
         if dead:
             await writing.put_dead(dead)
     return not dead

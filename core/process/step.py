@@ -203,7 +203,7 @@ async def write(writing: Writing, changed: Changed, settings: Settings, dead: li
     moved = await resolve(writing, written.again, written.edges, settings.rules)
     moved.fold |= written.left
     customers = {person: moved.to.get(person, id) for person, id in written.customers.items()}
-    return await fold_touched(writing, changed, moved, customers, settings.show, dead, at)
+    return await fold_touched(writing, changed, moved, customers, settings, dead, at)
 
 
 def _distinct(rows: Iterable[DeadRow]) -> list[DeadRow]:

@@ -195,6 +195,10 @@ class Writing(Protocol):
         """Those of these persons whom no activity with a card names."""
         ...
 
+    async def entities(self, persons: Sequence[str]) -> dict[str, set[str]]:
+        """The types of each one's activities that live."""
+        ...
+
     async def drop_persons(self, keys: Sequence[str]) -> None:
         """For persons whom only activities named; they have no evidence."""
         ...
@@ -223,6 +227,10 @@ class Writing(Protocol):
     async def heads(self, ids: Sequence[str]) -> dict[str, CustomerHead]: ...
     async def put_customers(self, rows: Sequence[CustomerRow], parts: Sequence[tuple[str, str, int]] = ()) -> None:
         """Also (customer id, entity type, seq): which parts of records changed, and when."""
+        ...
+
+    async def forget_identity(self, customers: Sequence[str]) -> None:
+        """What their records are made of is not what stands there: they could not be folded."""
         ...
 
     async def parts(self, customers: Sequence[str]) -> dict[str, set[str]]:

@@ -101,6 +101,7 @@ class Statements:
     aliases_to: str  # among
     put_person: Put
     named: str  # among persons
+    entities: str  # among persons
     drop_persons: str  # among
     set_customer: Put
     evidence: str  # among persons
@@ -117,6 +118,7 @@ class Statements:
     put_words: Put
     drop_words: str  # among
     put_part: Put
+    forget_identity: str  # among
     parts: str  # among
     suppressed: str  # among
     put_suppressed: Put

@@ -78,6 +78,7 @@ STATEMENTS = Statements(
     put_person=_upsert(tables.PERSON, _PERSON),
     named="""SELECT k.person FROM unnest(?::text[]) k(person)
         WHERE EXISTS (SELECT 1 FROM party p WHERE p.person = k.person AND p.live)""",
+    entities=f"SELECT DISTINCT person, entity FROM party WHERE person {_KEYS} AND live",
     drop_persons=f"DELETE FROM person WHERE key {_KEYS}",
     set_customer=Put(
         "person",
@@ -114,6 +115,7 @@ STATEMENTS = Statements(
             CROSS JOIN LATERAL (SELECT customer FROM person WHERE key = p.person OFFSET 0) e)
         SELECT {_CUSTOMER} FROM w CROSS JOIN LATERAL (SELECT * FROM customer WHERE id = w.customer OFFSET 0) c
         WHERE c.seq > ? AND c.seq <= ? ORDER BY c.seq LIMIT ?""",
+    forget_identity=f"UPDATE customer SET identity = '' WHERE id {_KEYS}",
     heads=f"SELECT id, seq, status, hash, identity, search FROM customer WHERE id {_KEYS}",
     put_customer=_upsert(tables.CUSTOMER, "id, seq, status, into, hash, record, search, cause, identity"),
     put_words=Put(

@@ -57,6 +57,7 @@ STATEMENTS = Statements(
     put_person=_upsert(tables.PERSON, _PERSON),
     named="""SELECT value FROM json_each(?)
         WHERE EXISTS (SELECT 1 FROM party WHERE person = value AND live = true)""",
+    entities=f"SELECT DISTINCT person, entity FROM party WHERE person {_KEYS} AND live",
     drop_persons=f"DELETE FROM person WHERE key {_KEYS}",
     set_customer=Put("person", "UPDATE person SET customer = ?2 WHERE key = ?1", ("text", "text")),
     evidence=f"SELECT person, identifier, class, former FROM evidence WHERE person {_KEYS}",
@@ -79,6 +80,7 @@ STATEMENTS = Statements(
             SELECT DISTINCT e.customer FROM party p CROSS JOIN person e ON e.key = p.person
             WHERE p.open AND p.entity = 'call') w CROSS JOIN customer c ON c.id = w.customer
         WHERE c.seq > ?1 AND c.seq <= ?2 ORDER BY c.seq LIMIT ?3""",
+    forget_identity=f"UPDATE customer SET identity = x'' WHERE id {_KEYS}",
     heads=f"SELECT id, seq, status, hash, identity, search FROM customer WHERE id {_KEYS}",
     put_words=Put(
         "customer_words",

@@ -229,6 +229,12 @@ class Transaction:
     async def unnamed(self, persons: Sequence[str]) -> set[str]:
         return set(persons) - {person for (person,) in await self._session.among(self._sql.named, persons)}
 
+    async def entities(self, persons: Sequence[str]) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for person, entity in await self._session.among(self._sql.entities, persons):
+            found.setdefault(person, set()).add(entity)
+        return found
+
     async def drop_persons(self, keys: Sequence[str]) -> None:
         await self._session.among(self._sql.drop_persons, keys)
 
@@ -275,6 +281,9 @@ class Transaction:
         await self._session.put(self._sql.put_words, [(row.id, self._database.words(row.search)) for row in live])
         await self._session.among(self._sql.drop_words, [row.id for row in changed if row.status != "live"])
         await self._session.put(self._sql.put_part, parts)
+
+    async def forget_identity(self, customers: Sequence[str]) -> None:
+        await self._session.among(self._sql.forget_identity, customers)
 
     async def parts(self, customers: Sequence[str]) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}

@@ -55,7 +55,7 @@ async def _load(store: Store, chunk: Sequence[Event]) -> None:
             moved.identity[id] = {"joined_by": joined}
             moved.fold.add(id)
         await writing.set_customers(pairs)
-        await fold_touched(writing, changed, moved, dict(pairs), Settings().show, [], 0)
+        await fold_touched(writing, changed, moved, dict(pairs), Settings(), [], 0)
 
 
 def _record(message: Message) -> Record:
