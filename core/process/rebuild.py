@@ -24,17 +24,20 @@ async def rebuild(store: Store, settings: Settings, progress: Callable[[int], No
     from the hub's secret. `progress` gets the number of objects done. Returns how many there were; raises
     StaleWorkerError where a newer hub has folded the store. Whoever breaks it off is told so until it is done again.
 
-    Workers may go on meanwhile: one writer at a time, and whatever is folded twice is the same.
+    Workers may go on meanwhile: one writer at a time, and whatever is folded twice is the same. Where one of them goes
+    by other rules, a rebuild stays due.
     """
+    mark = UNFINISHED + digest(settings)
     async with store.writing() as writing:
         refuse_older(writing.hub)
-        await writing.new_generation(FOLD_REVISION, UNFINISHED)
+        await writing.new_generation(FOLD_REVISION, mark)
     after, done = "", 0
     while True:
         async with store.writing() as writing:
             keys = await writing.all_object_keys(after, _STEP)
             if not keys:
-                await writing.set_rules(digest(settings))
+                if writing.hub.rules == mark:  # else somebody folded by other rules meanwhile
+                    await writing.set_rules(digest(settings))
                 return done
             changed = rebuilt(await writing.objects(keys), settings.rules)
             await writing.put_objects(changed.rows)

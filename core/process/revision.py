@@ -10,7 +10,8 @@ from core.process.settings import Settings
 from core.projection import FOLD_REVISION
 from core.store import HubRow, Store
 
-UNFINISHED = "unfinished"  # instead of a digest, while a rebuild is under way
+UNFINISHED = "unfinished "  # before the digest, while a rebuild is under way
+MIXED = "mixed"  # instead of a digest: two workers, or one before and after hub.yaml changed, folded by different rules
 REMEDY = "hub rebuild (a large store takes its time; with SQLite stop the hub first)"
 
 log = structlog.get_logger()
@@ -35,13 +36,19 @@ def digest(settings: Settings) -> str:
 def due(hub: HubRow, settings: Settings) -> str | None:
     """Why a rebuild is due; None where it is not. Records of an older hub that never said by which rules count as
     folded by these, if its fold was the same."""
-    if hub.rules == UNFINISHED:
+    if hub.rules.startswith(UNFINISHED):
         return "a rebuild is under way, or was broken off"
     if hub.fold_revision < FOLD_REVISION:
         return f"the records are folded by revision {hub.fold_revision}, this hub folds by {FOLD_REVISION}"
     if hub.rules and hub.rules != digest(settings):
-        return "the records are folded by other rules than `identity:` and `show:` of hub.yaml say"
+        return "records are folded by other rules than `identity:` and `show:` of hub.yaml say"
     return None
+
+
+def mixes(hub: HubRow, settings: Settings) -> bool:
+    """Whether what is folded by these settings now stands beside what others folded, and nobody has noticed yet."""
+    mine = digest(settings)
+    return hub.rules not in ("", MIXED, mine, UNFINISHED + mine)
 
 
 def refuse_older(hub: HubRow) -> None:
@@ -59,6 +66,7 @@ class Due:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store, self._settings = store, settings
         self._seen: tuple[int, str] | None = None
+        self._said: str | None = None
 
     async def begin(self) -> None:
         """Before the first batch. Raises StaleWorkerError."""
@@ -77,5 +85,6 @@ class Due:
         if seen == self._seen:
             return
         self._seen = seen
-        if why := due(hub, self._settings):
-            log.warning("a rebuild is due: records follow different rules", reason=why, remedy=REMEDY)
+        said, self._said = self._said, due(hub, self._settings)
+        if self._said and self._said != said:
+            log.warning("a rebuild is due: records follow different rules", reason=self._said, remedy=REMEDY)

@@ -14,7 +14,7 @@ from core.identity import Rules
 from core.process.folding import fold_touched
 from core.process.objects import Changed, change
 from core.process.people import put_people, resolve
-from core.process.revision import refuse_older
+from core.process.revision import MIXED, mixes, refuse_older
 from core.process.settings import Settings
 from core.store import DeadRow, HubRow, LedgerRow, Store, Writing
 
@@ -109,6 +109,8 @@ async def apply(
         await writing.put_ledger(hours, repairs)
         dead = [*batch.dead, *failed]
         customers = await write(writing, changed, settings, dead, batch.at)
+        if customers and mixes(hub, settings):
+            await writing.set_rules(MIXED)
         if dead:
             await writing.put_dead(_distinct(dead))
     connections: dict[str, tuple[int, int]] = {}
