@@ -61,14 +61,13 @@ async def _mark(config: HubConfig, bus: Bus) -> str | None:
 
 
 def open_store(config: HubConfig, *, read_only: bool = False) -> AbstractAsyncContextManager[Store]:
-    """The store that `store:` names. Raises TransientError where it is down, ConfigError where it is of the other kind
-    (demo or real)."""
+    """The store that `store:` names, made or migrated unless `read_only`. Raises TransientError where it is down,
+    ConfigError where it is of the other kind (demo or real), or `read_only` finds none or an older one."""
     rules = process.digest(settings_of(config))
     match config.store.type:
         case "postgres":
-            return open_postgres(
-                config.store.url.get_secret_value(), kind=config.kind, fold_revision=FOLD_REVISION, rules=rules
-            )
+            url = config.store.url.get_secret_value()
+            return open_postgres(url, read_only=read_only, kind=config.kind, fold_revision=FOLD_REVISION, rules=rules)
         case _:
             config.data.mkdir(parents=True, exist_ok=True)
             return open_sqlite(
