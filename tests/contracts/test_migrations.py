@@ -118,6 +118,21 @@ async def test_a_store_of_the_first_version_goes_forward_with_all_that_it_holds(
             assert await tx.suppressed(["v/a/contact/1"]) == {"v/a/contact/1"}
 
 
+@pytest.mark.postgres
+def test_the_table_a_worker_waits_for_stays_the_same_one_with_its_grants(
+    postgres_url: str, postgres_schema: str
+) -> None:
+    place = Postgres(postgres_url, postgres_schema)
+    place.upgrade("0001")
+    told = "SELECT oid, relacl::text FROM pg_class WHERE oid = to_regclass('hub')"
+    with place.engine() as engine, engine.begin() as connection:
+        connection.exec_driver_sql("GRANT SELECT ON hub TO PUBLIC")
+        before = connection.exec_driver_sql(told).one()
+    place.upgrade("head")
+    with place.engine() as engine, engine.connect() as connection:
+        assert connection.exec_driver_sql(told).one() == before
+
+
 async def test_a_store_of_a_newer_hub_is_refused(place: Place) -> None:
     async with place.open():
         pass
