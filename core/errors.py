@@ -13,6 +13,10 @@ class ConfigError(HubError):
     """`hub.yaml` or the command line is wrong; the message says where and what to do. One line per mistake."""
 
 
+class NoStoreError(ConfigError):
+    """There is no store yet, and who only looks makes none."""
+
+
 class SettingsError(ConfigError):
     """A connection's settings do not fit together. `mistakes`: (path within the connection, what is wrong)."""
 

@@ -76,18 +76,21 @@ async def _bus(config: Any, running: bool) -> Answer:
 
 async def _store(config: Any) -> Answer:
     from core import hub, process
-    from core.errors import HubError
+    from core.errors import HubError, NoStoreError
 
     kind = config.store.type
     answer: Answer = {"type": kind, "problems": []}
+    none: Answer = {**answer, "note": "not there yet: `hub run` makes it"}
     if kind == "sqlite" and not (config.data / "hub.db").exists():
-        return {**answer, "note": "not there yet: `hub run` makes it"}
+        return none  # not even its folder is made
     try:
         async with hub.open_store(config, read_only=True) as store:
             row = await store.hub()
             if why := process.due(row, hub.settings_of(config)):
                 answer["problems"] = [f"{why}: {process.REMEDY}"]
             return {**answer, "kind": row.kind, "generation": row.generation, "revision": row.fold_revision}
+    except NoStoreError:
+        return none
     except HubError as error:
         return {**answer, "problems": [str(error)]}
 

@@ -8,8 +8,10 @@ from core.bus import Bus
 from core.bus.embedded import open_embedded
 from core.bus.kafka import open_kafka
 from core.bus.kind import is_new, kind_of, mark
+from core.bus.topics import EVENTS, PAST
 from core.config import HubConfig
 from core.errors import TransientError, check_kind
+from core.hub.naming import ROLES
 from core.identity import Rules
 from core.projection import FOLD_REVISION, Choice
 from core.store import Store
@@ -18,9 +20,12 @@ from core.store.sqlite import open_sqlite
 
 
 @asynccontextmanager
-async def open_bus(config: HubConfig, *, read_only: bool = False) -> AsyncIterator[Bus]:
-    """The bus that `bus:` names, marked as demo or real; with `read_only` it may go without a mark. Raises
-    TransientError where it is down, ConfigError where it is somebody else's or of the other kind."""
+async def open_bus(
+    config: HubConfig, roles: frozenset[str] = frozenset(ROLES), *, read_only: bool = False
+) -> AsyncIterator[Bus]:
+    """The bus that `bus:` names, marked as demo or real. It may go without a mark with `read_only`, and where an older
+    hub wrote on it until a process comes with that hub's store, which ingest alone does not have. Raises TransientError
+    where it is down, ConfigError where it is somebody else's or of the other kind."""
     match config.bus.type:
         case "kafka":
             opening = open_kafka(config.bus.servers, prefix=config.bus.prefix, options=config.bus.options)
@@ -31,23 +36,27 @@ async def open_bus(config: HubConfig, *, read_only: bool = False) -> AsyncIterat
     async with opening as bus:
         kind = await kind_of(bus)
         if kind is None and not read_only:
-            kind = await _mark(config, bus)
+            kind = await _mark(config, bus, roles)
         if kind is not None:
             check_kind(kind, config.kind, "bus", place, example)
         yield bus
 
 
-async def _mark(config: HubConfig, bus: Bus) -> str | None:
-    """Give the bus the kind of its store, which is born with it where there is none yet.
+async def _mark(config: HubConfig, bus: Bus, roles: frozenset[str]) -> str | None:
+    """Give a new bus the kind of its store, which is born with it where there is none yet.
 
-    A bus on which an older hub wrote without a mark gets it in the same way: its events went into the store beside it,
-    which knows its own kind. Where that store is lost nothing tells of which kind they are, and a hub that may not
-    recover its records from them would lose more often than it protects: then hub.yaml decides.
+    A bus on which an older hub wrote without a mark gets it from the store that its events went into. No other store
+    can say of which kind they are, and a mark is for ever: who comes without that store, or with another one (it is
+    lost and its records are to be recovered, or a prefix is wrong), goes on without a mark.
     """
     new = await is_new(bus)
+    if not new and roles == {"ingest"}:
+        return None
     try:
         async with open_store(config) as store:  # it refuses connections of the other kind
             kind = (await store.hub()).kind
+            if not new and not await _has_read(store):
+                return None
     except TransientError:
         if not new or config.kind is None:
             raise
@@ -60,15 +69,18 @@ async def _mark(config: HubConfig, bus: Bus) -> str | None:
         return None  # it is full: process must start to make room, and the next start marks it
 
 
+async def _has_read(store: Store) -> bool:
+    return any([any((await store.offsets(topic)).values()) for topic in (EVENTS, PAST)])
+
+
 def open_store(config: HubConfig, *, read_only: bool = False) -> AbstractAsyncContextManager[Store]:
-    """The store that `store:` names. Raises TransientError where it is down, ConfigError where it is of the other kind
-    (demo or real)."""
+    """The store that `store:` names, made or migrated unless `read_only`. Raises TransientError where it is down,
+    ConfigError where it is of the other kind (demo or real), or `read_only` finds none or an older one."""
     rules = process.digest(settings_of(config))
     match config.store.type:
         case "postgres":
-            return open_postgres(
-                config.store.url.get_secret_value(), kind=config.kind, fold_revision=FOLD_REVISION, rules=rules
-            )
+            url = config.store.url.get_secret_value()
+            return open_postgres(url, read_only=read_only, kind=config.kind, fold_revision=FOLD_REVISION, rules=rules)
         case _:
             config.data.mkdir(parents=True, exist_ok=True)
             return open_sqlite(

@@ -79,7 +79,7 @@ async def run(
     async with AsyncExitStack() as stack:
         # First, because a second hub on the same data is refused here: it must not touch the mocks of the first. No
         # port opens before: without a bus no delivery can be kept, and sources send again what found no door.
-        running.bus = await _reached(stack, lambda: open_bus(config), "bus", "no port opens before it is there")
+        running.bus = await _reached(stack, lambda: open_bus(config, roles), "bus", "no port opens before it is there")
         if config.store.type == "sqlite" and roles != {"ingest"}:
             # A store of the other kind, or from a newer hub, is told before anything starts.
             running.store = await stack.enter_async_context(open_store(config))

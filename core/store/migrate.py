@@ -13,11 +13,12 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from core.errors import ConfigError
+from core.errors import ConfigError, NoStoreError
 from core.store import tables
 
 _FOLDER = Path(__file__).parent / "migrations"
 _SECRET_BYTES = 32
+_NO_STORE = "there is no store yet: start `hub run` first, or correct `store:` in hub.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def upgrade(connection: sa.Connection, birth: Birth, *, to: str = "head") -> Non
     if connection.execute(sa.select(sa.func.count()).select_from(tables.HUB)).scalar_one():
         return
     if birth.kind is None:
-        raise ConfigError("there is no store yet: start `hub run` first, or correct `store:` in hub.yaml")
+        raise NoStoreError(_NO_STORE)
     row = {
         "one": 1, "generation": 1, "seq": 0, "fold_revision": birth.fold_revision, "kind": birth.kind,
         "secret": birth.secret or secrets.token_bytes(_SECRET_BYTES),
@@ -74,6 +75,8 @@ def check_revision(connection: sa.Connection, *, newest: bool = False) -> None:
             f"the store's schema is {current}, this supporthub knows {known[0]} at most: "
             "install the newer supporthub again, or name another `data:` folder in hub.yaml"
         )
+    if newest and current is None:
+        raise NoStoreError(_NO_STORE)
     if newest and current != known[0]:
         raise ConfigError("the store's schema is older than this supporthub: start `hub run` once, it migrates")
 
@@ -81,7 +84,7 @@ def check_revision(connection: sa.Connection, *, newest: bool = False) -> None:
 def upgrade_sqlite(path: Path, birth: Birth, *, read_only: bool = False, to: str = "head") -> None:
     """Make or migrate the file; one process at a time, all or nothing."""
     if (read_only or birth.kind is None) and not path.exists():
-        raise ConfigError(f"there is no store at {path}: start `hub run` first, or correct `data:` in hub.yaml")
+        raise NoStoreError(f"there is no store at {path}: start `hub run` first, or correct `data:` in hub.yaml")
     if read_only:
         _in_transaction(_sqlite_engine(path, "ro"), "BEGIN", lambda connection: check_revision(connection, newest=True))
         return
@@ -95,19 +98,25 @@ def upgrade_sqlite(path: Path, birth: Birth, *, read_only: bool = False, to: str
 
 
 def upgrade_postgres(
-    connect: Callable[[], Any], schema: str | None, lock: int, birth: Birth, *, to: str = "head"
+    connect: Callable[[], Any],
+    schema: str | None,
+    lock: int,
+    birth: Birth,
+    *,
+    read_only: bool = False,
+    to: str = "head",
 ) -> None:
     """The same on PostgreSQL. `connect` gives a psycopg connection, `lock` numbers the schema for an advisory lock."""
     engine = sa.create_engine("postgresql+psycopg://", creator=connect, poolclass=sa.pool.NullPool)
 
-    def call(connection: sa.Connection) -> None:
+    with _unwrapped(), engine.begin() as connection:
+        if read_only:
+            check_revision(connection, newest=True)
+            return
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
         if schema is not None:
             connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
         upgrade(connection, birth, to=to)
-
-    with _unwrapped(), engine.begin() as connection:
-        call(connection)
 
 
 @contextmanager

@@ -236,20 +236,26 @@ async def open_postgres(
     kind: str | None,
     secret: bytes | None = None,
     schema: str | None = None,
+    read_only: bool = False,
     fold_revision: int = 0,
     rules: str = "",
     patience: float = PATIENCE,
 ) -> AsyncIterator[Store]:
-    """The store in a database, made or migrated where it has to be; `schema` (a plain name) is made, too.
+    """The store in a database, made or migrated where it has to be; `schema` (a plain name) is made, too. With
+    `read_only` nothing is: an older hub may be at work on it.
 
     Another process's writer is waited for `patience` seconds, then TransientError.
-    Raises ConfigError where the URL is none, the store is of the other kind or from a newer hub; TransientError where
-    the server is not there.
+    Raises ConfigError where the URL is none, the store is of the other kind or from a newer hub, or `read_only` finds
+    none or an older one; TransientError where the server is not there.
     """
     options = _options(url, schema, {"lock_timeout": "60s"})
     birth = Birth(kind, secret, fold_revision, rules)
+
+    def connect() -> psycopg.Connection[Any]:
+        return psycopg.connect(**options)
+
     with ours():
-        await asyncio.to_thread(upgrade_postgres, lambda: psycopg.connect(**options), schema, _number(schema), birth)
+        await asyncio.to_thread(upgrade_postgres, connect, schema, _number(schema), birth, read_only=read_only)
     database = PostgresDatabase(url, schema, patience)
     try:
         store = DatabaseStore(database)

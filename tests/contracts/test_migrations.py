@@ -118,6 +118,21 @@ async def test_a_store_of_the_first_version_goes_forward_with_all_that_it_holds(
             assert await tx.suppressed(["v/a/contact/1"]) == {"v/a/contact/1"}
 
 
+@pytest.mark.postgres
+def test_the_table_a_worker_waits_for_stays_the_same_one_with_its_grants(
+    postgres_url: str, postgres_schema: str
+) -> None:
+    place = Postgres(postgres_url, postgres_schema)
+    place.upgrade("0001")
+    told = "SELECT oid, relacl::text FROM pg_class WHERE oid = to_regclass('hub')"
+    with place.engine() as engine, engine.begin() as connection:
+        connection.exec_driver_sql("GRANT SELECT ON hub TO PUBLIC")
+        before = connection.exec_driver_sql(told).one()
+    place.upgrade("head")
+    with place.engine() as engine, engine.connect() as connection:
+        assert connection.exec_driver_sql(told).one() == before
+
+
 async def test_a_store_of_a_newer_hub_is_refused(place: Place) -> None:
     async with place.open():
         pass
@@ -128,19 +143,46 @@ async def test_a_store_of_a_newer_hub_is_refused(place: Place) -> None:
             pass
 
 
-async def test_reading_only_refuses_a_schema_that_is_not_its_own(tmp_path: Path) -> None:
-    place = Sqlite(tmp_path / "store.db")
+async def test_reading_only_refuses_a_schema_that_is_not_its_own(place: Place) -> None:
     async with place.open():
         pass
-    for version, reason in (("9999", "newer"), (None, "hub run")):
-        connection = sqlite3.connect(place.path)
-        with connection:
-            connection.execute("DELETE FROM alembic_version")
-            connection.executemany("INSERT INTO alembic_version VALUES (?)", [(version,)] if version else [])
-        connection.close()
+    for version, reason in (("9999", "newer"), (OLDEST_FIRST[-2], "older than this.*hub run"), (None, "no store yet")):
+        with place.engine() as engine, engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM alembic_version")
+            if version:
+                connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{version}')")
         with pytest.raises(ConfigError, match=reason):
             async with place.open(read_only=True):
                 pass
+
+
+async def test_reading_only_leaves_the_store_of_an_older_hub_as_it_is(place: Place) -> None:
+    place.upgrade(OLDEST_FIRST[0])
+    with place.engine() as engine:
+        before = described(engine)
+        with pytest.raises(ConfigError, match="start `hub run` once, it migrates"):
+            async with place.open(read_only=True):
+                pass
+        assert described(engine) == before
+
+
+async def test_reading_only_makes_no_store(place: Place) -> None:
+    with pytest.raises(ConfigError, match=r"there is no store.*start `hub run` first"):
+        async with place.open(read_only=True):
+            pass
+    if isinstance(place, Postgres):
+        with psycopg.connect(place.url) as connection:
+            found = "SELECT FROM information_schema.tables WHERE table_schema = %s"
+            assert not connection.execute(found, [place.schema]).fetchall()
+    else:
+        assert not place.path.exists()
+
+
+async def test_reading_only_reads_a_store_of_its_own_schema(place: Place) -> None:
+    async with place.open():
+        pass
+    async with place.open(read_only=True) as store:
+        assert (await store.hub()).kind == "real"
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

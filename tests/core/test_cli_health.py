@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psycopg
 import pytest
 
 from core.bus import Message
 from core.bus.topics import SHAPES
 from core.config import load
 from core.hub.compose import open_bus, open_store
+from core.store import migrate
 from tests.core.commands import demo_file, hub
 from tests.hubs import free_ports
 
@@ -112,3 +114,31 @@ async def _shapes(config: Path) -> list[Message]:
                 for record in (await bus.read(SHAPES, partition, begin, 100)).records
             ]
         return found
+
+
+@pytest.mark.postgres
+def test_who_looks_at_a_database_leaves_it_as_it_is(tmp_path: Path, postgres_url: str) -> None:
+    made = demo_file(tmp_path, *free_ports(2))
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        server.execute("CREATE DATABASE looked_at")
+    url = postgres_url.replace("/postgres?", "/looked_at?")
+    made.write_text(f"{made.read_text()}\nstore: {{type: postgres, url: '{url}'}}\n")
+
+    def tables() -> list[Any]:
+        with psycopg.connect(url) as connection:
+            named = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
+            return sorted(connection.execute(named).fetchall())
+
+    checked, told = hub("check", "-c", str(made)), hub("status", "-c", str(made))
+    assert checked.code == 0 and "postgres: not there yet: `hub run` makes it" in checked.out
+    assert told.code == 2 and "there is no store yet: start `hub run` first" in told.err
+    assert tables() == []
+
+    older = migrate.revisions()[1]
+    migrate.upgrade_postgres(lambda: psycopg.connect(url), None, 1, migrate.Birth("demo"), to=older)
+    before = tables()
+    checked, told = hub("check", "-c", str(made)), hub("status", "-c", str(made))
+    remedy = "the store's schema is older than this supporthub: start `hub run` once"
+    assert checked.code == 1 and remedy in checked.out
+    assert told.code == 2 and remedy in told.err
+    assert tables() == before != []

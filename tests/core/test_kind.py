@@ -21,6 +21,7 @@ from tests.core.commands import hub as command
 from tests.hubs import free_ports
 
 DEMO = {"aircall": {"type": "aircall", "mock": True, "account": "example"}}
+INGEST = frozenset({"ingest"})
 REAL = {"aircall": {"type": "aircall", "account": "acme", "api_id": "id", "api_token": "a-token-of-theirs"}}
 
 
@@ -62,6 +63,15 @@ def place(bus_kind: str, request: pytest.FixtureRequest, tmp_path: Path, prefix:
         return Place(tmp_path, {"type": "embedded"})
     servers = request.getfixturevalue("kafka_servers")
     return Place(tmp_path, {"type": "kafka", "servers": servers, "prefix": prefix})
+
+
+async def left_by_an_older_hub(place: Place, store: HubConfig | None = None) -> None:
+    """An event without a mark, which `store` has taken."""
+    async with place.unmarked() as bus:
+        await bus.publish([Message(EVENTS, "an-event", b"{}")])
+    if store:
+        async with hub.open_store(store) as opened, opened.writing() as tx:
+            await tx.move_offsets([(EVENTS, 0, 0, 1)])
 
 
 async def refused(config: HubConfig, stored: str, wanted: str) -> None:
@@ -135,10 +145,7 @@ async def test_who_reads_cursors_passes_the_mark_over(place: Place) -> None:
 
 
 async def test_a_bus_of_an_older_hub_takes_the_kind_of_the_store_beside_it(place: Place) -> None:
-    async with hub.open_store(place.config(DEMO)):
-        pass
-    async with place.unmarked() as bus:
-        await bus.publish([Message(EVENTS, "an-event", b"{}")])
+    await left_by_an_older_hub(place, place.config(DEMO))
     with pytest.raises(ConfigError, match="names a demo store"):
         async with hub.open_bus(place.config(REAL)):
             pass
@@ -148,10 +155,33 @@ async def test_a_bus_of_an_older_hub_takes_the_kind_of_the_store_beside_it(place
     await refused(place.config(REAL), "demo", "real")
 
 
+async def test_a_store_that_took_nothing_from_an_older_hubs_bus_does_not_say_its_kind(place: Place) -> None:
+    await left_by_an_older_hub(place)
+    for _ in "born just now", "born a moment ago":
+        async with hub.open_bus(place.config(DEMO)) as bus:
+            assert await hub.kind_of(bus) is None
+    place.lose_store()
+    await left_by_an_older_hub(place, place.config(REAL))
+    async with hub.open_bus(place.config(REAL)) as bus:
+        assert await hub.kind_of(bus) == "real"
+
+
+async def test_who_only_takes_deliveries_leaves_an_older_hubs_bus_without_a_mark(place: Place) -> None:
+    nowhere = f"postgresql://postgres@127.0.0.1:{free_ports(1)[0]}/postgres"
+    await left_by_an_older_hub(place, place.config(DEMO))
+    for config in place.config(DEMO), place.config(REAL, store=nowhere):
+        async with hub.open_bus(config, INGEST) as bus:
+            assert await hub.kind_of(bus) is None
+    async with hub.open_bus(place.config(DEMO)) as bus:
+        assert await hub.kind_of(bus) == "demo"
+    with pytest.raises(ConfigError, match="names a demo bus"):
+        async with hub.open_bus(place.config(REAL, store=nowhere), INGEST):
+            pass
+
+
 async def test_while_the_store_is_down_the_kind_of_an_older_hubs_bus_is_not_guessed(place: Place) -> None:
     nowhere = f"postgresql://postgres@127.0.0.1:{free_ports(1)[0]}/postgres"
-    async with place.unmarked() as bus:
-        await bus.publish([Message(EVENTS, "an-event", b"{}")])
+    await left_by_an_older_hub(place)
     with pytest.raises(TransientError):
         async with hub.open_bus(place.config(REAL, store=nowhere)):
             pass
@@ -167,10 +197,7 @@ async def test_deliveries_of_a_new_hub_do_not_wait_for_its_store(place: Place) -
 
 async def test_a_full_bus_of_an_older_hub_starts_all_the_same(tmp_path: Path) -> None:
     place = Place(tmp_path, {"type": "embedded", "disk_cap": 1})
-    async with hub.open_store(place.config(DEMO)):
-        pass
-    async with place.unmarked() as bus:
-        await bus.publish([Message(EVENTS, "an-event", b"{}")])
+    await left_by_an_older_hub(place, place.config(DEMO))
     async with hub.open_bus(place.config(DEMO)) as bus:
         assert await hub.kind_of(bus) is None
     async with hub.open_bus(Place(tmp_path, {"type": "embedded"}).config(DEMO)) as bus:
