@@ -147,8 +147,9 @@ class Fetch(Request):
     batch: Batch | None = Field(None, description="Tried first; what it does not bring is asked for alone.")
     gone: list[int] = Field([404, 410], description="Statuses of an answer that says that it is not there.")
     missing: str = Field(
-        "", description="The kind of the payload {id} that then stands for it; left out: `KIND.missing`, which deletes "
-        "the object where `mapping` says nothing else of it."
+        "", description="The kind of the payload {id} that then stands for it; left out: `KIND.missing`. Where "
+        "`mapping` says nothing of that either, what a listing lacks or an event `KIND.deleted` named is deleted, and "
+        "for any other event it is a dead letter."
     )  # fmt: skip
     kinds: dict[str, str] = Field(
         {}, description="Other kinds by the event that named it: {card-restored: card.restored}."
