@@ -223,7 +223,7 @@ class WebhookPart(Section):
     kind: Expression = Field(description="A row's kind of event: a name under `mapping`, and the word in reports.")
     events: list[str] = Field(
         [], description="The kinds that the hub wants, `call` for all of `call.*`; others are counted as ignored, and "
-        "their `payload` is not kept; left out: all."
+        "their `payload` is not kept, for which it must not stand in a text (`decode`); left out: all."
     )  # fmt: skip
     take: Expression | None = Field(None, description="Whether the hub wants it; other events are counted as ignored.")
     keep: dict[str, list[str]] = Field(
@@ -242,6 +242,11 @@ class WebhookPart(Section):
             raise ValueError("say what the rows are: `payload:` (whole objects) or `hint:` (names of objects)")
         if self.payload and self.hint and not self.hint.of:
             raise ValueError("`payload:` and `hint:` both stand here: say under `hint: of:` which kinds are only named")
+        if self.events and self.payload and self.decode:
+            raise ValueError(
+                "`events:` keeps nothing of other events' `payload:`, and cannot where `decode:` reads them from "
+                "texts: choose by `take:`, after which they are kept as they came, or name objects by `hint:` alone"
+            )
         if self.keep and (self.payload is None or self.decode):
             raise ValueError("`keep:` needs `payload:`, whose objects it cuts, and works without `decode:` only")
         return self
