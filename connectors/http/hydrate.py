@@ -10,6 +10,9 @@ from connectors.http.poll import send
 from connectors.http.sections import Fetch
 from core.sdk import Hint, Http, Payload, PermanentError, Response
 
+# A listing's word for what it lacks, then those of sources for what they deleted.
+_GONE = frozenset({"missing", "deleted", "destroyed", "removed"})
+
 Hydrate = Callable[[Http, Config, str, Sequence[Hint]], AsyncIterator[Payload]]
 
 
@@ -51,10 +54,17 @@ async def _alone(http: Http, config: Config, fetch: Fetch, account: str, hint: H
     try:
         response = await send(http, config, fetch, {"id": quote(hint.id, safe=""), "account": account})
     except PermanentError as error:
-        if error.status not in fetch.gone:
+        kind = fetch.missing or f"{hint.kind}.missing"
+        # A source that reads from a copy does not find for a moment what it has just told of: that deletes nothing.
+        if error.status not in fetch.gone or not (fetch.missing or kind in config.mapping or _says_gone(hint)):
             raise
-        return Payload(fetch.missing or f"{hint.kind}.missing", {"id": hint.id}, account, False, started, hint.at)
+        return Payload(kind, {"id": hint.id}, account, False, started, hint.at)
     return _payload(config, fetch, fetch.row(response.data), account, hint, response.started)
+
+
+def _says_gone(hint: Hint) -> bool:
+    """`person.deleted` says it of a person; `comment.deleted` says nothing of the ticket that it names."""
+    return hint.action.lower().removeprefix(hint.kind.lower()).lstrip(".:/_- ") in _GONE
 
 
 def _payload(config: Config, fetch: Fetch, row: Any, account: str, hint: Hint, started: int) -> Payload:

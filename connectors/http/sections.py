@@ -147,8 +147,9 @@ class Fetch(Request):
     batch: Batch | None = Field(None, description="Tried first; what it does not bring is asked for alone.")
     gone: list[int] = Field([404, 410], description="Statuses of an answer that says that it is not there.")
     missing: str = Field(
-        "", description="The kind of the payload {id} that then stands for it; left out: `KIND.missing`, which deletes "
-        "the object where `mapping` says nothing else of it."
+        "", description="The kind of the payload {id} that then stands for it; left out: `KIND.missing`. Where "
+        "`mapping` says nothing of that either, what a listing lacks or an event `KIND.deleted` named is deleted, and "
+        "for any other event it is a dead letter."
     )  # fmt: skip
     kinds: dict[str, str] = Field(
         {}, description="Other kinds by the event that named it: {card-restored: card.restored}."
@@ -222,7 +223,7 @@ class WebhookPart(Section):
     kind: Expression = Field(description="A row's kind of event: a name under `mapping`, and the word in reports.")
     events: list[str] = Field(
         [], description="The kinds that the hub wants, `call` for all of `call.*`; others are counted as ignored, and "
-        "their `payload` is not kept; left out: all."
+        "their `payload` is not kept, for which it must not stand in a text (`decode`); left out: all."
     )  # fmt: skip
     take: Expression | None = Field(None, description="Whether the hub wants it; other events are counted as ignored.")
     keep: dict[str, list[str]] = Field(
@@ -241,6 +242,11 @@ class WebhookPart(Section):
             raise ValueError("say what the rows are: `payload:` (whole objects) or `hint:` (names of objects)")
         if self.payload and self.hint and not self.hint.of:
             raise ValueError("`payload:` and `hint:` both stand here: say under `hint: of:` which kinds are only named")
+        if self.events and self.payload and self.decode:
+            raise ValueError(
+                "`events:` keeps nothing of other events' `payload:`, and cannot where `decode:` reads them from "
+                "texts: choose by `take:`, after which they are kept as they came, or name objects by `hint:` alone"
+            )
         if self.keep and (self.payload is None or self.decode):
             raise ValueError("`keep:` needs `payload:`, whose objects it cuts, and works without `decode:` only")
         return self

@@ -164,7 +164,10 @@ def _unknown(name: str) -> Problem:
 def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> SourceState:
     """Of several processes' documents, the oldest first: the latest times of all; of those that were alive when the
     newest one was written, the sums of counts and the newest trouble."""
-    documents = [document for _, document in reports]
+    known = {name: said for _, document in reports for name, said in document.items() if said is not None}
+    source = _source(known)
+    # What was said of another source that had this name before is kept for a purge alone.
+    documents = [document for _, document in reports if _source(document) in (None, source)]
     alive = [document for at, document in reports if at >= reports[-1][0] - _GONE]
     refused: dict[str, int] = {}
     complete: dict[str, int] = {}
@@ -179,14 +182,13 @@ def _merged(connection: str, reports: list[tuple[int, Mapping[str, Any]]]) -> So
             if stream not in streams or (document.get("polls_here") and any(document is each for each in alive)):
                 shown = {name: its.get(name) for name in ("listing", "progress") if its.get(name)}
                 streams[stream] = StreamState.model_validate({**shown, "problem": its.get("error")})
-    known = {name: said for document in documents for name, said in document.items() if said is not None}
     broken: Mapping[str, Any] = next((each for each in reversed(alive) if each.get("error")), {})
     refusal: Mapping[str, Any] = next((each for each in reversed(alive) if each.get("last_refusal")), {})
     delivery, poll = _latest(documents, "last_delivery"), _latest(documents, "last_poll")
     heard = max(delivery or 0, poll or 0)
     return SourceState(
         connection=connection,
-        source=_source(known),
+        source=source,
         state=broken.get("state", "down") if broken else "ok" if heard else "waiting",
         webhook=bool(known.get("webhook")),
         last_delivery=from_ms(delivery),

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
+
 from core.store import (
     ActivityRow,
     CustomerRow,
@@ -266,11 +268,16 @@ class DatabaseStore:
         return [(connection, process, document, at) for connection, process, document, at in rows]
 
     async def trim_states(self, before: int) -> None:
-        await self._change(
-            """DELETE FROM connection_state WHERE at < ? AND EXISTS (SELECT 1 FROM connection_state AS newer
-               WHERE newer.connection = connection_state.connection AND newer.at > connection_state.at)""",
-            before,
-        )
+        said = set[tuple[str, Any]]()  # connection and source, None for none, by the rows that are newer
+        for connection, process, document, at in sorted(await self.states(), key=lambda row: row[3], reverse=True):
+            its = orjson.loads(document)
+            source = (its.get("connector"), account) if (account := its.get("account")) else None
+            if at < before and (connection, source) in said:
+                await self._change(
+                    "DELETE FROM connection_state WHERE connection = ? AND process = ? AND at = ?",
+                    connection, process, at,
+                )  # fmt: skip
+            said |= {(connection, source), (connection, None)}
 
     async def drop_states(self, connection: str) -> None:
         await self._change("DELETE FROM connection_state WHERE connection = ?", connection)

@@ -71,17 +71,45 @@ async def test_what_is_not_there_any_more_was_deleted_without_a_word_in_the_mapp
     ]
 
 
+@pytest.mark.parametrize("action", ["person.created", "changed", "comment.deleted", "person.tag_removed"])
+@pytest.mark.parametrize("status", [404, 410])
+async def test_what_a_webhook_named_and_is_not_there_yet_fails_with_its_reason(
+    desk: Made, action: str, status: int
+) -> None:
+    with pytest.raises(PermanentError) as error:
+        await fetched(desk(hydrate=FETCH), gone(status), Hint("person", "7", MS, action))
+    assert error.value.status == status
+
+
+@pytest.mark.parametrize("action", ["deleted", "person.deleted", "person-destroyed", "personRemoved"])
+async def test_what_a_webhook_said_was_deleted_and_is_not_there_is_deleted(desk: Made, action: str) -> None:
+    assert await fetched(desk(hydrate=FETCH), gone(404), Hint("person", "7", MS, action)) == [
+        ("person.deleted", "desk/example/person/7")
+    ]
+
+
+@pytest.mark.parametrize(("missing", "rules"), [("", "person.missing"), ("person.gone", "person.gone")])
+async def test_what_is_not_there_becomes_what_the_mapping_says_whatever_named_it(
+    desk: Made, missing: str, rules: str
+) -> None:
+    hydrate = {"person": {**FETCH["person"], "missing": missing}}
+    for said, count in (([{"entity": "person", "deleted": True, "clock": "payload().at"}], 1), ([], 0)):
+        connection = desk(hydrate=hydrate, mapping={**DESK["mapping"], rules: said})
+        for action in ("person.created", "missing"):
+            assert len(await fetched(connection, gone(404), Hint("person", "7", MS, action))) == count
+
+
 async def test_what_is_only_a_part_of_another_object_deletes_nothing(desk: Made) -> None:
     mapping = {**DESK["mapping"], "extra": [{**PERSON, "kind": "person", "id": "about"}]}
     connection = desk(mapping=mapping, hydrate={"extra": {"get": "/people/{id}/extra"}})
-    assert await fetched(connection, gone(404), Hint("extra", "7", MS)) == []
+    assert await fetched(connection, gone(404), Hint("extra", "7", MS, "missing")) == []
 
 
 async def test_only_the_statuses_that_say_so_mean_that_an_object_is_gone(desk: Made) -> None:
     connection = desk(hydrate={"person": {**FETCH["person"], "gone": [403]}})
-    assert len(await fetched(connection, gone(403), Hint("person", "7", MS))) == 1
+    assert len(await fetched(connection, gone(403), Hint("person", "7", MS, "missing"))) == 1
     with pytest.raises(PermanentError):
-        await fetched(connection, gone(404), Hint("person", "7", MS))
+        await fetched(connection, gone(404), Hint("person", "7", MS, "missing"))
 
 
 async def test_parameters_of_pages_go_with_those_of_the_request(desk: Made) -> None:

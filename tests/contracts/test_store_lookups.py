@@ -4,6 +4,7 @@ import asyncio
 import re
 import unicodedata
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -238,3 +239,12 @@ async def test_what_processes_said_that_are_gone_is_forgotten_but_not_the_last_w
     assert [row[:2] for row in await store.states()] == [("crm", "p1"), ("help", "p2"), ("help", "p3")]
     await store.trim_states(100)
     assert [row[:2] for row in await store.states()] == [("crm", "p1"), ("help", "p3")]
+
+
+async def test_the_last_word_of_each_account_that_a_name_stood_for_is_kept(store: Store) -> None:
+    for at, account in enumerate(["old", "old", "new", None, "new", None], 1):
+        document = orjson.dumps({"connector": "desk", "account": account})
+        await store.put_state("help", f"p{at}", document, at)
+    await store.put_state("crm", "p1", b'{"connector": "desk", "account": "new"}', 1)
+    await store.trim_states(100)
+    assert [row[:2] for row in await store.states()] == [("crm", "p1"), ("help", "p2"), ("help", "p5"), ("help", "p6")]

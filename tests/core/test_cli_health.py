@@ -39,6 +39,16 @@ def report(config: Path, connection: str, process: str, *, ago: int = 0, **docum
     asyncio.run(put())
 
 
+def test_a_name_that_stood_for_another_account_shows_nothing_of_it(demo: Path) -> None:
+    streams = {"old cards": {"complete_up_to": NOW - 1}}
+    report(demo, "guru", "a", ago=8 * 86_400_000, connector="guru", account="old", last_poll=NOW - 1, streams=streams)
+    report(demo, "guru", "b", connector="guru", account="new", last_poll=NOW, streams={})
+    (guru,) = (
+        each for each in hub("status", "-c", str(demo), "--json").json["sources"] if each["connection"] == "guru"
+    )
+    assert (guru["source"], guru["streams"]) == ("guru/new", {})
+
+
 def test_a_source_that_is_not_well_is_told_by_its_kind_with_the_remedy(demo: Path) -> None:
     trouble = {"state": "unauthorized", "error": "GET example.com/me: 401", "remedy": "correct the token"}
     report(demo, "aircall", "a", connector="aircall", last_poll=NOW, **trouble)

@@ -388,6 +388,11 @@ def test_a_declared_connection_is_a_connector_of_its_own(tmp_path: Path) -> None
             "19: C.webhook: `keep:` needs",
         ),
         (
+            "mapping:",
+            f"webhook: {{{HOOK}, decode: true, events: [x]}}\n    mapping:",
+            "19: C.webhook: `events:` keeps nothing of other events' `payload:`, and cannot where `decode:`",
+        ),
+        (
             "proof: {get: /me}",
             HOOKED + "signed: '{url}{body}', timestamp: X-Time}}",
             "13: C.webhook.hmac.signed: does not hold {timestamp}, so that anybody can renew the time of a delivery",
