@@ -25,7 +25,7 @@ class Room:
     letter's input on its way again (raises PermanentError where that cannot work). `ring` lets a mocked customer call:
     phone or None in, {phone, connection} out; LookupError where nobody has this phone; where it is None,
     `silent` says why and what to do.
-    `waiting` tells how many events of each connection process has still to take (raises TransientError).
+    `waiting` tells how many events of each connection process had still to take a moment ago; None where nobody knows.
     `titles` are the sources' own names by vendor: {"hubspot": "HubSpot"}. `hosts` are the names (without port) under
     which browsers may reach us, beside localhost and plain addresses. `heartbeat` and `patience` are seconds: between
     two comments on a silent feed, and how long a reader may take to read what was sent. `lately` remembers the ledger's
@@ -42,7 +42,7 @@ class Room:
     backfill: Callable[[str, BackfillOrder], Awaitable[list[str]]] | None = None
     acknowledge: Callable[[str], Awaitable[None]] | None = None
     purge: Callable[[str, PurgeOrder], Awaitable[Purging]] | None = None
-    waiting: Callable[[], Awaitable[Mapping[str, int]]] | None = None
+    waiting: Callable[[], Mapping[str, int] | None] = lambda: None
     ring: Callable[[str | None], Awaitable[Mapping[str, str]]] | None = None
     silent: tuple[str, str] = ("the sources are real", "`mock: true` makes them mocks")
     titles: Mapping[str, str] = field(default_factory=dict)

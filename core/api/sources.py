@@ -7,7 +7,6 @@ may write one each for the same connection.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Annotated, Any
 
 import orjson
@@ -18,7 +17,7 @@ from core.api.lately import plus, since
 from core.api.problem import Problem
 from core.api.room import Room
 from core.api.route import Call, Route, answer
-from core.errors import PermanentError, TransientError
+from core.errors import PermanentError
 from core.sdk import from_ms
 from core.store import LedgerRow
 from schemas.answers import (
@@ -64,7 +63,7 @@ async def _sources(call: Call) -> web.StreamResponse:
     rows: dict[str, list[LedgerRow]] = {}
     for row in await store.ledger(since(call.room.now(), 24)):
         rows.setdefault(row.connection, []).append(row)
-    lag = await _lag(call.room)
+    lag = call.room.waiting()
     for connection in {*dead, *rows, *(lag or {})} - {""}:
         states.setdefault(connection, SourceState(connection=connection))
     shown = [
@@ -90,12 +89,6 @@ async def _sources(call: Call) -> web.StreamResponse:
             as_of=from_ms(call.room.now()) or "",
         )
     )
-
-
-async def _lag(room: Room) -> Mapping[str, int] | None:
-    with suppress(TransientError):
-        return await room.waiting() if room.waiting else None
-    return None
 
 
 def _counted(state: SourceState, rows: list[LedgerRow]) -> dict[str, Any]:

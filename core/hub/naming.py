@@ -3,6 +3,7 @@
 import fcntl
 import itertools
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROLES = ("ingest", "process", "publish", "api")
+_WORD = re.compile(b"[0-9a-f]{8}")
 
 
 @contextmanager
@@ -38,13 +40,22 @@ def _taken(folder: Path, kind: str) -> tuple[int | None, str]:
             slot = os.open(folder / f"{kind}-{number}", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return slot, _word(slot)
             except BlockingIOError:
                 os.close(slot)
-                continue
-            if not (word := os.pread(slot, 8, 0).decode()):
-                word = secrets.token_hex(4)
-                os.pwrite(slot, word.encode(), 0)
-            return slot, word
+            except OSError:
+                os.close(slot)
+                raise
     except OSError:
         pass
     return None, secrets.token_hex(4)
+
+
+def _word(slot: int) -> str:
+    """What stands there; a power cut may have left anything in its place, and then it is drawn anew."""
+    if _WORD.fullmatch(stood := os.pread(slot, 9, 0)):
+        return stood.decode()
+    word = secrets.token_hex(4)
+    os.ftruncate(slot, 0)
+    os.pwrite(slot, word.encode(), 0)
+    return word

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,7 +32,6 @@ _PAUSE = 2.0  # seconds between two tries to reach a bus or a store that is down
 _NO_STORE = 10**9  # the lag that pollers see while the store is down: they wait
 _LAG_EVERY = 2.0  # seconds between two looks at the lag, for /metrics and `hub status`
 _CHECK_EVERY = 300.0  # seconds between two looks at the bus, for alarms in the log
-_COUNT_EVERY = 2.0  # seconds for which the lag of each connection is not counted again
 _KNOWN = 2_000  # keys that are looked up at once
 _KEPT = 90 * 86_400_000  # ms that the ledger's hours are kept
 _LETTERS_KEPT = int(LETTERS_KEPT.total_seconds() * 1000)
@@ -140,8 +138,7 @@ class _Rooms:
         self._running, self._roles, self._name, self._bus = running, roles, name, running.bus
         self._has_store, self._listens = asyncio.Event(), asyncio.Event()
         self._stored: dict[str, Mapping[int, int]] = {}  # by topic
-        self._waits: Mapping[str, int] = {}  # events by connection
-        self._counted = -_COUNT_EVERY
+        self._waits: Mapping[str, int] | None = None  # events by connection
         self._precedence = Precedence()
 
     def wanted(self) -> list[tuple[str, Any]]:
@@ -181,9 +178,7 @@ class _Rooms:
                 self._running.store = await _reached(stack, lambda: open_store(config), "store", meanwhile)
             self._has_store.set()
             while True:
-                for topic in READERS:
-                    with suppress(TransientError):  # who reads or writes there says so
-                        await self._behind(topic)
+                self._waits = await self._waiting(self._running.store)
                 await asyncio.sleep(_LAG_EVERY)
 
     async def _with_store(self, room: Callable[[Store], Awaitable[None]]) -> None:
@@ -250,7 +245,7 @@ class _Rooms:
             metrics=running.metrics.render,
             since=_ms(running.clock),
             ready={"bus": self._bus_ready, "store": self._store_ready},
-            waiting=self._waiting,
+            waiting=lambda: self._waits,
             replay=self._replay,
             backfill=self._backfill,
             acknowledge=self._acknowledge,
@@ -309,11 +304,16 @@ class _Rooms:
             yield keys
             after = keys[-1]
 
-    async def _waiting(self) -> Mapping[str, int]:
-        assert self._running.store is not None
-        if (now := time.monotonic()) - self._counted >= _COUNT_EVERY:
-            self._waits, self._counted = await process.waiting(self._bus, self._running.store), now
-        return self._waits
+    async def _waiting(self, store: Store) -> Mapping[str, int] | None:
+        """Looks at every gauge, too. None where bus or store do not answer, and who reads or writes there says so."""
+        lags = []
+        for topic in READERS:
+            with suppress(TransientError):
+                lags.append(await self._behind(topic))
+        with suppress(TransientError):
+            if len(lags) == len(READERS) and "api" in self._roles:
+                return await process.waiting(self._bus, store) if any(lags) else {}
+        return None
 
     async def _backfill(self, connection: str, order: BackfillOrder) -> list[str]:
         now = _ms(self._running.clock)

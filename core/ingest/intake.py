@@ -18,7 +18,7 @@ from core.bus.topics import EVENTS
 from core.config.model import Connection
 from core.deadletter import Letter, Stage, reason_of
 from core.errors import AccountError, NormalizeError, PermanentError, RefusedError, SignatureError, TransientError
-from core.ingest.cuts import blank, without
+from core.ingest.cuts import blank, blank_values, without
 from core.ingest.drift import HINTED
 from core.ingest.keep import Door, door_of, dumps, fields, hint_message, raw, whole
 from core.ingest.status import BUS, Board, Clock, ms
@@ -252,7 +252,7 @@ class Intake:
                 )
                 for event in connector.normalize(payload)
             ]
-            messages = [_blanked(door, encode(event, origin, topic)) for event in events]
+            messages = [_event(door, encode(event, origin, topic)) for event in events]
             subjects = [event.subject for event in events]
             if tells:
                 told = {"status": "accepted", "events": [event.id for event in events], "subjects": subjects}
@@ -282,7 +282,7 @@ class Intake:
         if door.drops and stage == "normalize":
             content = deadletter.withheld(dumps({n: content.get(n) for n in ("kind", "data", "body")}))
         message = deadletter.encode(Letter(door.name, stage, reason, clean(content), ms(self._clock())))
-        return _Group([_blanked(door, message)], dead=stage)
+        return _Group([replace(message, value=blank(message.value or b"", door.secrets))], dead=stage)
 
     async def _publish(self, door: Door, groups: Sequence[_Group]) -> Outcome:
         try:
@@ -318,10 +318,10 @@ class Intake:
         self._board.healed(BUS, "publish")
 
 
-def _blanked(door: Door, message: Message) -> Message:
-    """SECURITY: people paste secrets into ordinary fields, too."""
+def _event(door: Door, message: Message) -> Message:
+    """SECURITY: people paste secrets into ordinary fields, too. Of an event only these texts change: it is folded."""
     value = message.value or b""
-    kept = blank(value, door.secrets)
+    kept = blank_values(value, door.long_secrets)
     return message if kept is value else replace(message, value=kept)
 
 

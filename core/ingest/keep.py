@@ -12,7 +12,7 @@ from core.bus.codec import connection_headers
 from core.bus.topics import HINTS, RAW
 from core.config.model import Connection
 from core.ingest.cursors import listing_name
-from core.ingest.cuts import Drops, blank, drops_of, secrets_of
+from core.ingest.cuts import LONG_SECRET, Drops, blank, drops_of, secrets_of
 from core.sdk import Delivery, Hint, Payload, Webhook
 from core.sdk.bodies import clean
 
@@ -26,6 +26,7 @@ class Door:
 
     connection: Connection
     secrets: tuple[bytes, ...]
+    long_secrets: tuple[bytes, ...]  # those that no event may carry
     drops: Drops
     pull_only: frozenset[str]  # streams and listings of which no webhook tells
 
@@ -49,7 +50,8 @@ def door_of(connection: Connection) -> Door:
     settings, connector = connection.settings, connection.connector
     pull_only = {stream.name for stream in connector.streams if stream.pull_only}
     pull_only |= {listing_name(listing.kind) for listing in connector.listings if listing.pull_only}
-    return Door(connection, secrets_of(settings), drops_of(settings.drop), frozenset(pull_only))
+    secrets, long_secrets = secrets_of(settings), secrets_of(settings, LONG_SECRET)
+    return Door(connection, secrets, long_secrets, drops_of(settings.drop), frozenset(pull_only))
 
 
 def fields(payload: Payload) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from core.bus import Bus
 from core.bus.topics import EVENTS, PAST
 from core.store import Store
 
-_READ = 500  # events that are read of a partition; of more it is reckoned by their shares
+_READ = 50  # events that are read of a partition; of more it is reckoned by their shares
 
 
 async def lag(bus: Bus, store: Store, topics: Sequence[str] = (EVENTS, PAST)) -> int:
@@ -38,4 +38,6 @@ async def waiting(bus: Bus, store: Store) -> dict[str, int]:
 
 
 def _connection(headers: Sequence[tuple[str, bytes]]) -> str:
-    return next((value.decode() for name, value in headers if name in ("ce_connection", "connection")), "")
+    return next(
+        (value.decode(errors="ignore") for name, value in headers if name in ("ce_connection", "connection")), ""
+    )

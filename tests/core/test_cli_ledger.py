@@ -103,15 +103,20 @@ def test_what_waits_on_the_bus_is_told_apart_from_what_first_fetches_brought(tol
     said = hub("status", "-c", str(told), "--json").json
     assert (said["running"], said["lag"], said["lag_past"]) == (False, 12, 3_400)
     # Reckoned from the first that wait.
-    assert {source["connection"]: source["lag"] for source in said["sources"]} == {"aircall": 862}
+    assert {source["connection"]: source["lag"] for source in said["sources"]} == {"aircall": 896}
 
 
 async def test_a_running_hub_tells_it_in_the_same_words(told: Path) -> None:
     config, metrics = load(told), Metrics()
     host, _, port = config.server.api.rpartition(":")
     async with open_store(config) as store:
-        waits = {"waiting": lambda: asyncio.sleep(0, {"aircall": 7})}
-        room = api.Room(store=store, rules=rules_of(config), now=lambda: NOW, metrics=metrics.render, **waits)
+        room = api.Room(
+            store=store,
+            rules=rules_of(config),
+            now=lambda: NOW,
+            metrics=metrics.render,
+            waiting=lambda: {"aircall": 7},
+        )
         async with api.listening(room, host, int(port)):
             assert " · lag unknown" in (await asyncio.to_thread(hub, "status", "-c", str(told))).out
             metrics.lag.labels("process").set(12)

@@ -1,5 +1,9 @@
 """What the composition root decides by itself."""
 
+import errno
+import fcntl
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -54,6 +58,30 @@ def test_a_process_that_was_killed_leaves_its_name_to_the_next_one(tmp_path: Pat
         killed.wait()
     with process_name(tmp_path, frozenset({"ingest"})) as next_one:
         assert next_one == name
+
+
+@pytest.mark.parametrize("left", [bytes(8), b"\xff\xfe", b"0123ABCD", b"0123abcd4", b"0123"])
+def test_a_name_that_a_power_cut_has_spoiled_is_drawn_anew_and_kept(tmp_path: Path, left: bytes) -> None:
+    ingest = frozenset({"ingest"})
+    (tmp_path / "processes").mkdir()
+    (tmp_path / "processes" / "ingest-0").write_bytes(left)
+    with process_name(tmp_path, ingest) as drawn:
+        assert re.fullmatch("[0-9a-f]{8}", drawn.removeprefix(f"{socket.gethostname()}-ingest-"))
+    with process_name(tmp_path, ingest) as again:
+        assert again == drawn
+
+
+def test_a_file_system_without_locks_leaves_no_descriptor_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(slot: int, how: int) -> None:
+        opened.append(slot)
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    opened: list[int] = []
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with process_name(tmp_path, frozenset({"ingest"})) as name:
+        assert name
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[0])
 
 
 async def test_browsers_reach_the_page_under_the_names_that_the_configuration_gives(tmp_path: Path) -> None:
