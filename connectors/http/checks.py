@@ -38,6 +38,11 @@ def mistakes(config: Config) -> Iterator[Mistake]:
             if kind:
                 yield from _known(("webhook", "hint", name), kind, config.hydrate, "hydrate")
     if config.webhook:
+        if config.webhook.decode and config.cut:
+            yield (
+                ("webhook", "decode"),
+                "`cut:` does not look into texts, and would leave its members in what is decoded",
+            )
         yield from _of_what_is_kept(config.webhook)
     yield from _of_let(("let",), config.let, config.let)
     for kind, rules in config.mapping.items():

@@ -389,6 +389,11 @@ def test_a_declared_connection_is_a_connector_of_its_own(tmp_path: Path) -> None
         ),
         (
             "mapping:",
+            f"webhook: {{{HOOK}, decode: true}}\n    cut: [link]\n    mapping:",
+            "19: C.webhook.decode: `cut:` does not look into texts",
+        ),
+        (
+            "mapping:",
             f"webhook: {{{HOOK}, decode: true, events: [x]}}\n    mapping:",
             "19: C.webhook: `events:` keeps nothing of other events' `payload:`, and cannot where `decode:`",
         ),
