@@ -176,6 +176,7 @@ async def test_a_poll_that_was_stopped_after_any_page_finds_the_same(name: str) 
             assert set(ids(head)) | set(ids(rest)) == set(ids(whole))
 
 
+@pytest.mark.slow
 async def test_more_rows_than_one_query_shows_are_all_found() -> None:
     clock = Clock(MS, rate=0)
     async with running(simulator(7, {}), pace=0, clock=clock, limit=100_000) as mock, aircall(mock) as http:

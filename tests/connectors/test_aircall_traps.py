@@ -20,6 +20,7 @@ def pushed(event: str, at: int = 1768200060, **data: Any) -> list[Any]:
     return normalized(payload)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_calls_within_a_minute_are_all_found() -> None:
     """Windows are halved down to a second: no minute is so full that a query hides what is beyond its 10,000 rows."""
     clock = Clock(MS, rate=0)

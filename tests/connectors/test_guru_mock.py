@@ -226,6 +226,7 @@ TAKES = {  # path -> parameters; everything else is in the address of the next p
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_vendor_data
 async def test_what_we_ask_is_described_and_every_card_that_is_answered_has_the_described_shape() -> None:
     schema = json.loads((VENDOR / "jsonschema/card.schema.json").read_text())

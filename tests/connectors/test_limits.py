@@ -268,6 +268,7 @@ async def test_intercom_suspends_a_subscription_after_a_week_of_errors_until_it_
         assert not mock.courier.off
 
 
+@pytest.mark.slow
 async def test_intercom_slows_down_while_it_is_answered_429_and_gives_nothing_up_for_it() -> None:
     async with hub(500) as (target, _), intercom(target) as (mock, wait, push):
         mock.courier.put([(1, push)])

@@ -37,6 +37,7 @@ async def waited_for(bus: Bus, topic: str, begin: int) -> int:
     return found
 
 
+@pytest.mark.slow
 async def test_retention_removes_what_is_old_where_nobody_reads(tmp_path: Path) -> None:
     async with open_embedded(tmp_path / "bus.db", disk_cap=PLENTY, topics=BRIEF, upkeep_every=0.1) as bus:
         await bus.publish(messages(1200, "brief"))
@@ -64,6 +65,7 @@ async def test_what_retention_and_compaction_removed_is_gone_from_the_disk(tmp_p
     assert b"a word that" not in left
 
 
+@pytest.mark.slow
 async def test_retention_never_passes_the_slowest_group(tmp_path: Path) -> None:
     async with open_embedded(tmp_path / "bus.db", disk_cap=PLENTY, topics=BRIEF, upkeep_every=0.1) as bus:
         async with bus.subscribe(["brief"], "swift") as swift, bus.subscribe(["brief"], "slow") as slow:
@@ -87,6 +89,7 @@ async def test_a_group_that_reads_without_committing_holds_retention_back(tmp_pa
             assert await bus.range("brief") == {0: (0, 10)}
 
 
+@pytest.mark.slow
 async def test_retention_follows_what_a_group_with_its_own_offsets_tells(tmp_path: Path) -> None:
     async def start(places: object) -> Mapping[tuple[str, int], int]:
         return {("brief", 0): 10}
@@ -230,6 +233,7 @@ async def test_concurrent_publishers_share_commits(tmp_path: Path) -> None:
     assert commits < 100
 
 
+@pytest.mark.slow
 async def test_old_write_ahead_log_is_given_back(tmp_path: Path) -> None:
     async with open_embedded(tmp_path / "bus.db", disk_cap=PLENTY, topics=TOPICS) as bus:
         for _ in range(12):
@@ -304,6 +308,7 @@ PUBLISH_FOREVER = """
 """
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_killed_while_it_publishes_loses_nothing_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "bus.db"
     acknowledged: set[str] = set()

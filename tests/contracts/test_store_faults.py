@@ -306,6 +306,7 @@ async def test_a_store_opened_for_reading_follows_the_writer_and_refuses_to_writ
     assert not (tmp_path / "none.db").exists()
 
 
+@pytest.mark.slow
 async def test_the_log_beside_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     async with open_sqlite(path, kind="real") as store, asyncio.timeout(120):

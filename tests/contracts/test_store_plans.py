@@ -64,6 +64,7 @@ async def fill(store: Store) -> None:
         assert [row.at for row in await tx.activities(["p"], 0, OPEN)] == ["2026-01"] * OPEN
 
 
+@pytest.mark.slow
 async def test_sqlite_reads_by_index_alone(tmp_path: Path) -> None:
     async with open_sqlite(tmp_path / "store.db", kind="real") as store:
         await fill(store)
@@ -87,6 +88,7 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 async def test_postgres_reads_by_index_alone(postgres_url: str, postgres_schema: str) -> None:
     async with open_postgres(postgres_url, kind="real", schema=postgres_schema) as store:

@@ -169,6 +169,7 @@ async def test_a_revoked_token_ends_its_feed(quick: Desk) -> None:
             await reader.next()
 
 
+@pytest.mark.slow
 async def test_a_slow_reader_is_dropped_and_holds_up_nobody(tmp_path: Path) -> None:
     async with desk_at(tmp_path, patience=0.5) as desk:
         await people(desk, 0)
@@ -198,6 +199,7 @@ async def test_a_slow_reader_is_dropped_and_holds_up_nobody(tmp_path: Path) -> N
                         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_mirror_that_disconnects_at_random_equals_the_store(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
@@ -261,6 +263,7 @@ async def test_many_readers_get_every_change_once(desk: Desk) -> None:
             assert [(await reader.next()).id for _ in range(10)] == [f"1-{seq}" for seq in range(1, 11)]
 
 
+@pytest.mark.slow
 async def test_the_feed_waits_for_a_store_that_is_away_and_says_it_once(desk: Desk) -> None:
     store: Any = desk.store
     changes, away = store.changes, True

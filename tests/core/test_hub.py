@@ -84,6 +84,7 @@ def test_a_file_system_without_locks_leaves_no_descriptor_open(tmp_path: Path, m
         os.fstat(opened[0])
 
 
+@pytest.mark.slow
 async def test_browsers_reach_the_page_under_the_names_that_the_configuration_gives(tmp_path: Path) -> None:
     api, webhooks = (f"127.0.0.1:{port}" for port in free_ports(2))
     server = {"api": api, "webhooks": webhooks, "names": ["hub.example.com"]}
@@ -102,6 +103,7 @@ async def test_browsers_reach_the_page_under_the_names_that_the_configuration_gi
         await running.stop()
 
 
+@pytest.mark.slow
 async def test_a_monitor_gets_figures_and_health_and_nothing_else_from_a_listener_of_its_own(tmp_path: Path) -> None:
     api, webhooks, metrics = (f"127.0.0.1:{port}" for port in free_ports(3))
     server = {"api": api, "webhooks": webhooks, "metrics": metrics}

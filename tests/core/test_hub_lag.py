@@ -20,6 +20,7 @@ from tests.hubs import free_ports
 from tests.ingesting import until
 
 
+@pytest.mark.slow
 async def test_sources_are_told_at_once_while_the_bus_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,6 +195,7 @@ def test_a_dry_run_leaves_rejected_rows_alone(folder: Folder) -> None:
     assert path.read_text() == "of the last import"
 
 
+@pytest.mark.slow
 def test_an_import_that_was_killed_goes_on_without_a_loss(folder: Folder) -> None:
     many, wrong = 6_000, {n for n in range(6_000) if n % 7 == 3}
     folder.csv([[f"id-{n}", "4", "x" if n in wrong else "1", "C"] for n in range(many)])
@@ -238,6 +239,7 @@ def test_a_row_that_no_body_can_hold_is_one_row(folder: Folder) -> None:
     assert folder.json("orders.csv", "--dry-run")["accepted"] == 3
 
 
+@pytest.mark.slow
 def test_a_hub_that_takes_less_than_its_file_says_by_now_gets_less(folder: Folder) -> None:
     api, webhooks = free_ports(2)
     folder.connect(api, webhooks, max_items=50, max_body=20_000)

@@ -11,6 +11,7 @@ from tests.diary import MS, Diary, Hub, client, get, hub, post, until
 __all__ = ["client", "hub"]
 
 
+@pytest.mark.slow
 async def test_while_the_hub_is_down_webhooks_wait_for_it(hub: Hub) -> None:
     async with running(Diary(), target=hub.url, pace=0) as mock:
         await hub.stop()

@@ -4,6 +4,7 @@ import random
 from typing import Any, NamedTuple
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,6 +69,7 @@ def applied(entity: str, events: list[Write]) -> bytes:
     return registers.dump()
 
 
+@pytest.mark.slow
 @given(writes(), st.randoms(use_true_random=False))
 @settings(max_examples=1_500, deadline=None)
 def test_any_order_and_any_number_of_times_give_the_same_registers(events: list[Write], chance: random.Random) -> None:
@@ -76,6 +78,7 @@ def test_any_order_and_any_number_of_times_give_the_same_registers(events: list[
     assert applied("conversation", shuffled) == applied("conversation", events)
 
 
+@pytest.mark.slow
 @given(writes(), st.randoms(use_true_random=False))
 @settings(max_examples=500, deadline=None)
 def test_ranked_fields_converge_too(events: list[Write], chance: random.Random) -> None:

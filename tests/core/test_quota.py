@@ -93,6 +93,7 @@ async def test_what_is_live_does_not_wait_for_a_backfill(tells: bool) -> None:
         assert it.source.refused == 0 and it.source.least >= 20
 
 
+@pytest.mark.slow
 async def test_a_backfill_goes_on_while_what_is_live_takes_all_it_can() -> None:
     async with desk(limit=50, speed=20.0) as it:
         [client] = it.clients(it.source.connection())

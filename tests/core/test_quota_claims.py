@@ -56,6 +56,7 @@ def process(bus: Bus, **slow: float) -> Claims:
     return Claims(made, now)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("when", "per", "slow"),
     [("before", 1.0, 0.25), ("after", 1.0, 0.25), ("read", 1.0, 0.25), ("before", 10.0, 1.1)],
@@ -98,6 +99,7 @@ async def test_a_dozen_sources_do_not_wait_for_one_another(bus: Bus) -> None:
     assert slow.most > 1
 
 
+@pytest.mark.slow
 async def test_no_window_sees_more_than_the_limit_however_slow_the_bus_is_for_whom(bus: Bus) -> None:
     most, per, sent = 20, 1.0, []
     buses = [{}, {"before": 0.3}, {"after": 0.6}, {"read": 0.15}]

@@ -100,6 +100,7 @@ async def test_where_live_alone_keeps_process_busy_a_lot_goes_all_the_same() -> 
     assert len(found) == 5 and asyncio.get_running_loop().time() - began < LONGEST * 2.5
 
 
+@pytest.mark.slow
 async def test_no_lot_goes_while_process_lags_far_behind_or_nobody_can_say() -> None:
     process = Process(1.0)
     turns = turns_of(process, pace=Pace(look=0.01))

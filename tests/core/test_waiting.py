@@ -65,6 +65,7 @@ async def test_a_hub_waits_for_its_bus_and_says_so_once_and_once_more_when_it_go
     assert "connecting to" in waits["reason"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_hub_that_waits(tmp_path: Path) -> None:
     config = settings(tmp_path, f"127.0.0.1:{free_ports(1)[0]}")
     process = subprocess.Popen([*COMMAND, "run", "-c", str(config.path)], stderr=subprocess.PIPE, text=True)
