@@ -16,11 +16,9 @@ from core.api.openapi import document
 from core.api.problem import continued, problems
 from core.api.room import FOLLOWER, ROOM, Room
 from core.api.route import Call, Route, answer
-from core.log import SILENT
+from core.api.watched import serving
 
 _BODY_AT_MOST = 64 * 1024
-_IDLE = 75.0  # seconds after which a connection without a whole request is closed
-_PATIENCE = 1.0  # seconds that open feeds have to end when the hub stops
 
 
 def app(room: Room) -> web.Application:
@@ -68,19 +66,9 @@ async def listening(room: Room, host: str, port: int) -> AsyncIterator[str]:
 
     `host` may be named by browsers. Raises OSError where the address is taken.
     """
-    # PRIVACY: no access log: paths and queries hold ids, numbers and addresses.
     application = app(replace(room, hosts=room.hosts | {host}))
-    runner = web.AppRunner(
-        application, access_log=None, logger=SILENT, shutdown_timeout=_PATIENCE, keepalive_timeout=_IDLE
-    )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        bound = runner.addresses[0]
-        yield f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(application, host, port) as address:
+        yield address
 
 
 async def _following(application: web.Application) -> AsyncIterator[None]:

@@ -10,7 +10,8 @@ from core.api.route import answer
 from core.log import SILENT
 
 Ready = Mapping[str, Callable[[], Awaitable[str | None]]]
-_PATIENCE = 1.0  # seconds that requests get to finish when the process stops
+_IDLE = 75.0  # seconds after which a connection without a whole request is closed
+_PATIENCE = 1.0  # seconds that requests and open feeds have to end when the process stops
 
 
 async def readiness(ready: Ready) -> web.Response:
@@ -46,7 +47,17 @@ async def watched(metrics: Callable[[], bytes], ready: Ready, host: str, port: i
     application = web.Application(middlewares=[problems])
     for path, handler in (("/healthz", handle_alive), ("/readyz", handle_ready), ("/metrics", handle_figures)):
         application.router.add_get(path, handler)
-    runner = web.AppRunner(application, access_log=None, logger=SILENT, shutdown_timeout=_PATIENCE)
+    async with serving(application, host, port) as address:
+        yield address
+
+
+@asynccontextmanager
+async def serving(application: web.Application, host: str, port: int) -> AsyncIterator[str]:
+    """Listen until the end of the block; yields the address. Raises OSError where it is taken."""
+    # PRIVACY: no access log: paths and queries hold ids, numbers and addresses.
+    runner = web.AppRunner(
+        application, access_log=None, logger=SILENT, shutdown_timeout=_PATIENCE, keepalive_timeout=_IDLE
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

@@ -7,15 +7,17 @@ import re
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.config import load
 from core.hub.naming import ROLES, process_name
 from core.hub.run import why_silent
-from tests.hubs import free_ports, hub, settings, tools
+from tests.hubs import Hub, Tools, free_ports, hub, settings, tools
 
 
 def test_processes_report_under_their_host_and_roles_and_under_the_same_name_after_a_restart(tmp_path: Path) -> None:
@@ -84,36 +86,36 @@ def test_a_file_system_without_locks_leaves_no_descriptor_open(tmp_path: Path, m
         os.fstat(opened[0])
 
 
-@pytest.mark.slow
-async def test_browsers_reach_the_page_under_the_names_that_the_configuration_gives(tmp_path: Path) -> None:
-    api, webhooks = (f"127.0.0.1:{port}" for port in free_ports(2))
-    server = {"api": api, "webhooks": webhooks, "names": ["hub.example.com"]}
+@asynccontextmanager
+async def served(folder: Path, ports: Sequence[int], **server: Any) -> AsyncIterator[tuple[Tools, Hub]]:
+    """A hub with one source that runs with these settings of `server:`; it must stop in order."""
+    api, webhooks = (f"127.0.0.1:{port}" for port in ports)
     async with (
-        tools(tmp_path / "tools", ["guru"]) as made,
-        hub(tmp_path / "hub", settings(made), server=server) as running,
+        tools(folder / "tools", ["guru"]) as made,
+        hub(folder / "hub", settings(made), server={"api": api, "webhooks": webhooks, **server}) as running,
     ):
         running.api, running.webhooks = f"http://{api}", f"http://{webhooks}"
         running.start()
         await running.ready()
+        yield made, running
+        await running.stop()
+
+
+@pytest.mark.slow
+async def test_browsers_reach_the_page_under_the_names_that_the_configuration_gives(tmp_path: Path) -> None:
+    async with served(tmp_path, free_ports(2), names=["hub.example.com"]) as (made, running):
         for name, status in (("hub.example.com", 200), ("other.example.com", 421)):
             async with made.session.get(running.api, headers={"Host": name}) as answer:
                 assert answer.status == status
         async with made.session.post(f"{running.api}/v1/ring", headers=running.authorization, json={}) as answer:
             assert "no telephone system is connected" in (await answer.json())["detail"]
-        await running.stop()
 
 
 @pytest.mark.slow
 async def test_a_monitor_gets_figures_and_health_and_nothing_else_from_a_listener_of_its_own(tmp_path: Path) -> None:
-    api, webhooks, metrics = (f"127.0.0.1:{port}" for port in free_ports(3))
-    server = {"api": api, "webhooks": webhooks, "metrics": metrics}
-    async with (
-        tools(tmp_path / "tools", ["guru"]) as made,
-        hub(tmp_path / "hub", settings(made), server=server) as running,
-    ):
-        running.api, running.webhooks = f"http://{api}", f"http://{webhooks}"
-        running.start()
-        await running.ready()
+    *ports, port = free_ports(3)
+    metrics = f"127.0.0.1:{port}"
+    async with served(tmp_path, ports, metrics=metrics) as (made, _):
         expected = {"metrics": 200, "healthz": 200, "readyz": 200, "v1/sources": 404, "": 404}
         for path, status in expected.items():
             async with made.session.get(f"http://{metrics}/{path}") as answer:
@@ -121,7 +123,6 @@ async def test_a_monitor_gets_figures_and_health_and_nothing_else_from_a_listene
                 said = await answer.text()
                 assert path != "metrics" or "hub_applied" in said
                 assert status == 200 or answer.content_type == "application/problem+json"
-        await running.stop()
 
 
 DEMO = "data: var\nconnections:\n  calls: {type: aircall, mock: true, account: example}\n"
