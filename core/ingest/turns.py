@@ -17,12 +17,11 @@ from core.precedence import Precedence
 BUSY, QUIET = 0.02, 0.25  # seconds that a lot may take until process has it; or twice as long as the quickest
 REST = 6.0  # so much longer than the lot took is the pause after it, while deliveries come
 LEAST, SOME, MOST = 5, 50, 500  # payloads of a lot; SOME: while deliveries come
-FEW = 8  # payloads of first fetches that go onto the bus at once, while deliveries come
-AHEAD, FAR_AHEAD = 100, 4_000  # events of first fetches that may wait for process; AHEAD: while deliveries come
+FEW = 24  # payloads of first fetches that go onto the bus at once, while deliveries come
+AHEAD, FAR_AHEAD = 200, 4_000  # events of first fetches that may wait for process; AHEAD: while deliveries come
 LONGEST = 1.0  # seconds for which a sweep waits for process: where live alone keeps it busy, a lot goes all the same
 _LOOK = 0.003
-_LOOK_PAST = 0.01
-_LOOK_DRAINED = 0.1
+_LOOK_PAST = 0.1  # each look asks bus and store
 
 
 class Turns:
@@ -33,18 +32,23 @@ class Turns:
         self._lag, self._past, self._pace, self._precedence = lag, past, pace, precedence
         self._lock, self._past_lock = asyncio.Lock(), asyncio.Lock()  # neither of the two ways waits for the other
         self._size, self._quickest = LEAST, QUIET
+        self._room = 0  # payloads of first fetches that may go onto the bus before anybody looks again
         self._usual = 0  # events: what process lags behind at the least, because of live ones alone
 
     @asynccontextmanager
     async def past(self) -> AsyncIterator[int]:
         """The turn to publish so many payloads of a first fetch."""
         async with self._past_lock:
-            while True:
-                if not await self._piled():
-                    break
-                await asyncio.sleep(_LOOK_PAST)
+            few = self._precedence.expected
+            while (room := min(self._room, AHEAD) if few else self._room) <= 0:
+                self._room = await self._room_for_more(AHEAD if few else FAR_AHEAD)
+                if self._room <= 0:
+                    await asyncio.sleep(_LOOK_PAST)
+                few = self._precedence.expected
+            size = min(FEW if few else MOST, room)
+            self._room = room - size
             await self._precedence.free()
-            yield FEW if self._precedence.expected else MOST
+            yield size
 
     async def drained(self, longest: float) -> None:
         """Until process has all that first fetches brought, or for so many seconds."""
@@ -54,14 +58,16 @@ class Turns:
                     with suppress(TransientError):
                         if not await self._past():
                             return
-                    await asyncio.sleep(_LOOK_DRAINED)
+                    await asyncio.sleep(_LOOK_PAST)
 
-    async def _piled(self) -> bool:
+    async def _room_for_more(self, ahead: int) -> int:
+        """Nothing until some may come at once: each look takes its time."""
         try:
-            return await self._past() > (AHEAD if self._precedence.expected else FAR_AHEAD)
+            room = ahead - await self._past()
         except TransientError:
             await live_first(self._lag, self._pace)
-            return False
+            return MOST
+        return room if room >= ahead // 4 else 0
 
     @asynccontextmanager
     async def lot(self) -> AsyncIterator[int]:

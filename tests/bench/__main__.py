@@ -47,7 +47,7 @@ class Size:
 
 SIZES = {
     "short": Size((10_000,), 20_000, 5.0, 15_000),
-    "full": Size((10_000, 300_000), 40_000, 8.0, 40_000),
+    "full": Size((10_000, 300_000), 40_000, 8.0, 60_000),
     "backfill": Size((10_000,), 0, 20.0, 1_000_000),
 }
 
@@ -143,6 +143,7 @@ async def _stream(
 
 async def _outside(pair: Pair, where: str, existing: int, size: Size, report: Report) -> None:
     async with hubs.running(pair.folder, pair.backends) as hub:
+        await hubs.client("latency", hub.webhook, hubs.SECRET, hubs.WARM, existing, RATES[0], hub.api, hub.token)
         for rate in RATES:
             found = await hubs.client(
                 "latency", hub.webhook, hubs.SECRET, size.seconds, existing, rate, hub.api, hub.token

@@ -40,11 +40,9 @@ async def measure(
     data: Path, backends: str, where: str, existing: int, count: int, seconds: float, report: Report, *, whole: bool
 ) -> None:
     """`seconds` of live deliveries alone, and twice as long during a backfill, or, with `whole`, to its end; then they
-    stop, and the rest of the `count` objects comes as fast as it can. `existing` customers are who writes."""
-    async with hubs.running(data, backends) as hub:
-        await _latency(hub, existing, 5.0)
-        alone = await _latency(hub, existing, seconds)
-        before = hub.memory_mb()
+    stop, and the rest of the `count` objects comes as fast as it can. Then they come alone once more: a machine's speed
+    changes within the hour. `existing` customers are who writes."""
+    alone, before = await _alone(data, backends, existing, seconds)
     course = _Course(count)
     async with _crowd(count) as url, hubs.running(data, backends, url) as hub:
         watching = asyncio.create_task(_watch(hub, course))
@@ -58,21 +56,30 @@ async def measure(
             out.print(f"  {time.perf_counter() - began:6.0f} s: p50 {p50:.1f} ms, p95 {p95:.1f} ms so far", end="\r")
         stopped = time.perf_counter() - began
         await watching
+    alone += (await _alone(data, backends, existing, seconds))[0]
     what = f"webhook to feed, {RATE} events/s"
     for share in (0.5, 0.95):
         quiet = report.add(f"{what}, p{share * 100:.0f}", where, percentile(alone, share) * 1000, "ms")
         took = percentile(beside, share) * 1000
         report.add(f"{what}, during a backfill, p{share * 100:.0f}", where, took, "ms", against=quiet)
     report.add(f"backfill beside {RATE} live events/s", where, course.rate(settled, stopped), "objects/s")
-    if not whole and (rate := course.rate(stopped + EXPECTED, 1e9)):  # else nothing was left by then
+    ended = course.seen[-1][0]
+    if rate := course.rate(stopped + EXPECTED + _LOOK, ended - 2 * _LOOK):  # else too little was left by then
         report.add("backfill alone", where, rate, "objects/s")
     if course.left:
         at, told = course.left
-        report.add("ETA of a backfill at 10 %, of the truth", where, told / (course.seen[-1][0] - at), "times")
+        report.add("ETA of a backfill at 10 %, of the truth", where, told / (ended - at), "times")
     report.add("memory before a backfill", where, before, "MB")
     for share, memory in course.memory.items():
         report.add(f"memory at {share * 100:.0f} % of a backfill", where, memory, "MB")
     report.add("size of the backfill", where, count, "objects")
+
+
+async def _alone(data: Path, backends: str, existing: int, seconds: float) -> tuple[list[float], float]:
+    """Without a backfill: how long deliveries took, and the hub's memory in MB."""
+    async with hubs.running(data, backends) as hub:
+        await _latency(hub, existing, hubs.WARM)
+        return await _latency(hub, existing, seconds), hub.memory_mb()
 
 
 async def _latency(hub: hubs.Hub, existing: int, seconds: float) -> list[float]:

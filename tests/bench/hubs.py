@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 SECRET = "bench-secret"
+WARM = 5.0  # seconds of deliveries before any are measured
 _FILE = """\
 data: {data}
 connections:

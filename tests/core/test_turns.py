@@ -134,13 +134,36 @@ async def test_a_first_fetch_does_not_pile_up_while_deliveries_come_and_sweeps_d
         assert size == MOST
     with precedence.delivery():
         pass
-    process.past = AHEAD
+    taken = 0
+    for _ in range(AHEAD // FEW):
+        async with asyncio.timeout(10), turns.past() as size:
+            assert size == FEW
+            taken += size
     async with asyncio.timeout(10), turns.past() as size:
-        assert size == FEW
-    process.past = AHEAD + 1
+        assert taken + size == AHEAD
+    process.past = AHEAD
     waiting = asyncio.create_task(turns.past().__aenter__())
     await asyncio.sleep(0.3)
     assert not waiting.done()
     async with asyncio.timeout(10), turns.lot():
         pass
     waiting.cancel()
+
+
+async def test_bus_and_store_are_asked_how_far_process_is_once_for_many_payloads() -> None:
+    process, precedence = Process(1.0), Precedence()
+    asked = 0
+
+    async def behind_in_the_past() -> int:
+        nonlocal asked
+        asked += 1
+        return process.past
+
+    turns = Turns(process.behind, behind_in_the_past, Pace(), precedence)
+    with precedence.delivery():
+        pass
+    taken = 0
+    while taken < 2 * AHEAD:
+        async with asyncio.timeout(10), turns.past() as size:
+            taken += size
+    assert asked == 2
