@@ -1,5 +1,6 @@
 """Intercom's streams: searches back to a watermark, small lists whole, companies by scroll."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -41,8 +42,11 @@ async def contacts(http: Http, config: Config, account: str, cursor: Cursor | No
     """
     details = Details(http)
     async for page in searched(http, _CONTACTS, cursor or {"since": 0}):
-        found = [await details.filled(row) for row in page.rows]
-        yield Page([payload("contact", row, config, account, page.response) for row in found], page.cursor, page.total)
+        found = []
+        for row in page.rows:
+            found.append(payload("contact", await details.filled(row), config, account, page.response))
+            await asyncio.sleep(0)  # a page is long: deliveries go first
+        yield Page(found, page.cursor, page.total)
 
 
 async def conversations(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:

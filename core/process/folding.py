@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from core import deadletter
+from core.process.lots import BREATH
 from core.process.objects import Changed
 from core.process.people import Moved, resolve
 from core.process.settings import Settings
@@ -140,7 +141,14 @@ async def _folded(
             if number + 1 < len(lots):
                 ahead = asyncio.ensure_future(_read(writing, work, lots[number + 1]))
                 await asyncio.sleep(0)  # so that it begins
-            yield _fold(work, lot, found, dead, at)
+            by_person: dict[str, list[ActivityRow]] = {}
+            for piece in found:
+                by_person.setdefault(piece.person, []).append(piece)
+            shown: list[tuple[str, Shown]] = []
+            for begin in range(0, len(lot), BREATH):
+                shown += _fold(work, lot[begin : begin + BREATH], by_person, dead, at)
+                await writing.breathe()
+            yield shown
     finally:
         if ahead:
             ahead.cancel()
@@ -152,12 +160,9 @@ async def _read(writing: Writing, work: _Work, lot: Sequence[str]) -> list[Activ
 
 
 def _fold(
-    work: _Work, lot: Sequence[str], found: Sequence[ActivityRow], dead: list[DeadRow], at: int
+    work: _Work, lot: Sequence[str], by_person: Mapping[str, list[ActivityRow]], dead: list[DeadRow], at: int
 ) -> list[tuple[str, Shown]]:
     shown: list[tuple[str, Shown]] = []
-    by_person: dict[str, list[ActivityRow]] = {}
-    for piece in found:
-        by_person.setdefault(piece.person, []).append(piece)
     for id in lot:
         people = work.bases[id]
         pieces = [piece for person in people.members for piece in by_person.get(person, ())]

@@ -12,6 +12,7 @@ from core.bus.topics import DEAD
 from core.errors import NormalizeError
 from core.identity import Rules
 from core.process.folding import fold_touched
+from core.process.lots import BREATH
 from core.process.objects import Changed, change
 from core.process.people import put_people, resolve
 from core.process.revision import MIXED, mixes, refuse_older
@@ -160,7 +161,9 @@ async def _changed(
         events = {subject: group for subject, group in events.items() if subject not in ahead.events}
     for lot in _lots(events, writing.lot):
         done = len(changed.rows)
-        change(changed, lot, held, rules)
+        for few in _lots(lot, BREATH):
+            change(changed, few, held, rules)
+            await writing.breathe()
         await writing.put_objects(changed.rows[done:])
     return changed
 

@@ -172,6 +172,10 @@ class Writing(Protocol):
     hub: HubRow
     lot: int  # how many records to hand over at a time, so that the database works while the next are computed
 
+    async def breathe(self) -> None:
+        """Between two computations: a transaction that gives way does it here as well. Elsewhere it costs nothing."""
+        ...
+
     async def move_offsets(self, moves: Sequence[tuple[str, int, int, int]]) -> None:
         """(topic, partition, from, to): compare-and-set; an unknown partition counts as stored at `from`. Raises
         OffsetsMoved with the stored ones where any does not match."""
@@ -274,7 +278,7 @@ class Store(Protocol):
 
     def writing(self, give_way: Callable[[], bool] | None = None) -> AbstractAsyncContextManager[Writing]:
         """Begin, lock the hub row first and alone (one writer at a time), read it. Once `give_way` answers so, the next
-        statement raises GaveWay instead, and all is rolled back."""
+        statement, or breath, raises GaveWay instead, and all is rolled back."""
         ...
 
     async def hub(self) -> HubRow: ...

@@ -16,12 +16,13 @@ Rows = list[tuple[Any, ...]]
 @dataclass(frozen=True, slots=True)
 class Put:
     """A statement over a batch of whole rows. `kinds` are PostgreSQL's types of the columns in order; `key` how many
-    of them, the first ones, are the row's key."""
+    of them, the first ones, are the row's key; `searched`: by words, so that even a few rows may take long."""
 
     name: str
     sql: str
     kinds: tuple[str, ...]
     key: int = 1
+    searched: bool = False
 
     def check(self, rows: Sequence[Sequence[Any]]) -> None:
         """Raise PermanentError where one upsert has a key twice: PostgreSQL refuses it, SQLite would take it silently

@@ -107,7 +107,8 @@ class _Session:
         if not rows:
             return
         put.check(rows)
-        await self._run(lambda connection: connection.executemany(put.sql, rows), len(rows))
+        size = _MANY if put.searched else len(rows)
+        await self._run(lambda connection: connection.executemany(put.sql, rows), size)
 
     async def _run(self, call: Callable[[sqlite3.Connection], T], size: int) -> T:
         """`size`: how many keys or rows it is about."""

@@ -37,6 +37,7 @@ STATEMENTS = Statements(
            ON CONFLICT (object) DO UPDATE SET verified = excluded.verified, words = excluded.words
            WHERE verified IS NOT excluded.verified OR words IS NOT excluded.words""",
         ("text", "bool", "text"),
+        searched=True,
     ),
     drop_articles=f"DELETE FROM article WHERE object {_KEYS}",
     parties=f"SELECT {_PARTY} FROM party WHERE object {_KEYS}",
@@ -87,6 +88,7 @@ STATEMENTS = Statements(
         """INSERT INTO customer_words (customer, words) VALUES (?, ?)
            ON CONFLICT (customer) DO UPDATE SET words = excluded.words WHERE words IS NOT excluded.words""",
         ("text", "text"),
+        searched=True,
     ),
     drop_words=f"DELETE FROM customer_words WHERE customer {_KEYS}",
     put_part=_upsert(tables.CUSTOMER_PART, "customer, entity, seq"),

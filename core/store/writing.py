@@ -69,22 +69,22 @@ class Polite:
         self._give_way = give_way
 
     async def rows(self, sql: str, *parameters: Any, few: bool = False) -> Rows:
-        await self._ask()
+        await self.ask()
         return await self._writer.rows(sql, *parameters, few=few)
 
     async def among(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
-        await self._ask()
+        await self.ask()
         return await self._writer.among(sql, keys, *parameters)
 
     async def each(self, sql: str, keys: Iterable[str], *parameters: Any) -> Rows:
-        await self._ask()
+        await self.ask()
         return await self._writer.each(sql, keys, *parameters)
 
     async def put(self, put: Put, rows: Sequence[Sequence[Any]]) -> None:
-        await self._ask()
+        await self.ask()
         await self._writer.put(put, rows)
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
         await asyncio.sleep(0)  # what comes in meanwhile is heard of
         if self._give_way():
             raise GaveWay("something else goes first")
@@ -103,6 +103,10 @@ class Transaction:
         self._live: dict[str, bool] = {}
         self._new: set[str] = set()  # objects that were not there, and so have no parties
         self._searched: dict[str, tuple[str, bool]] = {}  # by customer: search, live
+
+    async def breathe(self) -> None:
+        if isinstance(self._session, Polite):
+            await self._session.ask()
 
     # -- offsets and the hub
     async def move_offsets(self, moves: Sequence[tuple[str, int, int, int]]) -> None:

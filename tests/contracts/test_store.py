@@ -124,6 +124,20 @@ async def test_a_transaction_that_gives_way_leaves_nothing_and_the_next_one_work
     assert await store.customer("c0") is None
 
 
+async def test_a_transaction_gives_way_between_two_computations_as_well(store: Store) -> None:
+    computed = False
+    with pytest.raises(GaveWay):
+        async with store.writing(lambda: computed) as tx:
+            await tx.breathe()
+            await tx.put_customers([customer("c1", tx.hub.seq + 1)])
+            computed = True
+            await tx.breathe()
+            raise AssertionError("it goes on")
+    assert await store.customer("c1") is None
+    async with store.writing() as tx:
+        await tx.breathe()
+
+
 async def test_one_writer_at_a_time_and_seq_is_the_order_of_commits(open_store: OpenStore) -> None:
     async with open_store() as one, open_store() as two:
         seen: list[int] = []
