@@ -179,7 +179,7 @@ class BackfillOrder(Shape):
 
     stream: Annotated[str | None, NONE] = None
     since: Annotated[str | None, NONE] = Field(
-        None, pattern=r"^\d+[smhdw]$", examples=["90d"], description="how far back; else as far as hub.yaml says"
+        None, pattern=r"^[0-9]+[smhdw]$", examples=["90d"], description="how far back; else as far as hub.yaml says"
     )
     accept: Annotated[bool, NONE] = Field(False, description="of a listing: take it, however much it lacks")
 
@@ -292,7 +292,7 @@ class RingOrder(Shape):
     """Whom to let ring. Left out: somebody out of the story."""
 
     phone: Annotated[str | None, IDENTIFYING] = Field(
-        None, pattern=r"^(\+[1-9]\d{6,14}|anonymous)$", examples=["+12025550143"], description="E.164, or anonymous"
+        None, pattern=r"^(\+[1-9][0-9]{6,14}|anonymous)$", examples=["+12025550143"], description="E.164, or anonymous"
     )
 
 

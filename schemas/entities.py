@@ -10,8 +10,11 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from schemas.personal import CONTENT, IDENTIFYING, NONE, SENSITIVE
 
-Timestamp = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
-Amount = Annotated[str, StringConstraints(pattern=r"^-?\d+(\.\d+)?$")]  # a decimal as text: money is never a float
+# [0-9] and not \d, which is any script's digits
+Timestamp = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$")
+]
+Amount = Annotated[str, StringConstraints(pattern=r"^-?[0-9]+(\.[0-9]+)?$")]  # as text: money is never a float
 EvidenceClass = Literal["proved", "recorded", "claimed"]
 IdentifierKind = Literal["email", "phone", "external_id"]
 

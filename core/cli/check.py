@@ -151,6 +151,7 @@ async def _prove(config: Any, connections: dict[str, Answer]) -> None:
 
 
 async def _asked(connection: Any, http: Any) -> Answer:
+    from core.deadletter import reason_of
     from core.errors import HubError, PermanentError, RateLimitedError, UnauthorizedError
 
     place = f"connections.{connection.name}"
@@ -166,6 +167,8 @@ async def _asked(connection: Any, http: Any) -> Answer:
         why = f"{error}: its limit is used up just now; try again in a minute"
     except HubError as error:
         why = f"{error}: the source does not answer; try again later"
+    except Exception as error:
+        why = f"{reason_of(error)}: a mistake in the code of the connector {connection.connector.name}"
     return {"proved": False, "problems": [why]}
 
 

@@ -220,6 +220,8 @@ class Intake:
     ) -> list[_Group]:
         try:
             split = door.webhook.split(body, delivery, door.connection.settings, account, received)
+            if not isinstance(split, Split):
+                raise TypeError(f"split gave {type(split).__name__} instead of a Split")
         except (SignatureError, AccountError, RefusedError):
             raise
         except Exception as error:

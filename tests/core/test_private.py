@@ -85,6 +85,23 @@ def test_a_file_that_is_no_sample_is_named_by_check(project: Project) -> None:
     assert f"  ! {raw} is no sample, which has a kind and its data: write it as" in said.out
 
 
+def test_an_account_that_cannot_be_asked_for_is_told_as_a_mistake_in_the_code(project: Project) -> None:
+    text = project.folder.joinpath("hub.yaml").read_text()
+    config = project.folder / "mine/desk/config.py"
+    good = config.read_text()
+    asks = "async def account("
+    assert good.count(asks) == 1
+    config.write_text(good.replace(asks, "async def account(*_: object) -> str:\n    raise KeyError('id')\n\n\n"
+                                         "async def asked("))  # fmt: skip
+    project.write("real.yaml", text.replace("mock: true", "token: demo, base_url: 'http://127.0.0.1:9'"))
+    try:
+        said = project.hub("check", "--live", "-c", "real.yaml")
+    finally:
+        config.write_text(good)
+    assert (said.code, said.err) == (1, "")
+    assert "a mistake in the code of the connector desk" in said.out and "KeyError" in said.out
+
+
 def test_a_manual_that_is_out_of_date_is_written_again(project: Project) -> None:
     readme = project.folder / "mine/desk/README.md"
     good = readme.read_text()

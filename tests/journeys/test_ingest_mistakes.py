@@ -101,6 +101,16 @@ async def test_a_mistake_in_one_connector_touches_no_other_connection(tmp_path: 
             assert "bad" in hub.documents, "the broken one is shown, too"
 
 
+async def test_what_a_split_without_an_answer_was_given_is_kept_as_a_dead_letter(tmp_path: Path) -> None:
+    source = Source()
+    async with serving(source), open_embedded(tmp_path / "bus.db", disk_cap=10**9) as bus:
+        bad = Connection("bad", BROKEN["split gives nothing"](), Config(type="desk", base_url=source.url, account="a"))
+        async with running(bus, bad) as hub:
+            assert await hub.post(_person(1), "bad") == 202
+            [letter] = await hub.letters()
+            assert "split gave NoneType instead of a Split" in letter.reason
+
+
 async def _has(hub: Hub, ids: set[str]) -> bool:
     return ids <= {each.subject.rpartition("/")[2] for each in await hub.events() if each.connection == "good"}
 
