@@ -102,6 +102,7 @@ async def test_a_refused_item_is_told_with_its_field_and_is_no_dead_letter(door:
         ({**ORDER, "data": {"totl": "1"}}, "data.totl: unknown field; did you mean `total`?"),
         ({**ORDER, "data": {"total": 59.8}}, 'data.total: must be text: put it in quotes (money, too: "19.90")'),
         ({**ORDER, "data": {"total": "about 60"}}, 'data.total: write a decimal as text, such as "19.90"'),
+        ({**ORDER, "data": {"total": "\u0665\u0669"}}, 'data.total: write a decimal as text, such as "19.90"'),
         ({**ORDER, "data": {"at": "yesterday"}}, "data.at: no time: write it like 2026-03-01T09:30:00Z"),
         ({**ORDER, "data": {"parties": [{"role": "buyer"}]}}, "data.parties.0.role: must be 'requester'"),
         ({**ORDER, "data": {"parties": [{"role": "requester", "person": "C-17"}]}}, "data.parties.0.person: write"),
