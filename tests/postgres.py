@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,9 +47,10 @@ def _reachable(binaries: Path, folder: Path) -> Path:
 
 
 class Server:
-    """One server with its data in a temporary folder, until `remove`. The address stays the same over restarts."""
+    """One server with its data in a temporary folder, until `remove`. The address stays the same over restarts.
+    `settings`: as in postgresql.conf."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         binaries = _binaries()
         if binaries is None:
             raise RuntimeError(MISSING)
@@ -68,11 +69,12 @@ class Server:
         setup = ["--username=postgres", "--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync"]
         subprocess.run([self._programs / "initdb", *setup, "-D", str(self._data)], check=True, **self._quiet)
         self._server: subprocess.Popen[bytes] | None = None
+        self._settings = {"listen_addresses": "", "shared_buffers": "512MB", **(settings or {})}
         self.url = f"postgresql://postgres@/postgres?host={self._data}"
 
     def start(self) -> None:
         """Returns once it answers."""
-        settings = ["-c", "listen_addresses=", "-c", "shared_buffers=512MB"]
+        settings = [f"--{name}={value}" for name, value in self._settings.items()]
         command = [self._programs / "postgres", "-D", str(self._data), "-k", str(self._data), *settings]
         self._server = subprocess.Popen(command, **self._quiet)
         _wait(self.url, self._server)
@@ -93,9 +95,9 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(settings: Mapping[str, str] | None = None) -> Iterator[str]:
     """A server of its own; yields its URL, and ends with the block."""
-    made = Server()
+    made = Server(settings)
     try:
         made.start()
         yield made.url

@@ -8,6 +8,7 @@ the raw aiokafka hop, and Quix Streams in an environment of its own (build/quix;
 installed).
 """
 
+import asyncio
 import shutil
 import sys
 import tempfile
@@ -97,6 +98,8 @@ async def measure(pair: Pair, existing: int, size: Size, report: Report, *, base
         await store.set_published(await store.published(), (await store.hub()).seq - 1)
         async with bus.sender(publish.SENDER) as sender:
             await publish.drain(sender, store)
+        if pair.url:
+            await asyncio.to_thread(pipeline.settle, pair.url)
         report.add("loaded", where, existing / seconds, "customers/s")
         for skewed in (False, True) if size.events else ():
             await _stream(pair, bus, store, where, existing, size, report, skewed=skewed, baselines=baselines)
@@ -184,7 +187,7 @@ async def run(size: Size, only: str) -> Report:
             if only != "kafka":
                 pairs.append(Pair("embedded + SQLite", root / f"embedded{existing}"))
             if only != "embedded":
-                url = stack.enter_context(server())
+                url = stack.enter_context(server(pipeline.DATABASE))
                 pairs.append(Pair("Kafka + PostgreSQL", root / f"kafka{existing}", servers, url))
             for pair in pairs:
                 pair.folder.mkdir()

@@ -9,12 +9,14 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
 
+import psycopg
 import uvloop
+from psycopg.rows import dict_row
 
 from core import process, publish
 from core.bus import Batch, Message, Record
@@ -93,18 +95,42 @@ def batches(messages: Sequence[Message], size: int) -> Iterator[list[Batch]]:
         yield [Batch(EVENTS, n, begins[n], ends[n], found) for n, found in enumerate(records) if found]
 
 
+_PAGES = """
+SELECT wal_bytes AS "bytes of log", wal_fpi AS "full pages in it", hit AS "pages found", read AS "pages read"
+FROM pg_stat_wal, (
+    SELECT sum(heap_blks_hit + idx_blks_hit) AS hit, sum(heap_blks_read + idx_blks_read) AS read
+    FROM pg_statio_user_tables
+)
+"""
+
+
+def _pages(server: Server | None) -> dict[str, float]:
+    """What was moved so far: of PostgreSQL by its own counters (its manual, "The Cumulative Statistics System"), of
+    SQLite by the system's for this process, which does little else (proc(5), /proc/pid/io)."""
+    if server is None:
+        io = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+        return {"bytes written": float(io["wchar"]), "bytes read": float(io["rchar"])}
+    with psycopg.connect(server.url, autocommit=True, row_factory=dict_row) as connection:
+        return {name: float(value) for name, value in (connection.execute(_PAGES).fetchone() or {}).items()}
+
+
+def _show_pages(name: str, before: Mapping[str, float], after: Mapping[str, float], events: int) -> None:
+    moved = (f"{(after[what] - began) / events:,.1f} {what}" for what, began in before.items())
+    out.print(f"{name or 'measured'}: {', '.join(moved)} each", soft_wrap=True)
+
+
 @asynccontextmanager
-async def _store(kind: str, folder: Path) -> AsyncIterator[tuple[Store, int | None]]:
+async def _store(kind: str, folder: Path) -> AsyncIterator[tuple[Store, Server | None]]:
     how = {"kind": "demo", "fold_revision": FOLD_REVISION, "secret": b"bench" * 8}
     if kind == "sqlite":
         async with open_sqlite(folder / "hub.db", **how) as store:  # type: ignore[arg-type]
             yield store, None
         return
-    server = Server()
+    server = Server(pipeline.DATABASE)
     try:
         server.start()
         async with open_postgres(server.url, **how) as store:  # type: ignore[arg-type]
-            yield store, server.pid
+            yield store, server
     finally:
         server.remove()
 
@@ -112,15 +138,19 @@ async def _store(kind: str, folder: Path) -> AsyncIterator[tuple[Store, int | No
 async def measure(kind: str, customers: int, events: int, stream: str, file: str) -> None:
     """Load, run the stream in batches as process takes them, and print microseconds per event."""
     with tempfile.TemporaryDirectory() as folder:
-        async with _store(kind, Path(folder)) as (store, pid):
-            clock = Clock(pid)
+        async with _store(kind, Path(folder)) as (store, server):
+            clock = Clock(server.pid if server else None)
             with clock.on("load"):
                 await pipeline.load(store, customers)
             _show(clock, customers)
+            if server:
+                pipeline.settle(server.url)
             await store.set_published(await store.published(), (await store.hub()).seq)
             prepared = pipeline.messages(streams.events(events * 2, customers, skewed=stream == "skewed"))
             for name, begin in (("warm", 0), ("", events)):
+                before = _pages(server)
                 await _run(store, clock, prepared[begin : begin + events], name, file if not name else "")
+                _show_pages(name, before, _pages(server), events)
             _show(clock, events)
 
 

@@ -11,7 +11,8 @@ _BEGIN, _END = "<!-- bench -->\n", "<!-- /bench -->"
 _TOLD = (
     "## How fast\n\n`make bench` repeats it; in brackets the share of the raw aiokafka hop in the same run, and of "
     "latencies\nduring a backfill how many times the same without one. One worker, one machine for broker, database, "
-    "hub and load;\na delivery is three events."
+    "hub and load;\na delivery is three events. PostgreSQL has the settings named above, and rests after the customers "
+    "were loaded."
 )
 _TOLD_OF_SOURCES = (
     "A first fetch from each connector's mock (`make bench ARGS=sources`): what it takes to make events of what comes, "
