@@ -1,10 +1,12 @@
 """`python -m tests.bench.crowd COUNT`: Intercom's contract mock over a workspace of COUNT contacts; prints its address.
 
 Nobody holds them: each page is made from the place that its token names, so that a million cost the mock no memory.
+SIGUSR1 makes it silent until SIGUSR2: who asks meanwhile waits.
 """
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -26,11 +28,14 @@ class Crowd(Intercom):
     def __init__(self, seed: int, secrets: Mapping[str, str], count: int) -> None:
         super().__init__(seed, secrets)
         self.count = count
+        self.talks = asyncio.Event()
+        self.talks.set()
 
     def counts(self) -> Mapping[str, int]:
         return {**super().counts(), "people": self.count}
 
     async def _search_contacts(self, request: web.Request) -> web.Response:
+        await self.talks.wait()
         body = orjson.loads(await request.read())
         try:
             search.found((), body.get("query"), by_day=True)
@@ -57,13 +62,17 @@ class Crowd(Intercom):
         return views.contact(self.world, person, pushed=False, history=True)
 
 
-def _ready(mock: Mock) -> None:
-    print(mock.url, flush=True)
-
-
 def main() -> None:
     os.nice(19)  # in life a source has a machine of its own
-    asyncio.run(serve(Crowd(7, {}, int(sys.argv[1])), port=0, target="", pace=0, ready=_ready))
+    crowd = Crowd(7, {}, int(sys.argv[1]))
+
+    def ready(mock: Mock) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, crowd.talks.clear)
+        loop.add_signal_handler(signal.SIGUSR2, crowd.talks.set)
+        print(mock.url, flush=True)
+
+    asyncio.run(serve(crowd, port=0, target="", pace=0, ready=ready))
 
 
 if __name__ == "__main__":
