@@ -98,17 +98,22 @@ async def measure(pair: Pair, existing: int, size: Size, report: Report, *, base
         await store.set_published(await store.published(), (await store.hub()).seq - 1)
         async with bus.sender(publish.SENDER) as sender:
             await publish.drain(sender, store)
-        if pair.url:
-            await asyncio.to_thread(pipeline.settle, pair.url)
+        await _settled(pair)
         report.add("loaded", where, existing / seconds, "customers/s")
         for skewed in (False, True) if size.events else ():
             await _stream(pair, bus, store, where, existing, size, report, skewed=skewed, baselines=baselines)
     if size.events:
+        await _settled(pair)
         await _outside(pair, where, existing, size, report)
     if existing == size.existing[0]:
         await backfill.measure(
             pair.folder, pair.backends, where, existing, size.backfill, size.seconds * 12, report, whole=not size.events
         )
+
+
+async def _settled(pair: Pair) -> None:
+    if pair.url:
+        await asyncio.to_thread(pipeline.settle, pair.url)
 
 
 async def _stream(

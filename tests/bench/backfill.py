@@ -88,7 +88,7 @@ async def measure(
     ended = course.seen[-1][0]
     if rate := course.rate(stopped + EXPECTED + _LOOK, ended - 2 * _LOOK):  # else too little was left by then
         report.add("backfill alone", where, rate, "objects/s")
-    if course.left:
+    if course.left and whole:  # else deliveries stopped in between, which nobody foresees
         at, told = course.left
         report.add("ETA of a backfill at 10 %, of the truth", where, told / course.lasted(at, ended), "times")
     report.add("memory before a backfill", where, before, "MB")

@@ -45,7 +45,7 @@ async def load(store: Store, count: int) -> float:
 
 
 def settle(url: str) -> None:
-    """Leave PostgreSQL as if the customers had come long ago: what it does after so many rows would go on for minutes
+    """Leave PostgreSQL as if what is in it had come long ago: what it does after so many rows would go on for minutes
     beside what is measured, and its checkpoint holds up commits."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
