@@ -21,6 +21,7 @@ from core.bus.log import TIGHT, Clock, Log, Part, Reader, connect, sqlite_errors
 from core.bus.member import EmbeddedSender, Member
 from core.bus.topics import TOPICS, Topic
 from core.errors import ConfigError, PermanentError, TransientError
+from core.writeahead import log_size, not_copied
 
 CHECKPOINT_EVERY = 0.5  # seconds between two looks at the write-ahead log
 CHECKPOINT_ABOVE = 4 * 1024 * 1024  # bytes of write-ahead log
@@ -275,14 +276,13 @@ class EmbeddedBus:
 
     async def _checkpoints(self) -> None:
         loop = asyncio.get_running_loop()
-        wal = self._file.path.with_name(self._file.path.name + "-wal")
+        path = self._file.path
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY)
             with suppress(sqlite3.Error, FileNotFoundError):  # tried again
-                size = wal.stat().st_size
-                if size > CHECKPOINT_ABOVE:
-                    mode = "TRUNCATE" if size > WAIT_ABOVE else "PASSIVE"
-                    await loop.run_in_executor(self._checkpointing, _checkpoint, self._file.path, mode)
+                if (large := log_size(path) > WAIT_ABOVE) or not_copied(path) > CHECKPOINT_ABOVE:
+                    mode = "TRUNCATE" if large else "PASSIVE"
+                    await loop.run_in_executor(self._checkpointing, _checkpoint, path, mode)
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -23,7 +23,7 @@ from core.store import CustomerRow, HubRow, Store
 SENDER = "publish"
 BATCH = 500
 _TICK = 1.0  # seconds; notices come at once, this is for those that get lost
-_LINGER = 0.03  # seconds that the next commits are gathered for after a send, for each send is a sync of a disk
+_LINGER = 0.1  # seconds that the next commits are gathered for after a send, for each send is a sync of a disk
 _REMEMBER = 1.0  # seconds between two marks in the store of how far was sent: each is a commit
 _LONGEST_PAUSE = 10.0
 

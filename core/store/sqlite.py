@@ -19,6 +19,7 @@ from core.store.lookups import DatabaseStore
 from core.store.migrate import Birth, upgrade_sqlite
 from core.store.notices import Bell
 from core.store.sqlite_statements import STATEMENTS
+from core.writeahead import log_size, not_copied
 
 _READERS = 2
 _SMALL, _MANY = 16, 1_000_000  # keys or rows; about few a call takes microseconds
@@ -186,15 +187,13 @@ class SqliteDatabase:
 
     async def _checkpoints(self) -> None:
         """Beside the writer, whose commits would otherwise stall for one; only a log that outgrows it stops writers."""
-        log = self._path.with_name(self._path.name + "-wal")
         while True:
             await asyncio.sleep(0.5)
-            size = log.stat().st_size if log.exists() else 0
             with suppress(TransientError):
-                if size > _STALL_BYTES:
+                if log_size(self._path) > _STALL_BYTES:
                     async with self._lock:
                         await self._checkpoint("TRUNCATE")
-                elif size > _CHECKPOINT_BYTES:
+                elif not_copied(self._path) > _CHECKPOINT_BYTES:
                     await self._checkpoint("PASSIVE")
 
     async def _checkpoint(self, mode: str) -> None:

@@ -18,8 +18,8 @@ from tests.bench.rows import Report, out, percentile
 RATE = 50  # events per second that come live
 _WINDOW = 10.0  # seconds of one look at the latency
 _REST = 3.0  # seconds until what was under way when the source fell silent is done
-_LOOK = 2.0  # seconds between two looks at the progress
-_TURNS = 8  # windows beside a backfill for each one without, where it is fetched to its end
+_LOOK, _SELDOM = 2.0, 10.0  # seconds between two looks at the progress; each counts all objects, many of them longer
+_TURNS = 15  # windows beside a backfill for each one without, where it is fetched to its end
 _MARKS = (0.1, 0.5, 1.0)
 _STREAM = "contacts"
 
@@ -62,7 +62,7 @@ async def measure(
     alone: list[float] = []
     async with _crowd(count) as crowd, hubs.running(data, backends, crowd.url) as hub:
         course = _Course(count)
-        watching = asyncio.create_task(_watch(hub, course))
+        watching = asyncio.create_task(_watch(hub, course, _SELDOM if whole else _LOOK))
         await _latency(hub, existing, _WINDOW)  # what was under way when the first delivery came does not count
         settled = course.now()
         while (whole or course.now() - settled < seconds) and not watching.done():
@@ -104,12 +104,12 @@ async def _latency(hub: hubs.Hub, existing: int, seconds: float) -> list[float]:
     return list(found["seconds"])
 
 
-async def _watch(hub: hubs.Hub, course: _Course) -> None:
-    """Until all objects are in the store."""
+async def _watch(hub: hubs.Hub, course: _Course, look: float) -> None:
+    """Every `look` seconds, until all objects are in the store."""
     headers = {"Authorization": f"Bearer {hub.token}"}
     async with aiohttp.ClientSession(headers=headers) as session:
         while 1.0 not in course.memory:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(look)
             async with session.get(f"{hub.api}/v1/sources") as answer:
                 sources = await answer.json()
             crowd = next(source for source in sources["sources"] if source["connection"] == "crowd")
