@@ -1,4 +1,4 @@
-"""`python -m tests.bench [short|full|backfill] [embedded|kafka|sources]`: JSON in build/bench.json and a table.
+"""`python -m tests.bench [short|full|backfill] [embedded|kafka|sources]`: JSON in build/ and a table.
 
 short: 10,000 existing customers, few events: a first look in some minutes. full: also 300,000, as the README quotes it:
 twenty minutes. backfill: only that, of 1,000,000 objects, all of them beside live deliveries: two hours and more for
@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -28,11 +29,10 @@ from core.store import Store
 from core.store.postgres import open_postgres
 from core.store.sqlite import open_sqlite
 from tests.bench import backfill, hubs, pipeline, quix, sources, streams
-from tests.bench.rows import Report, Row, out, percentile
+from tests.bench.rows import BUILD, FIGURES, OF_BACKFILL, Report, Row, out, percentile
 from tests.kafka.broker import Broker
 from tests.postgres import server
 
-_BUILD = Path("build")
 RATES = (100, 500)
 
 
@@ -137,7 +137,7 @@ async def _stream(
         rate = await pipeline.raw_hop(pair.servers, *topics, size.events)
         hop = report.add(f"raw aiokafka hop, {name}", where, rate, "events/s")
         out.print(f"  Quix Streams, {name} …")
-        if found := await quix.measure(_BUILD, pair.servers, prepared):
+        if found := await quix.measure(BUILD, pair.servers, prepared):
             report.add(f"Quix Streams, {name}", where, found, "events/s", against=hop)
     else:
         await pipeline.fill(bus, prepared)
@@ -151,16 +151,8 @@ async def _stream(
 
 async def _outside(pair: Pair, where: str, existing: int, size: Size, report: Report) -> None:
     async with hubs.running(pair.folder, pair.backends) as hub:
-        await hubs.client("latency", hub.webhook, hubs.SECRET, hubs.WARM, existing, RATES[0], hub.api, hub.token)
         for rate in RATES:
-            found = await hubs.client(
-                "latency", hub.webhook, hubs.SECRET, size.seconds, existing, rate, hub.api, hub.token
-            )
-            for share in (0.5, 0.95, 0.99):
-                took = percentile(found["seconds"], share) * 1000
-                report.add(f"webhook to feed, {rate} events/s, p{share * 100:.0f}", where, took, "ms")
-            if found["lost"]:
-                report.add(f"webhook to feed, {rate} events/s, not seen", where, found["lost"], "deliveries")
+            await _latencies(hub, f"webhook to feed, {rate} events/s", where, existing, rate, size.seconds, report)
         found = await hubs.client("lookup", hub.api, hub.token, 500, existing)
         for share in (0.5, 0.99):
             report.add(
@@ -169,11 +161,30 @@ async def _outside(pair: Pair, where: str, existing: int, size: Size, report: Re
         found = await hubs.client("door", hub.webhook, hubs.SECRET, size.seconds, existing)
         report.add("webhook door", where, found["per_second"], "deliveries/s")
         report.add("peak memory of the hub", where, hub.peak_mb(), "MB")
+    if pair.backends:
+        async with hubs.running(pair.folder, pair.backends, parts=hubs.APART) as hub:
+            what = f"webhook to feed, {RATES[-1]} events/s, ingest apart"
+            await _latencies(hub, what, where, existing, RATES[-1], size.seconds, report)
+            report.add("peak memory of the hub, ingest apart", where, hub.peak_mb(), "MB")
+
+
+async def _latencies(
+    hub: hubs.Hub, what: str, where: str, existing: int, rate: int, seconds: float, report: Report
+) -> None:
+    async def load(rate: int, seconds: float) -> dict[str, Any]:
+        return await hubs.client("latency", hub.webhook, hubs.SECRET, seconds, existing, rate, hub.api, hub.token)
+
+    await load(RATES[0], hubs.WARM)
+    found = await load(rate, seconds)
+    for share in (0.5, 0.95, 0.99):
+        report.add(f"{what}, p{share * 100:.0f}", where, percentile(found["seconds"], share) * 1000, "ms")
+    if found["lost"]:
+        report.add(f"{what}, not seen", where, found["lost"], "deliveries")
 
 
 async def run(size: Size, only: str) -> Report:
     """Each pair with each number of customers, one after the other."""
-    report = Report(_BUILD / "bench.json")
+    report = Report(FIGURES if size.events else OF_BACKFILL)
     if size.events and only in ("", "sources"):
         out.print("\nconnectors", style="bold")
         await sources.measure(report)

@@ -1,23 +1,26 @@
-"""`python -m tests.bench.quote`: the last run's figures (build/bench.json) as the README's table."""
+"""`python -m tests.bench.quote`: the last runs' figures (in build/) as the README's tables."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from tests.bench.rows import CONNECTOR
+from tests.bench.rows import CONNECTOR, FIGURES, OF_BACKFILL
 
 _README = Path("README.md")
-_BEGIN, _END = "<!-- bench -->\n", "<!-- /bench -->"
 _TOLD = (
     "## How fast\n\n`make bench` repeats it; in brackets the share of the raw aiokafka hop in the same run, and of "
     "latencies\nduring a backfill how many times the same without one. One worker, one machine for broker, database, "
-    "hub and load;\na delivery is three events. PostgreSQL has the settings named above, and rests after the customers "
-    "were loaded."
+    "hub and load;\na delivery is three events. The hub is one process; *ingest apart*: two, one of them "
+    "`hub run --role ingest`.\nPostgreSQL has the settings named above, and rests after the customers were loaded."
 )
 _TOLD_OF_SOURCES = (
     "A first fetch from each connector's mock (`make bench ARGS=sources`): what it takes to make events of what comes, "
     "in one\nprocess, and how often the source is asked. Below, how long `hub test-connector` takes for all connectors "
     "together, and\nfor a dozen (those in YAML are counted several times)."
+)
+_TOLD_OF_BACKFILL = (
+    'A first fetch of a million objects (`make bench ARGS="backfill embedded"`, two hours) while deliveries come to '
+    "its end;\nin turns with it, the same deliveries while its source says nothing."
 )
 Rows = list[dict[str, Any]]
 
@@ -70,10 +73,18 @@ def section(content: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def of_backfill(content: dict[str, Any]) -> str:
+    """The same of one whole first fetch."""
+    return f"{_TOLD_OF_BACKFILL}\n\n{table(content['rows'], content['machine'])}"
+
+
 def main() -> None:
-    content = json.loads(Path("build/bench.json").read_text())
-    before, _, rest = _README.read_text().partition(_BEGIN)
-    _README.write_text(f"{before}{_BEGIN}{section(content)}\n{_END}{rest.partition(_END)[2]}")
+    for file, name, shown in ((FIGURES, "bench", section), (OF_BACKFILL, "backfill", of_backfill)):
+        if not file.exists():
+            continue  # what the README says of it stays
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, _, rest = _README.read_text().partition(begin)
+        _README.write_text(f"{before}{begin}{shown(json.loads(file.read_text()))}\n{end}{rest.partition(end)[2]}")
 
 
 if __name__ == "__main__":

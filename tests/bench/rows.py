@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+BUILD = Path("build")
+FIGURES, OF_BACKFILL = BUILD / "bench.json", BUILD / "backfill.json"  # the latter: of a whole one
 out = Console(highlight=False)
 CONNECTOR = "connector: "  # begins the names of figures that are of one connector
 
