@@ -11,8 +11,7 @@ from contextlib import contextmanager
 
 EXPECTED = 30.0  # seconds after a delivery for which more are expected
 PATIENCE = 0.05  # seconds for which the past gives way at a time: where there is always a delivery, it goes on, too
-_HANDED = 0.004  # seconds that a delivery may take from the bus to process
-_LOOK = 0.001
+_HANDED = 0.004  # seconds that a delivery may take from the bus to process, or from there to who reads the feed
 
 
 class Precedence:
@@ -21,6 +20,7 @@ class Precedence:
     def __init__(self) -> None:
         self._count = 0
         self._came = self._handed = -EXPECTED
+        self._waiting: set[asyncio.Future[None]] = set()
 
     @contextmanager
     def delivery(self) -> Iterator[None]:
@@ -30,7 +30,6 @@ class Precedence:
             yield
         finally:
             self.leave()
-            self._handed = time.monotonic()
 
     def enter(self) -> None:
         """Something that goes first is under way, until `leave`."""
@@ -39,6 +38,11 @@ class Precedence:
 
     def leave(self) -> None:
         self._count -= 1
+        self._handed = time.monotonic()
+        if not self._count:
+            for waiting in self._waiting:
+                if not waiting.done():
+                    waiting.set_result(None)
 
     @property
     def taken(self) -> bool:
@@ -54,7 +58,20 @@ class Precedence:
         """Until nothing that goes first is under way, or there is always something."""
         until = time.monotonic() + PATIENCE
         await asyncio.sleep(0)
-        while True:  # looked for, because those who go first should not have to tell
-            if not self.taken or time.monotonic() >= until:
-                return
-            await asyncio.sleep(_LOOK)
+        while self.taken and (left := until - time.monotonic()) > 0:
+            # Told rather than looked for: each look would be in the way of what goes first.
+            if self._count:
+                await self._left(left)
+            else:
+                await asyncio.sleep(min(left, max(0.0, self._handed + _HANDED - time.monotonic())))
+
+    async def _left(self, longest: float) -> None:
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            async with asyncio.timeout(longest):
+                await waiting
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting.discard(waiting)

@@ -20,6 +20,8 @@ from core.hub import Running, mocks
 from core.store import Store
 
 _SETTLED = 45.0  # seconds to wait for the first polls before telling what is there
+_ROWS = 200  # changes that are read at once
+_READ = 0.1  # seconds between two looks at what happened: nobody reads faster
 _PAUSE = 1.0  # seconds between two tries while the store is down
 
 
@@ -130,12 +132,12 @@ async def _follow(running: Running, store: Store) -> None:
     refused = _refusals(running)
     async with store.notified(0.5) as notices:
         async for _ in notices:
-            while True:
-                _, rows = await store.changes(seen, 200)
-                if not rows:
-                    break
-                seen = rows[-1].seq
+            more = True
+            while more:
+                _, rows = await store.changes(seen, _ROWS)
+                more = len(rows) == _ROWS
                 for row in rows:
+                    seen = row.seq
                     if line := await words.line(change_of(row)):
                         _say(*line)
             now = _refusals(running)
@@ -143,6 +145,7 @@ async def _follow(running: Running, store: Store) -> None:
                 if count > refused.get((connection, reason, status), 0):
                     _say("refuse", f"{connection}: {reason} ({status}); see `hub status`")
             refused = now
+            await asyncio.sleep(_READ)
 
 
 def _refusals(running: Running) -> dict[tuple[str, str, str], float]:

@@ -101,7 +101,7 @@ class Sent:
                     _count(metrics, rows)
             if self.seq != self.remembered and asyncio.get_running_loop().time() - self.at >= remember_every:
                 await self._remember()
-            if not rows:
+            if len(rows) < BATCH:  # whatever is committed meanwhile rings again
                 return count
 
     async def _remember(self) -> None:
