@@ -1,7 +1,7 @@
 """Deliveries go first: whoever handles the past asks here whether one is under way, and waits.
 
-One per process. A delivery is under way from its first byte at the door until process has committed it; where process
-runs elsewhere, until it is on the bus.
+One per process. A delivery is under way from its first byte at the door until process has committed it (where process
+runs elsewhere, until it is on the bus), and a moment longer, for those who read the feed.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 EXPECTED = 30.0  # seconds after a delivery for which more are expected
 PATIENCE = 0.05  # seconds for which the past gives way at a time: where there is always a delivery, it goes on, too
-_HANDED = 0.004  # seconds that a delivery may take from the bus to process, or from there to who reads the feed
+CALM = 0.004  # seconds that a delivery may take from the bus to process, and from process to those who read the feed
 
 
 class Precedence:
@@ -19,7 +19,7 @@ class Precedence:
 
     def __init__(self) -> None:
         self._count = 0
-        self._came = self._handed = -EXPECTED
+        self._came = self._gone = -EXPECTED
         self._waiting: set[asyncio.Future[None]] = set()
 
     @contextmanager
@@ -38,7 +38,7 @@ class Precedence:
 
     def leave(self) -> None:
         self._count -= 1
-        self._handed = time.monotonic()
+        self._gone = time.monotonic()
         if not self._count:
             for waiting in self._waiting:
                 if not waiting.done():
@@ -47,7 +47,7 @@ class Precedence:
     @property
     def taken(self) -> bool:
         """Whether anything that goes first is under way."""
-        return self._count > 0 or time.monotonic() - self._handed < _HANDED
+        return self._count > 0 or time.monotonic() - self._gone < CALM
 
     @property
     def expected(self) -> bool:
@@ -63,7 +63,7 @@ class Precedence:
             if self._count:
                 await self._left(left)
             else:
-                await asyncio.sleep(min(left, max(0.0, self._handed + _HANDED - time.monotonic())))
+                await asyncio.sleep(min(left, max(0.0, self._gone + CALM - time.monotonic())))
 
     async def _left(self, longest: float) -> None:
         waiting = asyncio.get_running_loop().create_future()
