@@ -24,8 +24,8 @@ from core.errors import ConfigError, PermanentError, TransientError
 from core.writeahead import log_size, not_copied
 
 CHECKPOINT_EVERY = 0.5  # seconds between two looks at the write-ahead log
-CHECKPOINT_ABOVE = 4 * 1024 * 1024  # bytes of write-ahead log
-WAIT_ABOVE = 64 * 1024 * 1024  # then commits wait for the checkpoint, or it would grow for ever
+CHECKPOINT_ABOVE = 16 * 1024 * 1024  # bytes of write-ahead log: a checkpoint holds up the commits beside it
+WAIT_ABOVE = 128 * 1024 * 1024  # then commits wait for the checkpoint, or it would grow for ever
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)

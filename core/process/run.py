@@ -35,6 +35,7 @@ _TWIN_WITHIN = 10.0  # seconds within which Kafka takes and shows both marks of 
 _TWIN_AT_LEAST = 0.5  # seconds: the clocks of two machines are not one
 _TWIN_LOOK = 0.02
 _GARBAGE_AFTER = 100_000  # objects more than at the last look; a batch makes some hundred thousand, and none in circles
+_GARBAGE_SOON = 5_000  # the same where only some come at a time: a look at few is over before a delivery notices
 
 log = structlog.get_logger()
 
@@ -200,7 +201,10 @@ class _Worker:
             except GaveWay:
                 gave += 1
                 continue
-            await asyncio.sleep(self._lots.took(time.monotonic() - began, busy=self._precedence.expected))
+            took = time.monotonic() - began
+            if gc.get_count()[0] > _GARBAGE_SOON and self._precedence.expected:
+                gc.collect(0)
+            await asyncio.sleep(self._lots.took(took, busy=self._precedence.expected))
             return moved
 
     def _goes_first(self) -> bool:

@@ -22,9 +22,10 @@ from core.store.sqlite_statements import STATEMENTS
 from core.writeahead import log_size, not_copied
 
 _READERS = 2
-_SMALL, _MANY = 16, 1_000_000  # keys or rows; about few a call takes microseconds
+_SMALL, _MANY = 24, 1_000_000  # keys or rows; about few a call takes microseconds
 _POLL_SECONDS = 0.1  # between looks for other processes' commits
-_CHECKPOINT_BYTES = 8_000_000  # of write-ahead log, from which on a checkpoint beside the writer pays
+# Each checkpoint holds up the commits beside it, and writes a page once however often it changed: few and large ones.
+_CHECKPOINT_BYTES = 32_000_000  # of write-ahead log, from which on a checkpoint beside the writer pays
 _STALL_BYTES = 256_000_000  # of write-ahead log, from which on writers wait for a checkpoint
 _TRANSIENT = {
     "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL",
@@ -195,6 +196,7 @@ class SqliteDatabase:
                         await self._checkpoint("TRUNCATE")
                 elif not_copied(self._path) > _CHECKPOINT_BYTES:
                     await self._checkpoint("PASSIVE")
+                    await self._checkpoint("PASSIVE")  # of what came meanwhile, so that the log can begin anew
 
     async def _checkpoint(self, mode: str) -> None:
         await self._checkpointer.run(lambda connection: connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall())
