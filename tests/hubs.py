@@ -1,13 +1,14 @@
 """A whole hub as its users run it: processes of `hub run`, with the mock tools as processes beside it. A plugin."""
 
 import asyncio
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,15 @@ def machines(kafka_servers: str, postgres_url: str, prefix: str) -> Iterator[dic
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Below those that systems give to connections: one of these may take a port while a hub is stopped."""
+    found: list[int] = []
+    with ExitStack() as stack:
+        while len(found) < count:
+            probe, port = stack.enter_context(socket.socket()), secrets.choice(range(20_000, 32_000))
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+    return found
 
 
 async def until(said: Callable[[], Any], what: str, seconds: float = PATIENCE, every: float = 0.1) -> Any:

@@ -21,7 +21,7 @@ from core.bus.topics import MAX_VALUE
 from core.errors import ConfigError, HubError, PermanentError, TransientError, UnauthorizedError
 
 ANSWER_WITHIN = 10.0  # seconds that any call may take, connecting included
-ANSWER_SOON = 1.0  # seconds that a start that nobody wants any more may take
+ANSWER_SOON = 2.0  # seconds that a start that nobody wants any more may take
 RETRY_AFTER = timedelta(seconds=5)
 
 _TLS = {
@@ -167,14 +167,20 @@ async def started(client: C) -> C:
     try:
         await asyncio.shield(starting)
     except BaseException:
-        # Cancelled while it waits for the first answer, aiokafka forgets that connection: so the answer may come first.
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([starting], timeout=ANSWER_SOON)
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        await stopped(client)
+        leaving = asyncio.ensure_future(_given_up(client, starting))
+        while not leaving.done():
+            with suppress(asyncio.CancelledError):  # once more: it takes no longer for that
+                await asyncio.wait([leaving])
         raise
     return client
+
+
+async def _given_up(client: Any, starting: asyncio.Future[Any]) -> None:
+    # Cancelled while it waits for the first answer, aiokafka forgets that connection: so the answer may come first.
+    await asyncio.wait([starting], timeout=ANSWER_SOON)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await stopped(client)
 
 
 async def stopped(client: C) -> None:
