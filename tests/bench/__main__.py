@@ -1,7 +1,7 @@
 """`python -m tests.bench [short|full|backfill] [embedded|kafka|sources]`: JSON in build/ and a table.
 
 short: 10,000 existing customers, few events: a first look in some minutes. full: also 300,000, as the README quotes it:
-twenty minutes. backfill: only that, of 1,000,000 objects, all of them beside live deliveries: two hours and more for
+twenty minutes. backfill: only that, of 1,000,000 objects, all of them beside live deliveries: two hours for
 each pair; the others have a small one, beside deliveries and then alone. The last word takes one part alone. What is
 found stands in the file at once, also where a run is cut short. Baselines run in between on the same broker with the
 same payloads: the raw aiokafka hop, and Quix Streams in an environment of its own (build/quix; left out with a line
