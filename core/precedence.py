@@ -7,7 +7,7 @@ runs elsewhere, until it is on the bus), and a moment longer, for those who read
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 EXPECTED = 30.0  # seconds after a delivery for which more are expected
 PATIENCE = 0.05  # seconds for which the past gives way at a time: where there is always a delivery, it goes on, too
@@ -20,7 +20,7 @@ class Precedence:
     def __init__(self) -> None:
         self._count = 0
         self._came = self._gone = -EXPECTED
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._nothing = asyncio.Event()  # is under way
 
     @contextmanager
     def delivery(self) -> Iterator[None]:
@@ -35,14 +35,13 @@ class Precedence:
         """Something that goes first is under way, until `leave`."""
         self._came = time.monotonic()
         self._count += 1
+        self._nothing.clear()
 
     def leave(self) -> None:
         self._count -= 1
         self._gone = time.monotonic()
         if not self._count:
-            for waiting in self._waiting:
-                if not waiting.done():
-                    waiting.set_result(None)
+            self._nothing.set()
 
     @property
     def taken(self) -> bool:
@@ -61,17 +60,8 @@ class Precedence:
         while self.taken and (left := until - time.monotonic()) > 0:
             # Told rather than looked for: each look would be in the way of what goes first.
             if self._count:
-                await self._left(left)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._nothing.wait()
             else:
-                await asyncio.sleep(min(left, max(0.0, self._gone + CALM - time.monotonic())))
-
-    async def _left(self, longest: float) -> None:
-        waiting = asyncio.get_running_loop().create_future()
-        self._waiting.add(waiting)
-        try:
-            async with asyncio.timeout(longest):
-                await waiting
-        except TimeoutError:
-            pass
-        finally:
-            self._waiting.discard(waiting)
+                await asyncio.sleep(min(left, self._gone + CALM - time.monotonic()))

@@ -12,8 +12,10 @@ _LARGE = 65536  # a page size that two bytes do not hold is written as 1
 
 def log_size(database: Path) -> int:
     """Bytes of the log's file; 0 where there is none."""
-    log = database.with_name(database.name + "-wal")
-    return log.stat().st_size if log.exists() else 0
+    try:
+        return database.with_name(database.name + "-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def not_copied(database: Path) -> int:

@@ -1,14 +1,12 @@
 """A whole hub as its users run it: processes of `hub run`, with the mock tools as processes beside it. A plugin."""
 
 import asyncio
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from core.config import HubConfig, load
 from core.process import lag
 from core.sdk import to_ms
 from core.store import Store
+from tests.ports import free_ports
 
 SOURCES = ("aircall", "guru", "hubspot", "intercom")
 ROLES = ("ingest", "process", "process2", "publish", "api")
@@ -57,18 +56,6 @@ def machines(kafka_servers: str, postgres_url: str, prefix: str) -> Iterator[dic
             "store": {"type": "postgres", "url": url},
         }
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def free_ports(count: int) -> list[int]:
-    """Below those that systems give to connections: one of these may take a port while a hub is stopped."""
-    found: list[int] = []
-    with ExitStack() as stack:
-        while len(found) < count:
-            probe, port = stack.enter_context(socket.socket()), secrets.choice(range(20_000, 32_000))
-            with suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                found.append(port)
-    return found
 
 
 async def until(said: Callable[[], Any], what: str, seconds: float = PATIENCE, every: float = 0.1) -> Any:

@@ -25,7 +25,7 @@ from core.writeahead import log_size, not_copied
 
 CHECKPOINT_EVERY = 0.5  # seconds between two looks at the write-ahead log
 CHECKPOINT_ABOVE = 16 * 1024 * 1024  # bytes of write-ahead log: a checkpoint holds up the commits beside it
-WAIT_ABOVE = 128 * 1024 * 1024  # then commits wait for the checkpoint, or it would grow for ever
+WAIT_ABOVE = 64 * 1024 * 1024  # then commits wait for the checkpoint, or it would grow for ever
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -279,7 +279,7 @@ class EmbeddedBus:
         path = self._file.path
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY)
-            with suppress(sqlite3.Error, FileNotFoundError):  # tried again
+            with suppress(sqlite3.Error):  # tried again
                 if (large := log_size(path) > WAIT_ABOVE) or not_copied(path) > CHECKPOINT_ABOVE:
                     mode = "TRUNCATE" if large else "PASSIVE"
                     await loop.run_in_executor(self._checkpointing, _checkpoint, path, mode)

@@ -201,10 +201,10 @@ class _Worker:
             except GaveWay:
                 gave += 1
                 continue
-            took = time.monotonic() - began
-            if gc.get_count()[0] > _GARBAGE_SOON and self._precedence.expected:
+            took, busy = time.monotonic() - began, self._precedence.expected
+            if busy and gc.get_count()[0] > _GARBAGE_SOON:
                 gc.collect(0)
-            await asyncio.sleep(self._lots.took(took, busy=self._precedence.expected))
+            await asyncio.sleep(self._lots.took(took, busy=busy))
             return moved
 
     def _goes_first(self) -> bool:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from tests.ports import free_ports
 
 SECRET = "bench-secret"
 WARM = 5.0  # seconds of deliveries before any are measured
@@ -76,7 +77,7 @@ class Hub:
 async def running(data: Path, backends: str, crowd: str = "", parts: Sequence[Roles] = TOGETHER) -> AsyncIterator[Hub]:
     """`backends`: the `bus:` and `store:` sections as YAML; empty: embedded and SQLite in `data`. `crowd`: the address
     of a source whose past is to be fetched. `parts`: the roles of each process."""
-    api, hooks = _free_port(), _free_port()
+    api, hooks = free_ports(2)
     more = _CROWD.format(url=crowd) if crowd else ""
     file = data / "bench.yaml"
     file.write_text(_FILE.format(data=data, secret=SECRET, api=api, hooks=hooks, backends=backends, more=more))
@@ -125,9 +126,3 @@ async def _ready(hub: Hub, processes: Sequence[asyncio.subprocess.Process], data
                         return
             await asyncio.sleep(0.1)
     raise RuntimeError(f"the hub does not start: see {data / 'hub.log'}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

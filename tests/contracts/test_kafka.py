@@ -25,8 +25,8 @@ from core.config import load
 from core.errors import ConfigError, PermanentError, TransientError, UnauthorizedError
 from tests.contracts.reading import SOON, collect, everything, messages, records
 from tests.fixtures_bus import TOPICS, alter_topic, kafka_node
-from tests.hubs import free_ports
 from tests.kafka.broker import Broker
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.kafka
 
@@ -132,7 +132,10 @@ async def test_no_broker_is_an_error_within_seconds(prefix: str) -> None:
             pass
 
 
-async def test_who_is_cancelled_while_connecting_leaves_no_connection_open(kafka_servers: str, prefix: str) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+async def test_who_is_cancelled_while_connecting_leaves_no_connection_open(
+    kafka_servers: str, prefix: str, times: int
+) -> None:
     client = make_client(kafka_servers, prefix, {})
     with warnings.catch_warnings(record=True) as left:
         warnings.simplefilter("always", ResourceWarning)
@@ -143,6 +146,9 @@ async def test_who_is_cancelled_while_connecting_leaves_no_connection_open(kafka
             await asyncio.sleep(moment / 10_000)
             if not connecting.cancel():
                 await stopped(made)
+            for _ in range(times - 1):
+                await asyncio.sleep(0)
+                connecting.cancel()
             await asyncio.wait([connecting])
             del made, connecting
         gc.collect()

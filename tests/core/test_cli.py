@@ -14,7 +14,7 @@ import pytest
 
 from core.cli import app as application
 from tests.core.commands import ROOT, demo_file, hub, spawned
-from tests.hubs import free_ports
+from tests.ports import free_ports
 
 SAMPLES = ROOT / "connectors" / "aircall" / "samples"
 

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from schemas.export import document
 from tests.core.commands import COMMAND, demo_file, spawned
 from tests.core.demos import PATIENCE, Demo, alive, begun, mocks_of, started, until
-from tests.hubs import free_ports
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

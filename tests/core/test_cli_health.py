@@ -15,7 +15,7 @@ from core.config import load
 from core.hub.compose import open_bus, open_store
 from core.store import migrate
 from tests.core.commands import demo_file, hub
-from tests.hubs import free_ports
+from tests.ports import free_ports
 
 NOW = int(time.time() * 1000)
 LIMIT = {"limit": 120, "per": 60.0, "reserve": 24}

@@ -24,7 +24,7 @@ from core.metrics import Metrics
 from core.store import LedgerRow, RepairRow, Store
 from core.store.sqlite import open_sqlite
 from tests.core.commands import COMMAND, demo_file, hub
-from tests.hubs import free_ports
+from tests.ports import free_ports
 
 HOUR = 3_600_000
 NOW = int(time.time() * 1000)

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from tests.core.commands import COMMAND, Said, hub
-from tests.hubs import free_ports
+from tests.ports import free_ports
 
 FILE = """\
 data: var/live

@@ -27,8 +27,8 @@ from tests import worlds
 from tests.core.commands import hub as command
 from tests.core.test_process import hub
 from tests.fixtures_store import OpenStore
-from tests.hubs import free_ports
 from tests.ingesting import until
+from tests.ports import free_ports
 
 OTHER = Settings(Rules(join=("external_id",)))
 DUE = "a rebuild is due: records follow different rules"

@@ -17,7 +17,8 @@ import pytest
 from core.config import load
 from core.hub.naming import ROLES, process_name
 from core.hub.run import why_silent
-from tests.hubs import Hub, Tools, free_ports, hub, settings, tools
+from tests.hubs import Hub, Tools, hub, settings, tools
+from tests.ports import free_ports
 
 
 def test_processes_report_under_their_host_and_roles_and_under_the_same_name_after_a_restart(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from core.errors import TransientError
 from core.hub.compose import open_bus, open_store
 from core.process.waiting import waiting
 from tests.core import commands
-from tests.hubs import free_ports
 from tests.ingesting import until
+from tests.ports import free_ports
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from core.cli.client import is_running
 from core.config import load
 from tests.core.commands import COMMAND
 from tests.core.test_import import Folder, folder
-from tests.hubs import free_ports
+from tests.ports import free_ports
 
 __all__ = ["folder"]
 

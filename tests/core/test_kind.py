@@ -18,7 +18,7 @@ from core.bus.topics import CURSORS, EVENTS, TOPICS
 from core.config import HubConfig, load
 from core.errors import ConfigError, TransientError
 from tests.core.commands import hub as command
-from tests.hubs import free_ports
+from tests.ports import free_ports
 
 DEMO = {"aircall": {"type": "aircall", "mock": True, "account": "example"}}
 INGEST = frozenset({"ingest"})

@@ -14,7 +14,7 @@ from core.process import folding
 from core.projection import FOLD_REVISION, fold
 from tests.core.commands import demo_file
 from tests.fixtures_api import Desk
-from tests.hubs import free_ports
+from tests.ports import free_ports
 
 DANA, ANN = "dana@example.com", "ann@example.com"
 

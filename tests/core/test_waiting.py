@@ -17,8 +17,8 @@ from core.config import HubConfig, load
 from core.errors import ConfigError
 from tests.core.commands import COMMAND
 from tests.fixtures_bus import kafka_node
-from tests.hubs import free_ports
 from tests.ingesting import until
+from tests.ports import free_ports
 
 
 def settings(folder: Path, servers: str, **options: Any) -> HubConfig:

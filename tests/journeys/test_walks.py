@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.core.commands import COMMAND, ROOT
-from tests.hubs import free_ports, until
+from tests.hubs import until
+from tests.ports import free_ports
 
 EXAMPLE = ROOT / "deploy" / "examples" / "erp"
 

@@ -18,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from tests.ports import free_ports
+
 HERE = Path(__file__).parent
 VERSION = re.search(r"<kafka.version>(.+?)<", (HERE / "pom.xml").read_text())[1]  # type: ignore[index]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "supporthub" / f"kafka-{VERSION}"
@@ -56,7 +58,7 @@ class Broker:
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / "server.properties"
         if not settings.exists():
-            port, controller, secure = _free_ports(3)
+            port, controller, secure = free_ports(3)
             template = string.Template((HERE / "server.properties").read_text() + more)
             filled = template.substitute(data=self._folder / "data", port=port, controller=controller, secure=secure)
             settings.write_text(filled)
@@ -125,17 +127,6 @@ def _answers(address: str) -> bool:
     with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
         return True
     return False
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def main() -> None:
