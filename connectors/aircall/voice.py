@@ -44,6 +44,6 @@ def _told(event: str, talk: Mapping[str, Any]) -> str | None:
         return f"The AI voice agent passed the call on to people: {reason}"
     if event.endswith("escalated"):
         return "The AI voice agent passed the call on to people."
-    return (
-        f"The AI voice agent's talk ended: {str(ended).replace('_', ' ')}" if ended not in (None, "escalated") else None
-    )
+    if ended and ended != "escalated":
+        return f"The AI voice agent's talk ended: {str(ended).replace('_', ' ')}"
+    return None
