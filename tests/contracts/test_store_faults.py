@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import sys
 import textwrap
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ import psycopg
 import pytest
 
 from core.errors import ConfigError, PermanentError, TransientError
-from core.store import DeadRow, Store
+from core.store import DeadRow, Store, Writing
 from core.store.postgres import open_postgres
 from core.store.sqlite import open_sqlite
-from tests.contracts.store_rows import customer
+from tests.contracts.store_rows import customer, thing
 from tests.contracts.test_store import put_next
 from tests.fixtures_store import OpenStore
 
@@ -192,14 +193,22 @@ async def test_a_connection_that_was_lost_while_idle_is_noticed_before_it_is_use
             assert await put_next(store, f"b{round}") == round * 2 + 2
 
 
-async def test_a_statement_that_takes_long_in_sqlite_holds_up_nobody_else(tmp_path: Path) -> None:
+SLOW: dict[str, Callable[[Writing], Awaitable[None]]] = {
+    "DELETE ON dead": lambda tx: tx.drop_connection("desk"),
+    "INSERT ON article": lambda tx: tx.put_objects([thing("guru/a/card/1", "article", text="Lost luggage")]),
+    "INSERT ON customer_words": lambda tx: tx.put_customers([customer("c1", tx.hub.seq + 1)]),
+}
+
+
+@pytest.mark.parametrize("what", SLOW)
+async def test_a_statement_that_takes_long_in_sqlite_holds_up_nobody_else(tmp_path: Path, what: str) -> None:
     async with open_sqlite(tmp_path / "hub.db", kind="real") as store:
         async with store.writing() as tx:
             await tx.put_dead([DeadRow("1", "desk", "fold", "why", b"{}", 1, "open", 1)])
         other = sqlite3.connect(tmp_path / "hub.db")
         other.execute(
-            """CREATE TRIGGER slow BEFORE DELETE ON dead BEGIN SELECT (WITH RECURSIVE c(n) AS (
-                   SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 2000000) SELECT max(n) FROM c); END"""
+            f"""CREATE TRIGGER slow BEFORE {what} BEGIN SELECT (WITH RECURSIVE c(n) AS (
+                    SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 2000000) SELECT max(n) FROM c); END"""
         )
         other.commit()
         other.close()
@@ -215,7 +224,7 @@ async def test_a_statement_that_takes_long_in_sqlite_holds_up_nobody_else(tmp_pa
         async with store.writing() as tx:
             await asyncio.sleep(0)
             before = ticks
-            await tx.drop_connection("desk")
+            await SLOW[what](tx)
             assert ticks > before + 10
         ticking.cancel()
 

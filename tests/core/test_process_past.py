@@ -23,9 +23,14 @@ from core.process import lots as lots_
 from core.process.lots import Lots
 from core.process.pieces import begins, first
 from core.process.run import GROUP, PAST_GROUP
+from core.sdk import Maker, Payload
 from core.store import Store
+from core.store.writing import Transaction
+from schemas.entities import Person
 from tests import worlds
 from tests.core.test_process import Between, drain, folded, hub
+
+MAKER = Maker("desk")
 
 
 @asynccontextmanager
@@ -215,3 +220,25 @@ async def test_what_was_fetched_behind_a_batch_that_somebody_else_had_is_read_ag
             slow.may_write.set()
             while await process.lag(bus, store, [EVENTS]):  # though nothing more comes
                 await asyncio.sleep(0.01)
+
+
+async def test_whoever_goes_first_is_asked_after_between_every_few_subjects_and_every_few_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, breaths, real = 40, 0, Transaction.breathe
+
+    async def counted(writing: Transaction) -> None:
+        nonlocal breaths
+        breaths += 1
+        await real(writing)
+
+    monkeypatch.setattr(Transaction, "breathe", counted)
+    payload = Payload("test", {}, "acme", True, 5_000)
+    async with hub(tmp_path) as (bus, store):
+        await worlds.publish(bus, [
+            MAKER.upserted(payload, "contact", number, Person(display_name=f"Dana {number}"), clock=1_000)
+            for number in range(people)
+        ], fetched=False)  # fmt: skip
+        await drain(bus, store)
+        assert len(await worlds.records(store)) == people
+    assert breaths >= 2 * people / lots_.BREATH
