@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,7 @@ from core.bus.log import TIGHT, Clock, Log, Part, Reader, connect, sqlite_errors
 from core.bus.member import EmbeddedSender, Member
 from core.bus.topics import TOPICS, Topic
 from core.errors import ConfigError, PermanentError, TransientError
-from core.writeahead import log_size, not_copied
+from core.writeahead import Mode, WriteAheadLog
 
 CHECKPOINT_EVERY = 0.5  # seconds between two looks at the write-ahead log
 CHECKPOINT_ABOVE = 16 * 1024 * 1024  # bytes of write-ahead log: a checkpoint holds up the commits beside it
@@ -93,6 +93,7 @@ class EmbeddedBus:
         self._members: set[Member] = set()
         self._reader = Reader(file.path)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="bus-read")
+        self._write_ahead = WriteAheadLog(file.path, due=CHECKPOINT_ABOVE, most=WAIT_ABOVE)
         self._checkpointing = ThreadPoolExecutor(1, thread_name_prefix="bus-checkpoint")
         self._committer = Committer(file, self._committed)
         self._tasks: list[asyncio.Task[None]] = []
@@ -276,13 +277,11 @@ class EmbeddedBus:
 
     async def _checkpoints(self) -> None:
         loop = asyncio.get_running_loop()
-        path = self._file.path
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY)
-            with suppress(sqlite3.Error):  # tried again
-                if (large := log_size(path) > WAIT_ABOVE) or not_copied(path) > CHECKPOINT_ABOVE:
-                    mode = "TRUNCATE" if large else "PASSIVE"
-                    await loop.run_in_executor(self._checkpointing, _checkpoint, path, mode)
+            with suppress(sqlite3.Error, OSError):  # tried again
+                if mode := self._write_ahead.wants():
+                    await loop.run_in_executor(self._checkpointing, self._checkpoint, mode)
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -293,14 +292,9 @@ class EmbeddedBus:
         self._checkpointing.shutdown()
         self._reader.close()
         with suppress(sqlite3.Error):
-            await asyncio.to_thread(_checkpoint, self._file.path, "TRUNCATE")
+            await asyncio.to_thread(self._checkpoint, "TRUNCATE")
 
-
-def _checkpoint(path: Path, mode: str) -> None:
-    """PASSIVE keeps out of the way of commits; TRUNCATE waits for them and begins the write-ahead log anew."""
-    connection = connect(path)
-    try:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        connection.execute(f"PRAGMA wal_checkpoint({mode})")
-    finally:
-        connection.close()
+    def _checkpoint(self, mode: Mode) -> None:
+        with closing(connect(self._file.path)) as connection:
+            self._write_ahead.checkpoint(connection, "PASSIVE")
+            self._write_ahead.checkpoint(connection, mode)  # of what came meanwhile, so that the log can begin anew

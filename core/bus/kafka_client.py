@@ -7,7 +7,7 @@ import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -164,15 +164,20 @@ def make_client(servers: str, prefix: str, options: Mapping[str, Any]) -> Client
 async def started(client: C) -> C:
     """The client, connected; closed again where that fails."""
     starting = asyncio.ensure_future(client.start())
+    why: BaseException
     try:
         await asyncio.shield(starting)
-    except BaseException:
-        leaving = asyncio.ensure_future(_given_up(client, starting))
-        while not leaving.done():
-            with suppress(asyncio.CancelledError):  # once more: it takes no longer for that
-                await asyncio.wait([leaving])
-        raise
-    return client
+        return client
+    except BaseException as error:
+        why = error
+    leaving = asyncio.ensure_future(_given_up(client, starting))
+    while not leaving.done():
+        try:
+            await asyncio.wait([leaving])
+        except asyncio.CancelledError as cancelled:  # it takes no longer for that
+            why = cancelled
+    leaving.exception()  # what went wrong first counts
+    raise why
 
 
 async def _given_up(client: Any, starting: asyncio.Future[Any]) -> None:

@@ -5,7 +5,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from core.store.lookups import DatabaseStore
 from core.store.migrate import Birth, upgrade_sqlite
 from core.store.notices import Bell
 from core.store.sqlite_statements import STATEMENTS
-from core.writeahead import log_size, not_copied
+from core.writeahead import Mode, WriteAheadLog
 
 _READERS = 2
 _SMALL, _MANY = 24, 1_000_000  # keys or rows; about few a call takes microseconds
@@ -128,7 +128,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, *, read_only: bool, patience: float) -> None:
         self.bell = Bell()
-        self._path = path
+        self._write_ahead = WriteAheadLog(path, due=_CHECKPOINT_BYTES, most=_STALL_BYTES)
         self._read_only = read_only
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -190,16 +190,14 @@ class SqliteDatabase:
         """Beside the writer, whose commits would otherwise stall for one; only a log that outgrows it stops writers."""
         while True:
             await asyncio.sleep(0.5)
-            with suppress(TransientError):
-                if log_size(self._path) > _STALL_BYTES:
-                    async with self._lock:
-                        await self._checkpoint("TRUNCATE")
-                elif not_copied(self._path) > _CHECKPOINT_BYTES:
+            with suppress(TransientError, OSError):  # tried again
+                if mode := self._write_ahead.wants():
                     await self._checkpoint("PASSIVE")
-                    await self._checkpoint("PASSIVE")  # of what came meanwhile, so that the log can begin anew
+                    async with self._lock if mode == "TRUNCATE" else nullcontext():
+                        await self._checkpoint(mode)  # of what came meanwhile, so that the log can begin anew
 
-    async def _checkpoint(self, mode: str) -> None:
-        await self._checkpointer.run(lambda connection: connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall())
+    async def _checkpoint(self, mode: Mode) -> None:
+        await self._checkpointer.run(lambda connection: self._write_ahead.checkpoint(connection, mode))
 
     def _start(self, name: str, coroutine: Any) -> None:
         self._tasks.add(asyncio.create_task(coroutine, name=name))

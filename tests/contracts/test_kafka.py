@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from core import hub
@@ -153,6 +153,26 @@ async def test_who_is_cancelled_while_connecting_leaves_no_connection_open(
             del made, connecting
         gc.collect()
     assert not left
+
+
+async def test_who_is_cancelled_while_a_failed_connection_is_closed_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closing = asyncio.Event()
+    consumer = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+    really = consumer.stop
+
+    async def stop() -> None:
+        closing.set()
+        await asyncio.sleep(0.05)
+        await really()
+
+    monkeypatch.setattr(consumer, "stop", stop)
+    connecting = asyncio.create_task(started(consumer))  # nobody answers there
+    await closing.wait()
+    connecting.cancel()
+    await asyncio.wait([connecting])
+    assert connecting.cancelled()
 
 
 async def test_retention_that_passed_the_callers_offset_is_an_error(kafka_servers: str, prefix: str) -> None:

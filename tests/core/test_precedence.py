@@ -3,6 +3,9 @@
 import asyncio
 import time
 
+import pytest
+
+from core import precedence as module
 from core.precedence import CALM, PATIENCE, Precedence
 
 
@@ -12,7 +15,10 @@ async def test_where_nothing_is_under_way_nobody_waits() -> None:
     await asyncio.wait_for(precedence.free(), 10)
 
 
-async def test_the_past_waits_for_a_delivery_and_for_a_moment_in_which_the_feed_tells_of_it() -> None:
+async def test_the_past_waits_for_a_delivery_and_for_a_moment_in_which_the_feed_tells_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 30.0)  # however slow this machine is
     precedence = Precedence()
     precedence.enter()
     waiting = [asyncio.create_task(precedence.free()) for _ in range(3)]
@@ -26,7 +32,8 @@ async def test_the_past_waits_for_a_delivery_and_for_a_moment_in_which_the_feed_
     assert not precedence.taken
 
 
-async def test_what_goes_first_meanwhile_is_waited_for_too() -> None:
+async def test_what_goes_first_meanwhile_is_waited_for_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 30.0)
     precedence = Precedence()
     with precedence.delivery():
         waiting = asyncio.create_task(precedence.free())
@@ -54,5 +61,6 @@ async def test_whoever_is_cancelled_while_he_waits_is_forgotten() -> None:
     await asyncio.sleep(0.002)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
+    assert waiting.cancelled()
     precedence.leave()
     await asyncio.wait_for(precedence.free(), 10)
