@@ -26,7 +26,7 @@ class WriteAheadLog:
         self._copied = b"", 0  # the salts of a log, and how many of its frames
 
     def wants(self) -> Mode | None:
-        """Which checkpoint, if any. PASSIVE keeps out of the way of commits, TRUNCATE waits for them. Raises OSError."""
+        """What is due: PASSIVE keeps out of the way of commits, TRUNCATE waits for them. Raises OSError."""
         if self._path.exists() and self._path.stat().st_size > self._most:
             return "TRUNCATE"
         return "PASSIVE" if self.waiting() > self._due else None
