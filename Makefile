@@ -13,7 +13,7 @@ help:
 	@echo "make run     start the hub on hub.yaml (four mock tools, one story): http://127.0.0.1:8080"
 	@echo "make test    everything that proves it, with real Kafka, PostgreSQL and a browser (15 minutes)"
 	@echo "make quick   the quick part of it (two minutes)"
-	@echo "make bench   deliveries, events, latencies (twenty minutes); ARGS=short for a first look, ARGS=backfill for 1,000,000 objects (two hours for each pair)"
+	@echo "make bench   deliveries, events, latencies (twenty minutes); ARGS=short for a first look, ARGS=backfill for 1,000,000 objects (an hour for each pair)"
 	@echo "make clean   remove environment and demo data"
 
 .venv/made: pyproject.toml constraints.txt

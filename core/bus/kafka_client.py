@@ -21,7 +21,7 @@ from core.bus.topics import MAX_VALUE
 from core.errors import ConfigError, HubError, PermanentError, TransientError, UnauthorizedError
 
 ANSWER_WITHIN = 10.0  # seconds that any call may take, connecting included
-ANSWER_SOON = 2.0  # seconds that a start that nobody wants any more may take
+ANSWER_SOON = 5.0  # seconds that a start that nobody wants any more may take
 RETRY_AFTER = timedelta(seconds=5)
 
 _TLS = {

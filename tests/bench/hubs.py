@@ -75,7 +75,7 @@ class Hub:
 
 @asynccontextmanager
 async def running(data: Path, backends: str, crowd: str = "", parts: Sequence[Roles] = TOGETHER) -> AsyncIterator[Hub]:
-    """`backends`: the `bus:` and `store:` sections as YAML; empty: embedded and SQLite in `data`. `crowd`: the address
+    """`backends`: the `bus:` and `store:` sections as YAML, where they differ from the defaults. `crowd`: the address
     of a source whose past is to be fetched. `parts`: the roles of each process."""
     api, hooks = free_ports(2)
     more = _CROWD.format(url=crowd) if crowd else ""

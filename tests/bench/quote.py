@@ -19,8 +19,9 @@ _TOLD_OF_SOURCES = (
     "together, and\nfor a dozen (those in YAML are counted several times)."
 )
 _TOLD_OF_BACKFILL = (
-    'A first fetch of a million objects (`make bench ARGS="backfill embedded"`, two hours) while deliveries come to '
-    "its end;\nin turns with it, the same deliveries while its source says nothing."
+    'A first fetch of a million objects (`make bench ARGS="backfill embedded"`, an hour). Deliveries come for five '
+    "minutes at\nits beginning and after 20, 40, 60, 80 and 95 % of it; in turns with that, the same deliveries while "
+    "its source\nsays nothing."
 )
 Rows = list[dict[str, Any]]
 
