@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from core.sdk import AHEAD, Maker, NormalizeError, Payload, from_iso, from_ms, to_ms
+from core.sdk import Maker, NormalizeError, Payload, from_iso, from_ms, to_ms
 from schemas.entities import ENTITIES, Entity
 from schemas.event import Event
 from schemas.key import parse
@@ -18,6 +18,7 @@ from schemas.push import TIME, Item
 
 MAKER = Maker("push")
 MOST_TOLD = 3  # mistakes of one item
+AHEAD = 86_400_000  # ms by which a sender's clock and zone may be wrong
 
 # Fields that name another object by its key, beside `key` and `person`, which do so everywhere.
 _NAMING = {

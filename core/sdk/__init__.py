@@ -32,12 +32,12 @@ from core.sdk.connector import (
     Stream,
     Webhook,
 )
-from core.sdk.events import AHEAD, Maker, classify
+from core.sdk.events import Maker, classify
 from core.sdk.text import dialable, plain, unmarked
 from core.sdk.times import Duration, Pause, from_iso, from_ms, from_seconds, to_ms
 
 __all__ = [
-    "AHEAD", "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Ids", "Listing",
+    "AccountError", "Connector", "ConnectorConfig", "Delivery", "Duration", "Hint", "Http", "Ids", "Listing",
     "Maker", "NormalizeError", "OAuth", "Page", "Payload", "PermanentError", "Pause", "Quota",
     "RateHeaders", "RefusedError", "Response", "SettingsError", "SignatureError", "Split", "Stream", "TransientError",
     "UnauthorizedError", "Webhook", "classify", "dialable", "from_iso", "from_ms", "from_seconds", "loads",

@@ -12,8 +12,6 @@ from schemas.entities import NAMES, Entity, EvidenceClass
 from schemas.event import Event, Order, event_id
 from schemas.key import key
 
-AHEAD = 86_400_000  # ms by which a source's clock and zone may be wrong: taken, a later time would outlast every state
-
 
 @dataclass(frozen=True, slots=True)
 class Maker:
@@ -38,8 +36,7 @@ class Maker:
         sequence: int | None = None,
         mode: str = "full",
     ) -> Event:
-        """The object's state. `clock` is the source's own (epoch ms), None where it has none; more than a day ahead of
-        `payload.received` it is taken for that. Only set fields count.
+        """The object's state. `clock` is the source's own (epoch ms), None where it has none; only set fields count.
 
         In `full` mode fields that are unset here and older are gone; in `patch` mode they stay.
         """
@@ -96,8 +93,6 @@ class Maker:
         if id is None or id == "":
             raise NormalizeError(f"{kind}: the payload has no id")
         subject = self.key(payload, kind, id)
-        if clock is not None and clock > payload.received + AHEAD:
-            clock = payload.received
         floored = 0 if clock is None else clock - clock % self.resolution
         order = Order(
             clock=floored,
