@@ -9,7 +9,8 @@ from core.bus.codec import Origin, encode
 from core.bus.topics import PAST
 from core.sdk import Maker, Payload, from_ms
 from core.store import Store
-from schemas.entities import Call, Conversation, Identifier, Party, Person, Task
+from schemas.entities import Call, Conversation, Identifier, Party, Person, Rating, Task
+from schemas.entities import Message as Said
 from schemas.event import Event
 
 START = 1_767_225_600_000  # 2026-01-01
@@ -19,7 +20,7 @@ VENDORS = (Maker("hubspot", 1), Maker("intercom", 1000), Maker("aircall", 1000))
 
 def world(seed: int, *, people: int = 6, steps: int = 40) -> list[Event]:
     """The events of one world in the order in which they happened."""
-    chance, twice = random.Random(seed), random.Random(seed)
+    chance, twice, said = random.Random(seed), random.Random(seed), random.Random(f"said {seed}")
     events: list[Event] = []
     for step in range(steps):
         maker = chance.choice(VENDORS)
@@ -70,7 +71,33 @@ def world(seed: int, *, people: int = 6, steps: int = 40) -> list[Event]:
                 events.append(maker.merged(payload, "contact", number, Person, into=into, clock=clock))
                 if twice.random() < 0.4:  # and the other way round, so that nobody remains
                     events.append(maker.merged(payload, "contact", into, Person, into=number, clock=clock))
+        if said.random() < 0.4:
+            events.append(_said(said, maker, payload, person, step, clock))
+        if said.random() < 0.15:  # some that nobody told of otherwise
+            final, erased = said.random() < 0.2, said.random() < 0.2
+            gone = said.randrange(8)
+            events.append(
+                maker.deleted(payload, "conversation", gone, Conversation, clock=clock, final=final, erased=erased)
+            )
     return [event.model_copy(update={"connection": "test"}) for event in events]
+
+
+def _said(said: random.Random, maker: Maker, payload: Payload, person: str, step: int, clock: int) -> Event:
+    """A message or rating of a conversation, at times by somebody who appears nowhere else; or its end."""
+    number, id = said.randrange(8), said.randrange(3)
+    conversation = f"{maker.vendor}/acme/conversation/{number}"
+    address = Identifier(kind="email", value=f"only{said.randrange(3)}@example.com", class_="claimed")
+    parties = [
+        Party(role="requester", person=person) if said.random() < 0.5 else Party(role="requester", identifier=address)
+    ]
+    at = from_ms(START + step)
+    if said.random() < 0.2:
+        shape_r = Rating(score=id, subject=conversation, comment=f"rated {step}", at=at, parties=parties)
+        return maker.upserted(payload, "rating", number, shape_r, clock=clock)
+    if said.random() < 0.1:
+        return maker.deleted(payload, "part", f"{number}:{id}", Said, clock=clock)
+    shape = Said(conversation=conversation, body=f"said {step}", at=at, parties=parties)
+    return maker.upserted(payload, "part", f"{number}:{id}", shape, clock=clock)
 
 
 def _person(chance: random.Random) -> Person:

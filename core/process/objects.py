@@ -1,8 +1,8 @@
 """The first half of a batch, pure: events into registers, registers into rows, and what of a person they touch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,6 +15,9 @@ from schemas.entities import ACTIVITIES
 from schemas.key import key, parse
 
 UNHEARD = 2**62  # `first` of a person whom only activities name: by their key alone, so that no order decides
+_UNTOLD = 0, ""  # as something was received of which no event told
+# By which field each names what it cannot stand without.
+_WHOLE = {"message": "conversation", "rating": "subject"}
 
 
 class Person(NamedTuple):
@@ -42,13 +45,14 @@ class Changed:
     state: dict[str, bytes] = field(default_factory=dict)
     parties: dict[str, list[PartyRow]] = field(default_factory=dict)
     implied: dict[str, str] = field(default_factory=dict)  # person key -> identifier
-    doubtful: set[str] = field(default_factory=set)  # whom an activity names no more, or a deleted one names
+    doubtful: set[str] = field(default_factory=set)  # whom an activity names no more, or one that may not be shown
     touched: dict[str, set[str]] = field(default_factory=dict)
     received: dict[str, tuple[int, str]] = field(
         default_factory=dict
     )  # person -> newest arrival (epoch ms), connection
     failed: list[tuple[Incoming, Exception]] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
+    turned: dict[str, tuple[int, str]] = field(default_factory=dict)  # what is gone now, or back: as `received`
     found: list[ledger.Found] = field(default_factory=list)  # what webhooks should have told
     forgotten: set[str] = field(default_factory=set)  # persons whose source was taken out
     anew: bool = False  # `touched` is what there is, whether it changed or not
@@ -60,11 +64,36 @@ def change(changed: Changed, events: Mapping[str, list[Incoming]], held: Mapping
         _change_one(changed, subject, group, held.get(subject), rules)
 
 
+def follow(
+    changed: Changed,
+    turned: Mapping[str, tuple[int, str]],
+    parts: Mapping[str, str],
+    held: Mapping[str, bytes],
+    rules: Rules,
+) -> None:
+    """`parts` (each with what it is part of) go and come back with what `turned`: they are emptied where that was
+    erased, else whoever they name is folded again. `held`: their registers."""
+    erased = set(changed.erased)
+    for subject, data in held.items():
+        whole, told = parts[subject], turned[parts[subject]]
+        registers = Registers.load(data)
+        before, was_gone = _before(subject, registers, rules), _is_gone(registers)
+        if whole in erased:
+            registers.apply(_erasure(subject, registers.entity, whole, *told))
+            _settle(changed, subject, before, was_gone, registers, registers.dump(), told, rules)
+        elif isinstance(before, Place):
+            people = _parties(changed, subject, registers.entity, before, before, rules, surely=False)
+            _touch(changed, people, told)
+
+
 def rebuilt(held: Mapping[str, bytes], rules: Rules) -> Changed:
     """Everything that the registers say, as if all of it had changed: for a rebuild under new rules."""
     changed = Changed(anew=True)
     for subject, data in held.items():
-        _derive(changed, subject, None, Registers.load(data), data, rules)
+        registers = Registers.load(data)
+        _derive(changed, subject, None, registers, data, rules)
+        if registers.state != "live":
+            changed.turned[subject] = _UNTOLD
     return changed
 
 
@@ -75,6 +104,8 @@ def forgotten(held: Mapping[str, bytes], rules: Rules) -> Changed:
     for subject, data in held.items():
         registers = Registers.load(data)
         visible = registers.visible()
+        if _is_gone(registers):
+            changed.turned[subject] = _UNTOLD
         if registers.entity == "person":
             changed.before[subject] = _person(subject, visible, rules)
             changed.forgotten.add(subject)
@@ -83,12 +114,25 @@ def forgotten(held: Mapping[str, bytes], rules: Rules) -> Changed:
         elif registers.entity in ACTIVITIES:
             was = place(registers.entity, visible)
             nowhere = Place(was.at, False, False, ())
-            _parties(changed, subject, registers.entity, was, nowhere, rules)
+            _parties(changed, subject, registers.entity, was, nowhere, rules, surely=False)
     return changed
+
+
+def part_of(entity: str, into: str | None, get: Callable[[str], Any]) -> str | None:
+    """The key of what an object cannot stand without: of a message or rating what it belongs to, of a merged object the
+    one that remains. `get` gives its fields."""
+    found = into or (get(_WHOLE[entity]) if entity in _WHOLE else None)
+    return found if isinstance(found, str) else None
+
+
+def _is_gone(registers: Registers) -> bool:
+    """With all that is part of it: that is emptied with whatever is erased, and hidden with a deleted conversation."""
+    return registers.state == "erased" or (registers.entity, registers.state) == ("conversation", "deleted")
 
 
 def _change_one(changed: Changed, subject: str, group: list[Incoming], data: bytes | None, rules: Rules) -> None:
     registers = Registers.load(data) if data else Registers(group[0].entity)
+    was_gone = _is_gone(registers)
     try:
         before = _before(subject, registers, rules) if data else None
     except Exception as error:
@@ -110,12 +154,39 @@ def _change_one(changed: Changed, subject: str, group: list[Incoming], data: byt
     if dump == data:
         return
     try:
-        people = _derive(changed, subject, before, registers, dump, rules)
-        newest = max((event.received, event.connection) for event in group)
-        for person in people:
-            changed.received[person] = max(newest, changed.received.get(person, (0, "")))
+        told = max((event.received, event.connection) for event in group)
+        _settle(changed, subject, before, was_gone, registers, dump, told, rules)
     except Exception as error:
         changed.failed.extend((event, error) for event in group)
+
+
+def _settle(
+    changed: Changed,
+    subject: str,
+    before: Person | Place | None,
+    was_gone: bool,
+    new: Registers,
+    dump: bytes,
+    told: tuple[int, str],
+    rules: Rules,
+) -> None:
+    """Take in what became of one object; `told`: the newest arrival behind it, by which connection."""
+    _touch(changed, _derive(changed, subject, before, new, dump, rules), told)
+    if _is_gone(new) != was_gone:
+        changed.turned[subject] = told
+
+
+def _touch(changed: Changed, people: Sequence[str], told: tuple[int, str]) -> None:
+    for person in people:
+        changed.received[person] = max(told, changed.received.get(person, _UNTOLD))
+
+
+def _erasure(subject: str, entity: str, whole: str, received: int, connection: str) -> Incoming:
+    """What the source says of the whole, said of its part."""
+    return Incoming(
+        f"{subject} with {whole}", entity, "deleted", subject, (0, 0, 0, 0), received, connection, "full", {}, None,
+        final=True, erased=True,
+    )  # fmt: skip
 
 
 def _derive(
@@ -123,6 +194,8 @@ def _derive(
 ) -> Sequence[str]:
     """Add one object's rows; `before` is what it was. Returns the persons whose records it touches."""
     visible = new.visible()
+    if visible.state == "erased":
+        changed.erased.append(subject)
     if new.entity == "person":
         person = _person(subject, visible, rules)
         state = person_state(visible, sorted(person.carried)).dump()
@@ -130,8 +203,6 @@ def _derive(
         changed.after[subject] = person
         changed.state[subject] = state
         changed.touched.setdefault(subject, set()).add("person")
-        if visible.state == "erased":
-            changed.erased.append(subject)
         known = orjson.dumps({"key": subject, "entity": "person"}) if visible.state == "live" else None
         changed.rows.append(ObjectRow(subject, "person", None, dump, known))
         return (subject,)
@@ -139,8 +210,9 @@ def _derive(
         now = place(new.entity, visible)
         was = before if isinstance(before, Place) else None
         rendered = card(subject, new, visible, now) if now.live else None
-        changed.rows.append(ObjectRow(subject, new.entity, visible.get("conversation"), dump, rendered))
-        return _parties(changed, subject, new.entity, was, now, rules)
+        parent = part_of(new.entity, visible.into, visible.get)
+        changed.rows.append(ObjectRow(subject, new.entity, parent, dump, rendered))
+        return _parties(changed, subject, new.entity, was, now, rules, surely=now.live and parent is None)
     text = article_text(visible) if new.entity == "article" else None
     known = None
     if visible.state == "live":
@@ -178,7 +250,10 @@ def _person(subject: str, visible: Visible, rules: Rules) -> Person:
     )
 
 
-def _parties(changed: Changed, subject: str, entity: str, was: Place | None, now: Place, rules: Rules) -> Sequence[str]:
+def _parties(
+    changed: Changed, subject: str, entity: str, was: Place | None, now: Place, rules: Rules, *, surely: bool
+) -> Sequence[str]:
+    """`surely`: it is shown; of what is part of something else the store knows."""
     rows = _rows(subject, entity, now, rules, changed.implied)
     if was and was.parties == now.parties:
         old = [row._replace(at=was.at, open=was.open) for row in rows]
@@ -187,7 +262,7 @@ def _parties(changed: Changed, subject: str, entity: str, was: Place | None, now
     if rows != old:
         changed.parties[subject] = rows
     people = sorted({row.person for row in (*rows, *old)})
-    changed.doubtful.update(people if not now.live else {row.person for row in old} - {row.person for row in rows})
+    changed.doubtful.update({row.person for row in old} - {row.person for row in rows} if surely else people)
     for person in people:
         changed.touched.setdefault(person, set()).add(entity)
     return people

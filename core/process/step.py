@@ -13,7 +13,7 @@ from core.errors import NormalizeError
 from core.identity import Rules
 from core.process.folding import fold_touched
 from core.process.lots import BREATH
-from core.process.objects import Changed, change
+from core.process.objects import Changed, change, follow, part_of
 from core.process.people import put_people, resolve
 from core.process.revision import MIXED, mixes, refuse_older
 from core.process.settings import Settings
@@ -169,34 +169,41 @@ async def _changed(
 
 
 async def _erasing(writing: Writing, events: Sequence[Incoming]) -> list[Incoming]:
-    """What of these events may be applied. PRIVACY: whoever was merged into an erased person is erased, too, in
-    whatever order the two are told; and nothing brings an erased one back."""
-    named = {event.subject for event in events} | {event.into for event in events if event.into}
+    """What of these events may be applied. PRIVACY: whatever was merged into something erased, or is part of it, is
+    erased, too, in whatever order the two are told; and nothing brings an erased object back. Of parts this sees those
+    that the events bring; those that are known `_follow` finds."""
+    named = {event.subject for event in events} | {whole for event in events if (whole := _whole(event))}
     suppressed = await writing.suppressed(sorted(named))
     kept = [event for event in events if event.subject not in suppressed]
     erasures = {event.subject: event for event in kept if event.erased}
     gone = suppressed | set(erasures)
-    while True:
-        into = {event.subject: event for event in kept if event.into in gone and event.subject not in gone}
+    while gone:
+        into = {event.subject: event for event in kept if _whole(event) in gone and event.subject not in gone}
         rows = await writing.aliases_to(sorted(gone)) if erasures or into else []
-        more = set(into) | {row.key for row in rows if row.key not in gone}
+        more = {row.key: "person" for row in rows if row.key not in gone}
+        more |= {key: event.entity for key, event in into.items()}
         if not more:
             break
         by = min(erasures.values() if erasures else into.values(), key=lambda event: event.id)
         for key in sorted(more):
             erasures[key] = by._replace(
-                id=f"{by.id}.{key}", entity="person", action="deleted", subject=key, data={}, into=None,
+                id=f"{by.id}.{key}", entity=more[key], action="deleted", subject=key, data={}, into=None,
                 final=True, erased=True,
             )  # fmt: skip
-        gone |= more
+        gone |= more.keys()
     return [event for event in kept if event.subject not in erasures] + [erasures[key] for key in sorted(erasures)]
+
+
+def _whole(event: Incoming) -> str | None:
+    return part_of(event.entity, event.into, event.data.get)
 
 
 async def write(writing: Writing, changed: Changed, settings: Settings, dead: list[DeadRow], at: int) -> int:
     """Write what follows from changed objects and fold the records that they touch. Returns how many got a new
     version; a record that cannot be folded is appended to `dead`, dated `at` (epoch ms)."""
+    await _follow(writing, changed, settings.rules)
     if changed.erased:
-        await writing.suppress(changed.erased, 0)
+        await writing.suppress(sorted(set(changed.erased)), 0)
     if changed.parties:
         rows = [row for key in sorted(changed.parties) for row in changed.parties[key]]
         for _, person in await writing.put_parties(sorted(changed.parties), rows):
@@ -209,6 +216,16 @@ async def write(writing: Writing, changed: Changed, settings: Settings, dead: li
     moved.fold |= written.left
     customers = {person: moved.to.get(person, id) for person, id in written.customers.items()}
     return await fold_touched(writing, changed, moved, customers, settings, dead, at)
+
+
+async def _follow(writing: Writing, changed: Changed, rules: Rules) -> None:
+    """What is part of a conversation goes with it, comes back with it, and is erased with it."""
+    while turned := changed.turned:
+        changed.turned = {}
+        parts = await writing.children(sorted(turned))
+        done = len(changed.rows)
+        follow(changed, turned, parts, await writing.objects(sorted(parts)), rules)
+        await writing.put_objects(changed.rows[done:])
 
 
 def _distinct(rows: Iterable[DeadRow]) -> list[DeadRow]:

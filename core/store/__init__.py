@@ -25,7 +25,8 @@ class HubRow(NamedTuple):
 class ObjectRow(NamedTuple):
     """A source object. `registers` is projection's own JSON; `card` its rendered piece of the record (None: gone).
 
-    `parent` is the conversation of a message; `text` what full text search finds (articles only).
+    `parent` is what it is part of: the conversation of a message or rating, or what a merged one went into. While a
+    conversation is gone (neither card nor parent), its parts are not shown. `text` is what full text search finds.
     """
 
     key: str
@@ -188,6 +189,7 @@ class Writing(Protocol):
         ...
 
     async def put_objects(self, rows: Sequence[ObjectRow]) -> None: ...
+    async def children(self, parents: Sequence[str]) -> dict[str, str]: ...  # key to parent of what is part of these
     async def put_parties(self, objects: Sequence[str], rows: Sequence[PartyRow]) -> list[tuple[str, str]]:
         """Replace all parties of these objects. Returns (object, person) pairs that were removed."""
         ...
@@ -196,11 +198,11 @@ class Writing(Protocol):
     async def persons_of(self, customers: Sequence[str]) -> list[PersonRow]: ...
     async def put_persons(self, rows: Sequence[PersonRow]) -> None: ...
     async def unnamed(self, persons: Sequence[str]) -> set[str]:
-        """Those of these persons whom no activity with a card names."""
+        """Those of these persons whom no activity that is shown names."""
         ...
 
     async def entities(self, persons: Sequence[str]) -> dict[str, set[str]]:
-        """The types of each one's activities that live."""
+        """The types of each one's activities that are shown."""
         ...
 
     async def drop_persons(self, keys: Sequence[str]) -> None:
@@ -225,7 +227,7 @@ class Writing(Protocol):
         ...
 
     async def activities(self, persons: Sequence[str], recent: int, open_: int) -> list[ActivityRow]:
-        """Per person the `recent` newest and the `open_` oldest open activities that have a card, without doubles."""
+        """Per person the `recent` newest and the `open_` oldest open activities that are shown, without doubles."""
         ...
 
     async def heads(self, ids: Sequence[str]) -> dict[str, CustomerHead]: ...
@@ -361,8 +363,7 @@ class Store(Protocol):
         ...
 
     async def trim(self, hours: int, letters: int) -> None:
-        """Forget the ledger's hours before `hours`, and dead letters in whatever state from before `letters` (epoch
-        ms)."""
+        """Forget the ledger's hours before `hours`, and dead letters of any state from before `letters` (epoch ms)."""
         ...
 
     async def live_keys(self, prefix: str, after: str, limit: int) -> list[str]:

@@ -10,6 +10,10 @@ from core.errors import PermanentError
 from core.store.notices import Bell
 
 PATIENCE = 15.0  # seconds that a writer of another process is waited for
+# Of an activity `o`: it lives, and so does the conversation that it is part of. One that was never heard of counts as
+# there, and so does a merged one, which has a parent. No EXISTS: for that PostgreSQL might read all objects at once.
+SHOWN = """o.live AND coalesce(
+    (SELECT c.live OR c.parent IS NOT NULL OR c.entity <> 'conversation' FROM object c WHERE c.key = o.parent), true)"""
 Rows = list[tuple[Any, ...]]
 
 
@@ -96,7 +100,8 @@ class Statements:
     parties: str  # among objects
     drop_party: Put
     put_party: Put
-    set_live: Put
+    set_live: str  # among objects: whether they, and what is part of them, are shown
+    children: str  # among parents: key, parent
     persons: str  # among
     persons_of: str  # among customers
     aliases_to: str  # among

@@ -71,7 +71,7 @@ class DatabaseStore:
         return dict(rows)
 
     async def registers(self, keys: Sequence[str]) -> dict[str, bytes]:
-        return {key: unpacked(registers) for key, registers, _ in await self._among(self._sql.objects, keys)}
+        return {key: unpacked(registers) for key, registers, *_ in await self._among(self._sql.objects, keys)}
 
     # -- feed and publish
     async def changes(self, after: int, limit: int, *, at_most: int | None = None) -> tuple[HubRow, list[CustomerRow]]:

@@ -4,7 +4,7 @@
 from sqlalchemy import Table
 
 from core.store import tables
-from core.store.database import Put, Statements
+from core.store.database import SHOWN, Put, Statements
 from core.store.tables import kinds
 
 _KEYS = "= ANY (?::text[])"
@@ -37,7 +37,7 @@ def _upsert(table: Table, columns: str, *, updates: str | None = None) -> Put:
 _PAIR = ("text", "text")
 STATEMENTS = Statements(
     lock_hub="SELECT generation, seq, fold_revision, kind, secret, rules FROM hub FOR UPDATE",
-    objects=f"SELECT key, registers, live FROM object WHERE key {_KEYS}",
+    objects=f"SELECT key, registers, live, parent FROM object WHERE key {_KEYS}",
     put_object=_upsert(tables.OBJECT, "key, source, entity, parent, live, registers, card, text"),
     put_article=Put(
         "article",
@@ -59,19 +59,18 @@ STATEMENTS = Statements(
     put_party=Put(
         "party",
         f"""INSERT INTO party (object, person, role, entity, at, open, live)
-            SELECT t.*, coalesce(o.live, false)
+            SELECT t.*, coalesce({SHOWN}, false)
             FROM {_rows(_PARTY_KINDS)} t(object, person, role, entity, at, open) LEFT JOIN object o ON o.key = t.object
             ON CONFLICT (object, person) DO UPDATE SET role = excluded.role, entity = excluded.entity,
                 at = excluded.at, open = excluded.open""",
         _PARTY_KINDS,
         2,
     ),
-    set_live=Put(
-        "object",
-        f"""UPDATE party p SET live = t.live FROM {_rows(("text", "bool"))} t(object, live)
-            WHERE p.object = t.object AND p.live <> t.live""",
-        ("text", "bool"),
-    ),
+    set_live=f"""WITH k AS MATERIALIZED (SELECT unnest(?::text[]) AS key),
+            these AS MATERIALIZED (SELECT key FROM k UNION SELECT c.key FROM k JOIN object c ON c.parent = k.key)
+        UPDATE party p SET live = NOT p.live FROM these t JOIN object o ON o.key = t.key
+        WHERE p.object = t.key AND p.live <> ({SHOWN})""",
+    children=f"SELECT key, parent FROM object WHERE parent {_KEYS}",
     persons=f"SELECT {_PERSON} FROM person WHERE key {_KEYS}",
     persons_of=f"SELECT {_PERSON} FROM person WHERE customer {_KEYS}",
     aliases_to=f"SELECT {_PERSON} FROM person WHERE alias_of {_KEYS}",

@@ -4,7 +4,7 @@
 from sqlalchemy import Table
 
 from core.store import tables
-from core.store.database import Put, Statements
+from core.store.database import SHOWN, Put, Statements
 from core.store.tables import kinds
 
 _KEYS = "IN (SELECT value FROM json_each(?))"
@@ -29,7 +29,7 @@ def _upsert(table: Table, columns: str, *, updates: str | None = None) -> Put:
 
 STATEMENTS = Statements(
     lock_hub="SELECT generation, seq, fold_revision, kind, secret, rules FROM hub",  # BEGIN IMMEDIATE has the lock
-    objects=f"SELECT key, registers, live FROM object WHERE key {_KEYS}",
+    objects=f"SELECT key, registers, live, parent FROM object WHERE key {_KEYS}",
     put_object=_upsert(tables.OBJECT, "key, source, entity, parent, live, registers, card, text"),
     put_article=Put(
         "article",
@@ -44,14 +44,18 @@ STATEMENTS = Statements(
     drop_party=Put("party", "DELETE FROM party WHERE object = ? AND person = ?", ("text", "text"), 2),
     put_party=Put(
         "party",
-        """INSERT INTO party (object, person, role, entity, at, open, live)
-           VALUES (?1, ?2, ?3, ?4, ?5, ?6, coalesce((SELECT live FROM object WHERE key = ?1), false))
+        f"""INSERT INTO party (object, person, role, entity, at, open, live)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, coalesce((SELECT {SHOWN} FROM object o WHERE o.key = ?1), false))
            ON CONFLICT (object, person) DO UPDATE SET role = excluded.role, entity = excluded.entity,
                at = excluded.at, open = excluded.open""",
         kinds(tables.PARTY, _PARTY.split(", ")),
         2,
     ),
-    set_live=Put("object", "UPDATE party SET live = ?2 WHERE object = ?1 AND live <> ?2", ("text", "bool")),
+    set_live=f"""UPDATE party SET live = NOT live
+        WHERE object IN (SELECT value FROM json_each(?1)
+                UNION SELECT key FROM object WHERE parent {_KEYS.replace("?", "?1")})
+            AND live <> (SELECT {SHOWN} FROM object o WHERE o.key = party.object)""",
+    children=f"SELECT key, parent FROM object WHERE parent {_KEYS}",
     persons=f"SELECT {_PERSON} FROM person WHERE key {_KEYS}",
     persons_of=f"SELECT {_PERSON} FROM person WHERE customer {_KEYS}",
     aliases_to=f"SELECT {_PERSON} FROM person WHERE alias_of {_KEYS}",

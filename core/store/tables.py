@@ -72,13 +72,16 @@ OBJECT = Table(
     _bytes("registers"), _bytes("card", null=True), _text("text", null=True),
 )  # fmt: skip
 Index("object_live", OBJECT.c.source, OBJECT.c.entity, sqlite_where=OBJECT.c.live, postgresql_where=OBJECT.c.live)
+Index("object_parent", OBJECT.c.parent, OBJECT.c.key,
+      sqlite_where=OBJECT.c.parent.is_not(None), postgresql_where=OBJECT.c.parent.is_not(None))  # fmt: skip
 ARTICLE = Table(
     "article", METADATA,
     Column("number", _NUMBER, Identity(), primary_key=True), Column("object", _TEXT, unique=True, nullable=False),
     _flag("verified"), Column("words", _WORDS, nullable=False),
 )  # fmt: skip
 
-# `live` repeats the object's: a person's newest activities are then a walk along one index, however many were deleted.
+# `live` repeats whether the activity is shown (core.store.database.SHOWN): a person's newest ones are then a walk along
+# one index, however many were deleted.
 PARTY = Table(
     "party", METADATA,
     _text("object", key=True), _text("person", key=True), _text("role"), _text("entity"), _text("at"), _flag("open"),

@@ -30,6 +30,8 @@ ROLES = ("requester", "caller", "callee", "author", "recipient", "collaborator",
 _RANK = {role: rank for rank, role in enumerate(ROLES)}
 MOST_REPAIRS = 1_000  # that are kept per connection
 _NEWEST = itemgetter(4, 1)  # of an ActivityRow: at, object
+_Standing = tuple[bool, str | None]  # of an object: has a card, its parent
+_GONE: _Standing = False, None
 
 
 # Keys that begin so: "0" is the sign behind "/", with which every prefix ends.
@@ -100,7 +102,7 @@ class Transaction:
         self._session = session
         self._sql = database.statements
         # What was read so far, so that writing need not read it again; nobody else writes meanwhile.
-        self._live: dict[str, bool] = {}
+        self._held: dict[str, _Standing] = {}
         self._new: set[str] = set()  # objects that were not there, and so have no parties
         self._searched: dict[str, tuple[str, bool]] = {}  # by customer: search, live
 
@@ -150,10 +152,10 @@ class Transaction:
     async def objects(self, keys: Sequence[str]) -> dict[str, bytes]:
         found = {}
         self._new.update(keys)
-        for key, registers, live in await self._session.among(self._sql.objects, keys):
+        for key, registers, live, parent in await self._session.among(self._sql.objects, keys):
             self._new.discard(key)
             found[key] = unpacked(registers)
-            self._live[key] = bool(live)
+            self._held[key] = bool(live), parent
         return found
 
     async def put_objects(self, rows: Sequence[ObjectRow]) -> None:
@@ -165,11 +167,10 @@ class Transaction:
                 for row in rows
             ],
         )  # fmt: skip
-        live = {row.key: row.card is not None for row in rows}
-        turned = [each for each in live.items() - self._live.items() if each[0] not in self._new]
-        await self._session.put(self._sql.set_live, turned)
-        self._new.difference_update(live)
-        self._live.update(live)
+        now = {row.key: (row.card is not None, row.parent) for row in rows}
+        await self._session.among(self._sql.set_live, [key for key in now if self._turned(key, now[key])])
+        self._new.difference_update(now)
+        self._held.update(now)
         articles = [row for row in rows if row.entity == "article"]
         found = [row for row in articles if row.text]
         await self._session.put(
@@ -177,6 +178,13 @@ class Transaction:
             [(row.key, _is_verified(row.card), self._database.words(row.text or "")) for row in found],
         )
         await self._session.among(self._sql.drop_articles, {row.key for row in articles} - {row.key for row in found})
+
+    def _turned(self, key: str, now: _Standing) -> bool:
+        """Whether more is shown now, or less. What was not there has no parties, but parts may have come before it."""
+        return now == _GONE if key in self._new else now != self._held.get(key)
+
+    async def children(self, parents: Sequence[str]) -> dict[str, str]:
+        return dict(await self._session.among(self._sql.children, parents))
 
     async def put_parties(self, objects: Sequence[str], rows: Sequence[PartyRow]) -> list[tuple[str, str]]:
         wanted: dict[tuple[str, str], PartyRow] = {}
@@ -212,6 +220,7 @@ class Transaction:
     async def drop_objects(self, keys: Sequence[str]) -> None:
         await self._session.among(self._sql.drop_articles, keys)
         await self._session.among(self._sql.drop_objects, keys)
+        await self._session.among(self._sql.set_live, keys)  # what was part of them
 
     async def drop_connection(self, connection: str) -> None:
         for table in ("dead", "ledger", "repair"):

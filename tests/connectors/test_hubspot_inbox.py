@@ -1,6 +1,7 @@
 """Threads of HubSpot's inbox: read whole, kept in step, and taken away."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ from connectors.hubspot.world import owners
 from core.sdk import Hint, Payload, to_ms
 from core.sdk.cast import STAFF
 from schemas.event import Event
+from tests import worlds
 from tests.connectors.hubspot_source import MS, Bench, bench, normalized, split_as
+from tests.core.test_process import drain
+from tests.core.test_process import hub as stored
 
 
 def thread_of(payloads: list[Payload]) -> Event:
@@ -139,12 +143,29 @@ async def test_a_deleted_thread_is_believed_when_it_is_not_there_and_comes_back_
         assert await hub.listed("conversation") == [hub.portal.inbox.id("a")]
 
 
-async def test_a_privacy_deletion_of_a_thread_empties_it_for_good() -> None:
-    async with bench() as hub:
-        hub.tell("thread.open", "a", person="dana", text="Hello")
+@pytest.mark.parametrize("told", ["first", "last"])
+async def test_a_privacy_deletion_of_a_thread_empties_it_and_its_messages_for_good(tmp_path: Path, told: str) -> None:
+    async with bench() as hub, stored(tmp_path) as (bus, store):
+        hub.tell("thread.open", "a", person="dana", text="My door code is 4711", subject="A door code")
+        said = [event for payload in await fetched(hub, "a") for event in normalized(payload)]
+        assert [event.entity for event in said] == ["conversation", "message"]
+        hub.later(seconds=5)
         (payload,) = split_as(hub, hub.tell("thread.erase", "a")).payloads
         (event,) = normalized(payload)
         assert event.type == "conversation.deleted" and event.erased and event.final
+
+        async def kept() -> list[bool]:
+            rows = await store.objects_by_key([each.subject for each in said])
+            return [b"door code" in row.registers + (row.card or b"") for row in rows]
+
+        for events in ([event], said) if told == "first" else (said, [event]):
+            await worlds.publish(bus, events)
+            await drain(bus, store)
+            if (told, events) == ("last", said):
+                assert await kept() == [True, True]
+        assert await kept() == [False, False]
+        [dana] = {party["person"] for each in said for party in each.data["parties"]}
+        assert await store.timeline([dana], None, 9) == []
 
 
 @pytest.mark.parametrize("stream", ["conversations", "states"])

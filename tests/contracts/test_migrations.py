@@ -14,7 +14,7 @@ from core.errors import ConfigError
 from core.store import migrate
 from core.store.postgres import open_postgres
 from core.store.sqlite import open_sqlite
-from core.store.tables import METADATA
+from core.store.tables import METADATA, OBJECT, PARTY
 
 REAL = migrate.Birth("real", b"s" * 32)
 OLDEST_FIRST = migrate.revisions()[::-1]
@@ -116,6 +116,23 @@ async def test_a_store_of_the_first_version_goes_forward_with_all_that_it_holds(
         assert (await store.hub()).rules == "", "nobody knows by which rules an older hub folded it"
         async with store.writing() as tx:
             assert await tx.suppressed(["v/a/contact/1"]) == {"v/a/contact/1"}
+
+
+async def test_messages_of_a_conversation_that_is_gone_are_hidden_at_once(place: Place) -> None:
+    for revision in ("0001", "0005"):
+        place.upgrade(revision)
+    with place.engine() as engine, engine.begin() as connection:
+        for number, live in ((1, True), (2, False)):
+            whole = f"v/a/conversation/{number}"
+            for key, entity, parent in ((whole, "conversation", None), (f"v/a/part/{number}", "message", whole)):
+                shown = live or parent is not None
+                row = {"key": key, "source": "v/a", "entity": entity, "parent": parent, "live": shown}
+                connection.execute(OBJECT.insert(), row | {"registers": b"{}", "card": b"{}" if shown else None})
+                part = {"object": key, "person": "p", "role": "requester", "entity": entity, "at": "2026"}
+                connection.execute(PARTY.insert(), part | {"open": False, "live": shown})
+    async with place.open() as store:
+        found = [row.object for row in await store.timeline(["p"], None, 9)]
+    assert found == ["v/a/part/1", "v/a/conversation/1"]
 
 
 @pytest.mark.postgres

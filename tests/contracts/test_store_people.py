@@ -68,8 +68,43 @@ async def test_a_deleted_activity_leaves_and_comes_back(store: Store) -> None:
         assert [row.at for row in await tx.activities(["p"], 5, 5)] == ["2027"]
 
 
+@pytest.mark.parametrize("read", [False, True], ids=["blindly", "knowing what was there"])
+async def test_parts_of_a_conversation_are_shown_while_it_is_not_gone(store: Store, read: bool) -> None:
+    whole, rest = thing("w"), [thing("x", "call", card=None), thing("p1", "message", parent="w")]
+    parts = [thing("p2", "rating", parent="w"), thing("p3", "rating", parent="x"), thing("p4", "message", parent="?")]
+
+    async def put(*rows: ObjectRow) -> list[str]:
+        async with store.writing() as tx:
+            if read:
+                await tx.objects([row.key for row in rows])
+            await tx.put_objects(rows)
+            await tx.put_parties([row.key for row in rows], [party(row.key, "p", entity=row.entity) for row in rows])
+        async with store.writing() as tx:
+            found = await tx.activities(["p"], 9, 0)
+            assert await tx.unnamed(["p"]) == set()
+            assert await tx.entities(["p"]) == {"p": {row.entity for row in found}}
+        assert [row.object for row in await store.timeline(["p"], None, 9)] == [row.object for row in found]
+        return sorted(row.object for row in found)
+
+    assert await put(*rest, *parts) == ["p1", "p2", "p3", "p4"], "of what was never heard of, and of a call"
+    assert await put(whole._replace(card=None)) == ["p3", "p4"]
+    assert await put(thing("p5", "message", parent="w")) == ["p3", "p4"], "what comes late as well"
+    assert await put(parts[2]._replace(parent="w")) == ["p3"]
+    assert await put(whole) == ["p1", "p2", "p3", "p4", "p5", "w"]
+    assert await put(parts[0]._replace(card=None)) == ["p1", "p3", "p4", "p5", "w"]
+    assert await put(whole._replace(card=None)) == ["p3"]
+    assert await put(whole._replace(card=None, parent="v")) == ["p1", "p3", "p4", "p5"], "merged is not gone"
+    assert await put(whole._replace(card=None)) == ["p3"]
+    async with store.writing() as tx:
+        assert await tx.children(["w", "x", "v"]) == dict.fromkeys(["p1", "p2", "p4", "p5"], "w") | {"p3": "x"}
+        await tx.drop_objects(["w"])
+        assert [row.object for row in await tx.activities(["p"], 9, 0)] == ["p5", "p4", "p3", "p1"]
+
+
 def expected(things: list[ObjectRow], parties: list[PartyRow], who: str, recent: int, open_: int) -> set[ActivityRow]:
-    cards = {row.key: row.card for row in things if row.card is not None}
+    last = {row.key: row for row in things}
+    gone = {row.key for row in last.values() if row.card is None and row.parent is None}
+    cards = {row.key: row.card for row in last.values() if row.card is not None and row.parent not in gone}
     best: dict[str, PartyRow] = {}
     for row in sorted(parties, key=lambda row: ROLES.index(row.role)):
         if row.person == who and row.object in cards:
@@ -85,7 +120,10 @@ def expected(things: list[ObjectRow], parties: list[PartyRow], who: str, recent:
 PEOPLE = ("p", "q", "r")
 KEYS = [f"v/a/call/{n}" for n in range(8)]
 THINGS = st.lists(
-    st.builds(thing, st.sampled_from(KEYS), card=st.sampled_from([b"card", None])), unique_by=lambda o: o.key
+    st.builds(
+        thing, st.sampled_from(KEYS), card=st.sampled_from([b"card", None]), parent=st.sampled_from([None, *KEYS[:3]])
+    ),
+    unique_by=lambda o: o.key,
 )
 PARTIES = st.lists(
     st.builds(
@@ -97,20 +135,26 @@ PARTIES = st.lists(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(things=THINGS, parties=PARTIES, recent=st.integers(0, 4), open_=st.integers(0, 3), objects_first=st.booleans())
+@given(
+    things=THINGS, later=THINGS, parties=PARTIES, recent=st.integers(0, 4), open_=st.integers(0, 3),
+    objects_first=st.booleans(),
+)  # fmt: skip
 async def test_activities_are_what_a_look_at_everything_would_find(
-    store: Store, things: list[ObjectRow], parties: list[PartyRow], recent: int, open_: int, objects_first: bool
-) -> None:
+    store: Store, things: list[ObjectRow], later: list[ObjectRow], parties: list[PartyRow], recent: int, open_: int,
+    objects_first: bool,
+) -> None:  # fmt: skip
     with pytest.raises(asyncio.InvalidStateError):  # leaves the store empty for the next example
         async with store.writing() as tx:
             if objects_first:
+                await tx.objects([row.key for row in things])  # so that it knows what was not there
                 await tx.put_objects(things)
             await tx.put_parties(KEYS, parties)
             if not objects_first:
                 await tx.put_objects(things)
+            await tx.put_objects(later)
             rows = await tx.activities(PEOPLE, recent, open_)
             assert len(rows) == len(set(rows))
-            assert set(rows) == set().union(*(expected(things, parties, who, recent, open_) for who in PEOPLE))
+            assert set(rows) == set().union(*(expected(things + later, parties, who, recent, open_) for who in PEOPLE))
             assert rows == sorted(rows, key=lambda row: (row.at, row.object), reverse=True)
             raise asyncio.InvalidStateError
 

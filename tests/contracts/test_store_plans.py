@@ -30,6 +30,8 @@ BOUNDED: dict[str, tuple[Any, ...]] = {
     "holders": ("phone:1", 21),
     "objects": (ONE,),
     "parties": (ONE,),
+    "children": (ONE,),
+    "set_live": (ONE,),
     "persons": (ONE,),
     "persons_of": (ONE,),
     "aliases_to": (ONE,),

@@ -11,8 +11,8 @@ from core.sdk import from_ms
 from core.store import LedgerRow, RepairRow
 from schemas.answers import Found, Ledger, Progress, Sources, SourceState, Timeline
 from schemas.customer import Customer
-from schemas.entities import Person
-from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk, desk_at
+from schemas.entities import Conversation, Message, Party, Person, Rating
+from tests.fixtures_api import DANA, DAY, HOUR, OFFICE, Desk, desk_at, full
 
 
 async def two_danas(desk: Desk) -> tuple[str, str]:
@@ -149,6 +149,28 @@ async def test_the_timeline_comes_in_pages_without_gap_or_double(desk: Desk) -> 
         cursor = page["next"]
     assert len(keys) == len(set(keys)) == 10
     assert keys[-1] == "aircall/acme/call/1"
+
+
+async def test_what_was_said_in_a_deleted_conversation_is_not_in_the_timeline_until_it_is_back(desk: Desk) -> None:
+    talk, dana = "intercom/conversation/1", [Party(role="requester", person=full("hubspot/contact/1"))]
+    said = Message(conversation=full(talk), body="My door code is 4711", at=desk.ago(HOUR), parties=dana)
+    rated = Rating(subject=full(talk), score=1, comment="My door code was told", at=desk.ago(HOUR), parties=dana)
+    await desk.tell(
+        desk.person("hubspot/contact/1", "Dana Reyes", DANA),
+        desk.ticket(talk, "hubspot/contact/1", "Bag"),
+        desk.event("intercom/part/1", said),
+        desk.event("intercom/rating/1", rated),
+    )
+    path = f"/v1/customers/{await desk.id_of(phone=DANA)}"
+    for gone in (False, True, False):
+        if gone:
+            await desk.tell(desk.gone(talk, Conversation))
+        else:
+            await desk.tell(desk.ticket(talk, "hubspot/contact/1", "Bag"))
+        shown = Timeline.model_validate(await desk.get(f"{path}/timeline"))
+        wanted = [] if gone else ["conversation", "message", "rating"]
+        assert sorted(entry.entity for entry in shown.entries) == wanted
+        assert ("door code" in orjson.dumps(await desk.get(path)).decode()) is not gone
 
 
 @pytest.mark.parametrize("query", ["cursor=%%%", "cursor=e30", "limit=0", "limit=101", "limit=x"])

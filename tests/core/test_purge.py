@@ -21,7 +21,8 @@ from core.metrics import Metrics
 from core.process import Settings
 from core.store import Store
 from core.store.sqlite import open_sqlite
-from schemas.entities import Identifier, Party, Person, Task
+from schemas.entities import Conversation, Identifier, Party, Person, Task
+from schemas.entities import Message as Said
 from schemas.event import Event
 from tests import worlds
 from tests.core.test_intake import messages
@@ -288,6 +289,26 @@ async def test_a_person_whom_others_name_stays_named_and_is_nobody_more(tmp_path
         await worlds.publish(bus, events)
         await drain(bus, store)
         assert len(await live(store)) == 1
+        await purged(bus, store)
+        assert await live(store) == wanted
+
+
+async def test_what_others_tell_of_a_conversation_that_was_deleted_there_is_shown_again(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
+    [maker] = [each for each in worlds.VENDORS if each.vendor == "intercom"]
+    [other] = [each for each in worlds.VENDORS if each.vendor == "hubspot"]
+    payload = worlds.Payload("test", {}, "acme", True, worlds.START + 5)
+    gone = maker.deleted(payload, "conversation", "1", Conversation, clock=worlds.START)
+    ben = Party(role="requester", identifier=Identifier(kind="email", value="ben@example.com"))
+    told = other.upserted(payload, "message", "1", Said(conversation=gone.subject, parties=[ben]), clock=worlds.START)
+    events = [each.model_copy(update={"connection": "test"}) for each in (gone, told)]
+    wanted = await never_had(tmp_path, events)
+    assert len(wanted) == 1
+    async with hub(tmp_path, open_store) as (bus, store):
+        await worlds.publish(bus, events)
+        await drain(bus, store)
+        assert await live(store) == {}
         await purged(bus, store)
         assert await live(store) == wanted
 
