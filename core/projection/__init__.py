@@ -5,7 +5,7 @@ from core.projection.persons import Carried, PersonState, names, person_state
 from core.projection.record import Base, Choice, Member, Piece, Shown, base, fold, merged_record
 from core.projection.registers import Registers, Visible
 
-FOLD_REVISION = 2  # raise it when the same events give another record: older workers stop, the store is rebuilt
+FOLD_REVISION = 3  # raise it when the same events give another record: older workers stop, the store is rebuilt
 
 __all__ = [
     "FOLD_REVISION", "Base", "Carried", "Choice", "Member", "PersonState", "Piece", "Place", "Registers", "Shown",
