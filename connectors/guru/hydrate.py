@@ -39,8 +39,7 @@ async def _alone(http: Http, account: str, hint: Hint) -> Payload:
 
 
 def _payload(card: Any, account: str, hint: Hint, response: Response) -> Payload:
-    kind = "card.restored" if hint.action == "card-restored" else "card"
-    return Payload(kind, card, account, False, response.started, hint.at)
+    return Payload("card", card, account, False, response.started, hint.at)
 
 
 def _by_id(data: Any) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """From Guru's cards to articles. Pure: no I/O, no clock.
 
-Cards are only ever read, so of two states with one clock the later look wins: the expiry of a verification moves no
-clock of the card.
+Cards are only ever read, so of two states with one clock the later look wins: neither the expiry of a verification nor
+restoring a card need move its clock.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from core.sdk import Maker, NormalizeError, Payload, from_iso, plain, to_ms, unm
 from schemas.entities import Article, Reference
 from schemas.event import Event
 
-_MAKER = Maker("guru")
+_MAKER = Maker("guru", mapper=2)
 _APP = "https://app.getguru.com/card/"
 _SHOWN = {
     "TEAM": ("internal", "internal"),
@@ -23,23 +23,21 @@ Item = Mapping[str, Any]
 
 
 def normalize(payload: Payload) -> Iterator[Event]:
-    """Kinds: `card`, `card.restored` (a card that came back) and `card.missing`; others give no event."""
+    """Kinds: `card`, `card.missing`, and `malformed` of a delivery, which is refused; others give no event."""
     item = payload.data
-    if payload.kind not in ("card", "card.restored", "card.missing"):
+    if payload.kind == "malformed":
+        raise NormalizeError(payload.headers.get("reason", "cannot be read"))
+    if payload.kind not in ("card", "card.missing"):
         return
     if not isinstance(item, dict):
         raise NormalizeError(f"{payload.kind}: not an object but {type(item).__name__}")
     id = item.get("id") or ""
     if payload.kind == "card.missing":
-        yield _MAKER.deleted(payload, "card", id, Article, clock=payload.at)
-        return
-    if item.get("archived") is True:  # how Guru deletes; restored, the card is read with this clock again, but later
+        yield _MAKER.deleted(payload, "card", id, Article, clock=None)
+    elif item.get("archived") is True:  # how Guru deletes; restored, the card is read with this clock again, but later
         yield _MAKER.deleted(payload, "card", id, Article, clock=_clock(item))
-        return
-    yield _MAKER.upserted(payload, "card", id, _article(payload, item), clock=_clock(item))
-    if payload.kind == "card.restored":
-        # Restoring need not move the card's clock: this event brings nothing but that the card is there again.
-        yield _MAKER.upserted(payload, "card", id, Article(), clock=payload.at, mode="patch")
+    else:
+        yield _MAKER.upserted(payload, "card", id, _article(payload, item), clock=_clock(item))
 
 
 def _article(payload: Payload, item: Item) -> Article:

@@ -1,7 +1,7 @@
-"""Deliveries of Guru: proved by a secret in the URL, each event a hint at a card. Pure: no I/O, no clock.
+"""Deliveries of Guru: proved by a secret in the URL, each event a hint at a card or at a list. Pure: no I/O, no clock.
 
-Guru signs nothing and names no account, so whoever knows the URL may send; a forged delivery can only make us read a
-card. In BATCH mode the envelope is Ably's, and each event stands in it as a JSON text: decoded twice.
+Guru signs nothing and names no account, so whoever knows the URL may send; a forged delivery can only make us read. In
+BATCH mode the envelope is Ably's, and each event stands in it as a JSON text: decoded twice.
 """
 
 import hmac
@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from connectors.guru.config import Config
-from core.sdk import Delivery, Hint, NormalizeError, SignatureError, Split, Webhook, from_iso, loads, to_ms
+from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, Webhook, from_iso, loads, to_ms
 
 # What readers do to a card; it stays as it was.
 _READING = frozenset({
@@ -18,6 +18,13 @@ _READING = frozenset({
     "card-link-copied", "card-link-viewed", "card-sync-link-copied", "card-file-link-viewed", "card-comment-created",
     "card-comment-updated", "card-comment-deleted", "card-comment-resolved", "card-comment-reopened",
 })  # fmt: skip
+# What names none of the cards that it changes, and the list that shows what became of them.
+_LISTS = {
+    "collection-deleted": "all card",
+    "tag-updated": "all cards",
+    "tag-deleted": "all cards",
+    "tag-merged": "all cards",
+}
 
 
 def verify(delivery: Delivery, config: Config, now: datetime) -> None:
@@ -30,56 +37,70 @@ def verify(delivery: Delivery, config: Config, now: datetime) -> None:
 
 
 def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:
-    """Hints for the cards that changed; everything else is ignored by its event type."""
+    """Hints for the cards that changed, and the lists that show the rest; other events are ignored by their type.
+
+    A message that cannot be read becomes a payload that `normalize` refuses, so that the others of its batch go
+    through; NormalizeError where there are no others.
+    """
     hints: list[Hint] = []
     ignored: list[str] = []
+    due: list[str] = []
     seen: list[tuple[str, Any]] = []
-    for event in _events(body):
-        kind = event.get("eventType")
-        if not isinstance(kind, str):
-            raise NormalizeError("a Guru event without eventType")
-        properties = event.get("properties")
-        card = properties.get("cardId") if isinstance(properties, dict) else None
-        if kind.startswith("card-") and kind not in _READING and isinstance(card, str) and card:
-            hints.append(Hint("card", card, _at(event, received), kind))
+    odd: list[Payload] = []
+    for message in _messages(body):
+        try:
+            event = _event(message)
+            kind, card = event["eventType"], _card(event)
+            if card and kind.startswith("card-") and kind not in _READING:
+                at = from_iso(event.get("eventDate"))
+                hints.append(Hint("card", card, to_ms(at) if at else received, kind))
+            elif kind in _LISTS:
+                due.append(_LISTS[kind])
+            else:
+                ignored.append(kind)
+                continue
             seen.append((kind, event))
-        else:
-            ignored.append(kind)
-    return Split(hints=tuple(hints), ignored=tuple(ignored), seen=seen)
+        except NormalizeError as error:
+            why = {"reason": str(error)}
+            odd.append(Payload("malformed", message, account, pushed=True, received=received, headers=why))
+    if odd and not (seen or ignored):
+        raise NormalizeError(odd[0].headers["reason"])
+    return Split(tuple(odd), tuple(hints), tuple(ignored), seen, tuple(dict.fromkeys(due)))
 
 
-def _at(event: Mapping[str, Any], received: int) -> int:
-    at = from_iso(event.get("eventDate"))
-    return to_ms(at) if at else received
-
-
-def _events(body: Any) -> Iterator[Mapping[str, Any]]:
-    """SINGLE: the event itself. BATCH: items of messages whose `data` is an event as text."""
+def _messages(body: Any) -> Iterator[Any]:
+    """SINGLE: the event itself, as a message. BATCH: the messages of all items; an item without any stands for one."""
     if not isinstance(body, dict):
         raise NormalizeError("not a Guru delivery: no object")
     if "items" not in body:
-        yield body
+        yield {"data": body}
         return
-    for item in _objects(body["items"]):
-        data = item.get("data")
-        for message in _objects(data.get("messages") if isinstance(data, dict) else None):
-            yield _decoded(message.get("data"))
-
-
-def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+    if not isinstance(body["items"], list):
         raise NormalizeError("a BATCH delivery has items with messages")
-    yield from value
+    for item in body["items"]:
+        data = item.get("data") if isinstance(item, dict) else None
+        messages = data.get("messages") if isinstance(data, dict) else None
+        yield from messages if isinstance(messages, list) else [item]
 
 
-def _decoded(value: Any) -> Mapping[str, Any]:
+def _event(message: Any) -> Mapping[str, Any]:
+    event = message.get("data") if isinstance(message, dict) else None
     try:
-        event = loads(value) if isinstance(value, str) else value
+        event = loads(event) if isinstance(event, str) else event
     except ValueError:
         raise NormalizeError("a message of a BATCH delivery is not JSON") from None
     if not isinstance(event, dict):
         raise NormalizeError("a message of a BATCH delivery holds no event")
+    if not isinstance(event.get("eventType"), str):
+        raise NormalizeError("a Guru event without eventType")
     return event
+
+
+def _card(event: Mapping[str, Any]) -> str:
+    """Its id; empty where the event names none."""
+    properties = event.get("properties")
+    card = properties.get("cardId") if isinstance(properties, dict) else None
+    return card if isinstance(card, str) else ""
 
 
 WEBHOOK: Webhook[Config] = Webhook(
@@ -90,6 +111,6 @@ WEBHOOK: Webhook[Config] = Webhook(
     instructions=(
         "POST /api/v1/webhooks with deliveryMode BATCH, status ENABLED, this URL as targetUrl and the filter "
         "card-created,card-updated,card-deleted,card-restored,card-verified,card-shared-to-team,card-unshared,"
-        "card-added-to-board (at most ten types)."
+        "card-added-to-board,collection-deleted,tag-merged (at most ten types)."
     ),
 )

@@ -25,7 +25,7 @@ class Team:
         self.delivery_mode = delivery_mode
         self.cards: dict[str, Object] = {}
         self.now = 0
-        self.words: dict[str, str] = {}  # tags that were merged into others
+        self.words: dict[str, str] = {}  # tags that were merged into others, or deleted (empty)
         self._told = 0
 
     def card_id(self, ref: str) -> str:
@@ -66,8 +66,8 @@ class Team:
                 card["folders"] = [*card["folders"], str(beat.data["folder"])]
                 return self._push(["card-added-to-board"], id, now)
             case "retag":  # of all cards at once, which moves no clock of theirs and names none of them
-                self.words[str(beat.data["tag"])] = str(beat.data["into"])
-                return self._push(["tag-merged"], None, now)
+                into = self.words[str(beat.data["tag"])] = str(beat.data.get("into", ""))
+                return self._push(["tag-merged" if into else "tag-deleted"], None, now)
             case "share" if card:
                 card["share"] = str(beat.data["status"])
                 return self._push(["card-shared-to-team" if card["share"] == "TEAM" else "card-unshared"], id, now)
@@ -154,7 +154,7 @@ class Team:
              "categoryId": uuid(self.seed, "tags")}
             for subject, _, _, title, _ in TOPICS if title == card["title"]
             for first in [subject.split()[0].lower()]
-            for word in [self.words.get(first, first)]
+            for word in [self.words.get(first, first)] if word
         ]  # fmt: skip
 
     def _folder(self, title: str) -> Object:

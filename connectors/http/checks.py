@@ -44,6 +44,12 @@ def mistakes(config: Config) -> Iterator[Mistake]:
                 "`cut:` does not look into texts, and would leave its members in what is decoded",
             )
         yield from _of_what_is_kept(config.webhook)
+        lists = [each.name for each in config.streams]
+        lists += [f"all {each.kind}" for each in config.listings]
+        lists += [f"all {each.kind}" for each in config.streams if each.listing is not None]
+        for kind, name in config.webhook.due.items():
+            if name not in lists:
+                yield ("webhook", "due", kind), f"no stream or listing {name!r}{_hint(name, lists)}"
     yield from _of_let(("let",), config.let, config.let)
     for kind, rules in config.mapping.items():
         for index, rule in enumerate(rules):

@@ -226,6 +226,10 @@ class WebhookPart(Section):
         "their `payload` is not kept, for which it must not stand in a text (`decode`); left out: all."
     )  # fmt: skip
     take: Expression | None = Field(None, description="Whether the hub wants it; other events are counted as ignored.")
+    due: dict[str, str] = Field(
+        {}, description="Kinds of events that name none of the objects they change, and the stream, or the listing as "
+        "`all KIND`, that shows them: it is read within `poll_every`."
+    )  # fmt: skip
     keep: dict[str, list[str]] = Field(
         {}, description="All that enters the hub of the objects of a kind: {summary: [call_id]}."
     )
@@ -275,7 +279,9 @@ class Rule(Section):
     same: list[str] = Field([], description="Fields that the object has under the same name.")
     only: list[str] = Field([], description="Of `fields:` these alone: where two rules share them.")
     constants: dict[str, Any] = Field({}, description="Fields that are always the same.")
-    deleted: bool = Field(False, description="The object is gone.")
+    deleted: bool = Field(
+        False, description="The object is gone; of a read without `clock`: until a later one finds it."
+    )
     final: bool = Field(False, description="deleted: for good; its id never comes back.")
     erased: bool = Field(False, description="deleted: for good, and everything that was known of it.")
     merged_into: Expression | None = Field(None, description="The id of the object into which the source merged it.")

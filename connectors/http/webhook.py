@@ -3,8 +3,9 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from connectors.http.config import Config
@@ -12,6 +13,8 @@ from connectors.http.cuts import cut, only
 from connectors.http.functions import Scope, moment
 from connectors.http.sections import Basic, Hmac, Token, WebhookPart
 from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, Webhook, loads
+
+MALFORMED = "malformed"  # the kind of what could not be read, for `normalize` to refuse
 
 
 def webhook(config: Config) -> Webhook[Config] | None:
@@ -108,38 +111,57 @@ def _signed(delivery: Delivery, part: Hmac, timestamp: str) -> str:
 
 
 def _split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:
-    """Payloads or hints for what is declared; other events are ignored by their kind."""
+    """Payloads or hints for what is declared, and the lists that are due; other events are ignored by their kind.
+
+    An event that cannot be read becomes a payload that `normalize` refuses, so that the others of its delivery go
+    through; NormalizeError where there are no others.
+    """
     part = config.webhook
     if part is None:
         raise NormalizeError("the connection has no webhook")
     scope = Scope(config.vendor, tables=config.tables)
-    payloads: list[Payload] = []
-    hints: list[Hint] = []
-    ignored: list[str] = []
-    seen: list[tuple[str, Any]] = []
+    found: list[Split] = []
+    odd: list[Payload] = []
     for row in _rows(body, part, scope):
-        kind = part.kind(row, scope)
-        if not isinstance(kind, str) or not kind:
-            raise NormalizeError(f"an event without kind: nothing at webhook.kind, {part.kind.text}")
-        if (part.events and not _among(kind, part.events)) or (part.take is not None and not part.take(row, scope)):
-            ignored.append(kind)
-        elif part.payload is not None and not (part.hint and _among(kind, part.hint.of)):
-            data = part.payload.data(row, scope)
-            if not isinstance(data, dict):
-                raise NormalizeError(f"{kind}: no object at webhook.payload.data, {part.payload.data.text}")
-            at = moment(part.payload.at(row, scope)) if part.payload.at else None
-            payloads.append(Payload(kind, data, account, True, received, at))
-        elif (
-            part.hint is not None
-            and (named := part.hint.kind or kind.partition(".")[0]) in config.hydrate
-            and (id := part.hint.id(row, scope)) not in (None, "")
-        ):
-            at = moment(part.hint.at(row, scope)) if part.hint.at else None
-            hints.append(Hint(named, str(id), received if at is None else at, kind))
-            seen.append((kind, row))
-        else:
-            ignored.append(kind)
-    return Split(tuple(payloads), tuple(hints), tuple(ignored), seen)
+        try:
+            found.append(_read(_event(row, part), part, scope, config, account, received))
+        except NormalizeError as error:
+            why = {"reason": str(error)}
+            odd.append(Payload(MALFORMED, row, account, pushed=True, received=received, headers=why))
+    if odd and not found:
+        raise NormalizeError(odd[0].headers["reason"])
+    return Split(
+        (*chain.from_iterable(each.payloads for each in found), *odd),
+        tuple(chain.from_iterable(each.hints for each in found)),
+        tuple(chain.from_iterable(each.ignored for each in found)),
+        [pair for each in found for pair in each.seen],
+        tuple(dict.fromkeys(chain.from_iterable(each.due for each in found))),
+    )
+
+
+def _read(row: Any, part: WebhookPart, scope: Scope, config: Config, account: str, received: int) -> Split:
+    """One event."""
+    kind = part.kind(row, scope)
+    if not isinstance(kind, str) or not kind:
+        raise NormalizeError(f"an event without kind: nothing at webhook.kind, {part.kind.text}")
+    if kind in part.due:
+        return Split(due=(part.due[kind],), seen=[(kind, row)])
+    if (part.events and not _among(kind, part.events)) or (part.take is not None and not part.take(row, scope)):
+        return Split(ignored=(kind,))
+    if part.payload is not None and not (part.hint and _among(kind, part.hint.of)):
+        data = part.payload.data(row, scope)
+        if not isinstance(data, dict):
+            raise NormalizeError(f"{kind}: no object at webhook.payload.data, {part.payload.data.text}")
+        at = moment(part.payload.at(row, scope)) if part.payload.at else None
+        return Split((Payload(kind, data, account, True, received, at),))
+    if (
+        part.hint is not None
+        and (named := part.hint.kind or kind.partition(".")[0]) in config.hydrate
+        and (id := part.hint.id(row, scope)) not in (None, "")
+    ):
+        at = moment(part.hint.at(row, scope)) if part.hint.at else None
+        return Split(hints=(Hint(named, str(id), received if at is None else at, kind),), seen=[(kind, row)])
+    return Split(ignored=(kind,))
 
 
 def _among(kind: str, kinds: Sequence[str]) -> bool:
@@ -165,16 +187,19 @@ def _kept(body: Any, part: WebhookPart, scope: Scope) -> Any:
     return only(body, wanted)
 
 
-def _rows(body: Any, part: WebhookPart, scope: Scope) -> Iterator[Any]:
+def _rows(body: Any, part: WebhookPart, scope: Scope) -> list[Any]:
     rows = part.rows(body, scope)
     if not isinstance(rows, list) or not (rows or body):
         raise NormalizeError(f"no list of events at webhook.rows, {part.rows.text}")
-    for row in rows:
-        if part.decode and isinstance(row, str):
-            try:
-                row = loads(row)
-            except ValueError:
-                raise NormalizeError("an event that should be JSON in JSON is none") from None
-        if not isinstance(row, dict):
-            raise NormalizeError(f"an event that is no object but {type(row).__name__}")
-        yield row
+    return rows
+
+
+def _event(row: Any, part: WebhookPart) -> dict[str, Any]:
+    if part.decode and isinstance(row, str):
+        try:
+            row = loads(row)
+        except ValueError:
+            raise NormalizeError("an event that should be JSON in JSON is none") from None
+    if not isinstance(row, dict):
+        raise NormalizeError(f"an event that is no object but {type(row).__name__}")
+    return row

@@ -13,7 +13,7 @@ from core.bus.topics import DEAD, EVENTS, HINTS, PAST
 from core.config.model import Connection, Server
 from core.conformance.memory import MemoryBus
 from core.conformance.subject import BrokenError, Subject
-from core.ingest import Pace, Patience
+from core.ingest import Known, Pace, Patience
 from core.metrics import Metrics
 from core.projection import Registers
 from core.sdk.mock import Clock, Mock, running
@@ -61,8 +61,9 @@ class Bench:
         self.mock.player.set_clock(moment, None)
 
     @asynccontextmanager
-    async def ingesting(self, **settings: Any) -> AsyncIterator[None]:
-        """Ingest runs within the block, and its listener gets the mock's webhooks; then it is killed."""
+    async def ingesting(self, known: Known | None = None) -> AsyncIterator[None]:
+        """Ingest runs within the block, and its listener gets the mock's webhooks; then it is killed. `known` tells
+        what the hub has: without it no listing is compared."""
         listens = asyncio.Event()
 
         def started(address: str) -> None:
@@ -80,7 +81,7 @@ class Bench:
         work = asyncio.create_task(
             ingest.run(self.bus, {self.connection.name: self.connection}, Server(webhooks="127.0.0.1:0"),
                        metrics=Metrics(), clock=self.now, lag=lag, report=report, started=started, pace=_PACE,
-                       patience=PATIENCE)
+                       patience=PATIENCE, known=known)
         )  # fmt: skip
         work.add_done_callback(lambda _: listens.set())
         try:

@@ -14,6 +14,7 @@ from core.ingest.pace import patiently
 from core.sdk.connector import Cursor
 
 SWEEP = "_sweep"  # stands where a stream would: the order to sweep all of them; see `sweep`
+DUE = "_due "  # before a stream's or listing's name: the order to read that one; see `due`
 _ACCOUNT = "_account"
 _PAGE = 1000
 _LOOK = 0.1
@@ -22,6 +23,12 @@ _LOOK = 0.1
 def listing_name(kind: str) -> str:
     """Under which a listing is saved, shown and counted, beside the streams."""
     return f"all {kind}"
+
+
+def due(connection: str, part: str, now: int) -> Message:
+    """Tells whoever polls the connection, now or next, that a stream or listing was not complete until `now` (epoch
+    ms), whatever its schedule says."""
+    return Message(CURSORS, f"{connection}/{DUE}{part}", orjson.dumps({"asked": now}), partition_by=connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class Cursors:
         return partition_of(Message(CURSORS, connection, None), len(await patiently(lambda: self._bus.range(CURSORS))))
 
     async def streams(self, connection: str) -> dict[str, bytes]:
-        """What is saved now, by stream; see `decode`. Under SWEEP the last order; see `asked`."""
+        """What is saved now, by stream; see `decode`. Under SWEEP and DUE the last orders; see `asked`."""
         found = await self._read([await self.partition(connection)])
         return {stream: value for (name, stream), value in found.items() if name == connection and stream != _ACCOUNT}
 

@@ -18,6 +18,7 @@ from core.bus.topics import EVENTS
 from core.config.model import Connection
 from core.deadletter import Letter, Stage, reason_of
 from core.errors import AccountError, NormalizeError, PermanentError, RefusedError, SignatureError, TransientError
+from core.ingest.cursors import due
 from core.ingest.cuts import blank, blank_values, without
 from core.ingest.drift import HINTED
 from core.ingest.keep import Door, door_of, dumps, fields, hint_message, raw, whole
@@ -237,6 +238,7 @@ class Intake:
         return [
             *groups,
             *(_Group([hint_message(door, hint, account)], hints=1) for hint in split.hints),
+            *(_Group([due(door.name, part, ms(self._clock()))]) for part in split.due),
             *self._ignored(door, split, body, account),
         ]
 

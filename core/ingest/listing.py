@@ -27,7 +27,7 @@ FEW = 50  # so many may always be missing, but never all
 class ListingPoll:
     """One listing of one connection, on its own schedule. `raw` is what the bus has of it: when it was last compared,
     and what a person asked. One that was cut short goes on from its file, where this process finds that: another
-    machine begins it anew."""
+    machine begins it anew. `ordered`: it is due where it was compared before (epoch ms; see cursors.due)."""
 
     def __init__(
         self,
@@ -37,6 +37,8 @@ class ListingPoll:
         connection: Connection,
         listing: Listing[Any],
         raw: bytes | None,
+        *,
+        ordered: int = 0,
     ) -> None:
         self._tools = tools
         self._known = known
@@ -45,6 +47,7 @@ class ListingPoll:
         self._listing = listing
         self._name = listing_name(listing.kind)
         self._raw = raw
+        self._ordered = ordered
         self._saved = Saved()
         self._work: Unlisted | None = None
         self._seen: set[bytes] = set()  # cursors of the listing under way
@@ -65,9 +68,10 @@ class ListingPoll:
         self._saved = decode(self._raw)
         self._shown.at, self._shown.complete_up_to = self._saved.at, self._saved.complete_up_to
         self._work = await self._kept()
-        if self._saved.complete_up_to is None or self._work is not None:
+        complete = self._saved.complete_up_to
+        if complete is None or complete < self._ordered or self._work is not None:
             return 0.0
-        due = self._saved.complete_up_to / 1000 + self._every - self._tools.clock().timestamp()
+        due = complete / 1000 + self._every - self._tools.clock().timestamp()
         return min(self._every, max(0.0, due))
 
     async def _kept(self) -> Unlisted | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from core.bus import Record, Subscription
 from core.bus.topics import CURSORS
 from core.errors import TransientError
-from core.ingest.cursors import SWEEP, Cursors, asked, listing_name
+from core.ingest.cursors import DUE, SWEEP, Cursors, asked, listing_name
 from core.ingest.listing import ListingPoll
 from core.ingest.status import BUS, ms
 from core.ingest.stream import StreamPoll
@@ -28,6 +28,7 @@ class Poller:
         self._cursors = Cursors(tools.bus)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._asked: dict[str, int] = {}  # by the cursor's key: the newest order that was heard
+        self._soon: set[str] = set()  # by the cursor's key: orders that wait for more of their kind
         self._started = False  # what is assigned first is swept at once: nobody may have listened meanwhile
 
     async def run(self) -> None:
@@ -69,6 +70,11 @@ class Poller:
                 self._asked[record.key] = when
                 self._tools.board.wake(name)
             return
+        if part.startswith(DUE):
+            if name in self._running and when > self._asked.get(record.key, 0):
+                self._asked[record.key] = when
+                self._later(name, record.key, part.removeprefix(DUE))
+            return
         if name not in self._running or when <= self._asked.get(record.key, 0):
             return
         self._asked[record.key] = when
@@ -76,6 +82,18 @@ class Poller:
         # What ran until now may have saved its own cursor behind the order.
         if asked((await self._cursors.streams(name)).get(part)) < when:
             await self._cursors.put(name, part, record.value or b"")
+
+    def _later(self, name: str, key: str, part: str) -> None:
+        """Such orders come in swarms, and a source's lists show late what it tells: one round for all, a poll later."""
+        if key not in self._soon:
+            self._soon.add(key)
+            wait = self._tools.connections[name].settings.poll_every.total_seconds()
+            asyncio.get_running_loop().call_later(wait, self._wake, name, key, part)
+
+    def _wake(self, name: str, key: str, part: str) -> None:
+        self._soon.discard(key)
+        if stream := self._tools.board[name].streams.get(part):
+            stream.wake.set()
 
     async def _tell(self) -> None:
         """Order a sweep where this process noticed that a downtime has ended: of whoever polls the connection, now or
@@ -117,12 +135,15 @@ class Poller:
             for stream in connection.connector.streams:
                 poll = StreamPoll(
                     tools, self._cursors, connection, stream, saved.get(stream.name),
-                    at_once=at_once, ordered=asked(saved.get(SWEEP)),
+                    at_once=at_once, ordered=max(asked(saved.get(SWEEP)), asked(saved.get(DUE + stream.name))),
                 )  # fmt: skip
                 parts.create_task(poll.run(), name=f"poll {name}/{stream.name}")
             if tools.known is None or connection.connector.hydrate is None:
                 return
             for listing in connection.connector.listings:
-                raw = saved.get(listing_name(listing.kind))
-                work = ListingPoll(tools, tools.known, self._cursors, connection, listing, raw)
+                part = listing_name(listing.kind)
+                work = ListingPoll(
+                    tools, tools.known, self._cursors, connection, listing, saved.get(part),
+                    ordered=asked(saved.get(DUE + part)),
+                )  # fmt: skip
                 parts.create_task(work.run(), name=f"list {name}/{listing.kind}")

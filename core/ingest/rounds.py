@@ -15,7 +15,7 @@ class Rounds:
     def __init__(self, tools: Tools, name: str, part: str, shown: Stream, *, downtimes: bool = True) -> None:
         self._tools, self._name, self._part, self._shown = tools, name, part, shown
         self._wakes = tools.board[name].wakes if downtimes else set()
-        self._wake = asyncio.Event()
+        self._wake = shown.wake
 
     async def run(
         self, load: Callable[[], Awaitable[float]], once: Callable[[], Awaitable[None]], every: float
@@ -49,7 +49,8 @@ class Rounds:
             wakes.discard(self._wake)
 
     async def _rest(self, seconds: float) -> None:
-        """At most so long: a downtime that ended wakes up, `calm` seconds after the last round at the earliest."""
+        """At most so long: a downtime that ended, or an order, wakes up, `calm` seconds after the last round at the
+        earliest."""
         calm = min(seconds, self._tools.pace.calm)
         await asyncio.sleep(calm)
         try:

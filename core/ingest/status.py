@@ -45,6 +45,7 @@ class Stream:
     way: str = ""
     fetched: int = 0
     total: int | None = None
+    wake: asyncio.Event = field(default_factory=asyncio.Event)  # whoever polls it begins a round soon
     _start: tuple[int, int] = (0, 0)  # what was fetched, and the time, when this process went on with it
 
     def begin(self, fetched: int, now: int) -> None:

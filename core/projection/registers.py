@@ -4,9 +4,11 @@ Applying is commutative, associative and idempotent: any order, any number of ti
 (order key, event id). A `full` event also unsets every field whose last write is older than itself.
 
 Existence: of equal order keys a deletion beats what lives, so that a source whose clock stood still meanwhile deletes
-what it says; whoever brings the object back needs a later one. A final deletion beats everything; an erasure also
-empties the registers for good. A merge holds whatever else is said, except an erasure. `call.status` compares its rank
-first, so that a terminal state is never left.
+what it says; whoever brings the object back needs a later one. A deletion that was read and has no clock is a look that
+did not find the object: it counts until the object is seen later, by a read that began after it or a push of a later
+clock, however old the state that is seen; what was seen before changes nothing. A final deletion beats everything; an
+erasure also empties the registers for good. A merge holds whatever else is said, except an erasure. `call.status`
+compares its rank first, so that a terminal state is never left.
 """
 
 from collections.abc import Mapping
@@ -81,7 +83,7 @@ class Visible:
 class Registers:
     """One object's registers. `dump()` is canonical: equal states are equal bytes."""
 
-    __slots__ = ("_events", "_exists", "_fields", "_full", "_into", "entity", "first")
+    __slots__ = ("_events", "_exists", "_fields", "_full", "_into", "_lost", "_seen", "entity", "first")
 
     def __init__(self, entity: str) -> None:
         self.entity = entity
@@ -91,6 +93,8 @@ class Registers:
         self._full: str | None = None
         self._exists: list[Any] | None = None  # [final, event id, state]
         self._into: list[str] | None = None  # [event id, key]
+        self._lost: str | None = None  # event id of the latest look that did not find it
+        self._seen = 0  # epoch ms: when it was last seen alive
 
     @classmethod
     def load(cls, data: bytes) -> "Registers":
@@ -102,6 +106,8 @@ class Registers:
         self._full = raw.get("u")
         self._exists = raw.get("x")
         self._into = raw.get("m")
+        self._lost = raw.get("l")
+        self._seen = raw.get("s", 0)
         return self
 
     def dump(self) -> bytes:
@@ -112,12 +118,18 @@ class Registers:
             raw["x"] = self._exists
         if self._into:
             raw["m"] = self._into
+        if self._lost:
+            raw["l"] = self._lost
+        if self._seen:
+            raw["s"] = self._seen
         return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
 
     def apply(self, write: Write) -> None:
         """Take one event in. An event that is old or double changes nothing that can be seen."""
         if not (self._exists and self._exists[2] == "erased"):
             self.first = min(self.first, write.received) if self.first else write.received
+            if write.action == "upserted":
+                self._seen = max(self._seen, _seen_at(write))
         elif not write.erased:
             return
         stamp = [*write.order, write.received]
@@ -134,6 +146,9 @@ class Registers:
             case "upserted":
                 self._upsert(write)
                 self._exist(write, "live")
+            case "deleted" if _is_look(write):
+                if self._lost is None or self._beats(write.id, self._lost):
+                    self._lost = write.id
             case "deleted":
                 self._exist(write, "erased" if write.erased else "deleted")
             case "merged":
@@ -174,7 +189,7 @@ class Registers:
 
     def _prune(self) -> None:
         if self._exists and self._exists[2] == "erased":
-            self._fields, self._full, self._into = {}, None, None
+            self._fields, self._full, self._into, self._lost, self._seen = {}, None, None, None, 0
             self.first = self._events[self._exists[1]][4]  # of what was before, nothing may remain
         if len(self._events) == 1:
             return
@@ -184,18 +199,22 @@ class Registers:
             for name in [name for name, (id, _) in self._fields.items() if id in older and name not in ranked]:
                 del self._fields[name]
         used = {id for id, _ in self._fields.values()}
-        used.update(id for id in (self._full, self._exists and self._exists[1], self._into and self._into[0]) if id)
+        held = self._full, self._exists and self._exists[1], self._into and self._into[0], self._lost
+        used.update(id for id in held if id)
         if len(used) < len(self._events):
             self._events = {id: stamp for id, stamp in self._events.items() if id in used}
 
     @property
-    def _departed(self) -> bool:
-        return self._exists is not None and self._exists[2] != "live"
+    def _existence(self) -> str:
+        """live, deleted or erased, wherever it was merged."""
+        state: str = self._exists[2] if self._exists else "live"
+        lost = self._lost is not None and self._events[self._lost][4] >= self._seen
+        return "deleted" if lost and state == "live" else state
 
     @property
     def state(self) -> str:
         """As Visible's."""
-        state: str = self._exists[2] if self._exists else "live"
+        state = self._existence
         return "merged" if self._into and state != "erased" else state
 
     def get(self, field: str) -> Any:
@@ -211,7 +230,7 @@ class Registers:
             for name, (id, value) in self._fields.items()
             if value is not None
         }
-        return Visible(self.state, facts, self._into[1] if self._into else None, self.first, self._departed)
+        return Visible(self.state, facts, self._into[1] if self._into else None, self.first, self._existence != "live")
 
     def clock(self) -> int:
         """The source's newest clock of all that was said (epoch ms); 0 where it has none, -1 where nothing was."""
@@ -227,6 +246,18 @@ class Registers:
             return None
         id = max(self._events, key=self._rank)
         return id, self._events[id][0] or self._events[id][4]
+
+
+def _is_look(write: Write) -> bool:
+    """Whether somebody looked for the object and did not find it, which says nothing of when it went."""
+    clock, read, *_ = write.order
+    return write.action == "deleted" and not write.final and not clock and read != 0
+
+
+def _seen_at(write: Write) -> int:
+    """When it was alive (epoch ms): at the latest when a read began, or by the clock of what was pushed."""
+    clock, read, *_ = write.order
+    return write.received if read or not clock else clock
 
 
 def _by_rank(ranks: Mapping[str, int], new: Any, old: Any) -> int:

@@ -82,12 +82,15 @@ class Hint:
 @dataclass(frozen=True, slots=True)
 class Split:
     """A delivery taken apart. `ignored` names kinds that we do not know or do not need: counted, kept raw. `seen`: the
-    parts of the delivery that become hints alone, each with its topic: their shape is looked at, for a change of it."""
+    parts of the delivery that become hints alone, each with its topic: their shape is looked at, for a change of it.
+    `due`: streams by their names, and listings as `all <kind>`, that show what happened to objects that the delivery
+    does not name: each is read within `poll_every`, once for all that came until then."""
 
     payloads: Sequence[Payload] = ()
     hints: Sequence[Hint] = ()
     ignored: Sequence[str] = ()
     seen: Sequence[tuple[str, Any]] = field(default=(), compare=False)
+    due: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

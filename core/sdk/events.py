@@ -55,7 +55,11 @@ class Maker:
         final: bool = False,
         erased: bool = False,
     ) -> Event:
-        """The object is gone. `final`: for good, whatever comes later; `erased`: its registers are emptied for good."""
+        """The object is gone. `final`: for good, whatever comes later; `erased`: its registers are emptied for good.
+
+        Of a read, `clock` None says that it was looked for and not found, as where a right was lost: any read that
+        begins later and finds it brings it back, however old its clock.
+        """
         type, final = NAMES[entity] + ".deleted", final or erased
         return self._event(payload, kind, id, type, {}, clock, sequence, final=final, erased=erased)
 

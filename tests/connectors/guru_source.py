@@ -24,6 +24,7 @@ from schemas.event import Event
 from tests.connectors.http import PlainHttp, plain_http
 
 ROOT = Path(__file__).parents[2]
+DECLARED = ROOT / "deploy/examples/guru.yaml"
 SAMPLES = sorted((ROOT / "connectors/guru/samples").glob("*.payload.json"))
 VENDOR = Path(os.environ.get("HUB_VENDOR_DATA") or ROOT / "../shared/vendor-data") / "knowledge/guru"
 needs_vendor_data = pytest.mark.skipif(

@@ -1,6 +1,7 @@
 """Guru: samples, the secret in the URL, and both delivery modes."""
 
 import copy
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from connectors.guru import CONNECTOR
 from connectors.guru.config import Config
 from connectors.guru.mock import DEMO
 from connectors.guru.normalize import normalize
 from connectors.guru.poll import following
 from connectors.guru.webhook import WEBHOOK
+from core import deadletter
+from core.bus.topics import DEAD, HINTS
+from core.config import declared
+from core.config.model import Connection
+from core.conformance.memory import MemoryBus
+from core.ingest import Board, Intake
+from core.metrics import Metrics
 from core.sdk import Hint, NormalizeError, Payload, Response, SignatureError, Split
 from tests.connectors.guru_source import (
     BEGIN,
     CONFIG,
+    DECLARED,
     NOW,
     SAMPLES,
+    STREAMS,
     VENDOR,
     batch,
     delivery,
@@ -102,6 +113,18 @@ def test_a_restored_card_lives_again_although_no_clock_moved() -> None:
     assert card.state == "deleted"
 
 
+def test_a_card_that_may_be_read_again_lives_again_although_nobody_edited_it() -> None:
+    card, lost = named("card.trusted"), named("card.missing")
+    lost = replace(lost, data={"id": card.data["id"]}, received=card.received + 5_000, at=card.received + 9_000)
+    later = replace(card, received=lost.received + 1)
+    for order in itertools.permutations((card, lost, later)):
+        (shown,) = folded(event for each in order for event in normalize(each)).values()
+        assert shown.state == "live" and shown.get("title")
+    for order in itertools.permutations((card, lost, card)):  # an answer that was asked for before is no answer to that
+        (shown,) = folded(event for each in order for event in normalize(each)).values()
+        assert shown.state == "deleted"
+
+
 def test_the_secret_in_the_url_is_accepted() -> None:
     WEBHOOK.verify(delivery(DEMO["webhook_secret"]), CONFIG, NOW)
 
@@ -139,7 +162,7 @@ def test_a_batch_is_decoded_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["card-viewed", "login", "collection-deleted", "something-new", "card-comment-created"]
+    "kind", ["card-viewed", "login", "collection-created", "something-new", "card-comment-created"]
 )
 def test_events_that_change_no_card_are_ignored(kind: str) -> None:
     assert taken(told(kind)) == Split(ignored=(kind,))
@@ -150,6 +173,40 @@ def test_an_event_that_names_no_card_is_ignored() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "due"),
+    [
+        ("collection-deleted", "all card"),
+        ("tag-merged", "all cards"),
+        ("tag-deleted", "all cards"),
+        ("tag-updated", "all cards"),
+    ],
+)
+def test_an_event_of_many_cards_makes_the_list_due_that_shows_them(kind: str, due: str) -> None:
+    assert taken(batch(told(kind, card=None), told(kind))) == Split(due=(due,))
+    lists = [*STREAMS, *(f"all {listing.kind}" for listing in CONNECTOR.listings)]
+    assert due in lists
+
+
+def test_of_a_batch_what_cannot_be_read_is_refused_alone_with_its_reason() -> None:
+    body = batch(told("card-updated", "c1"), {"id": "e2"}, told("card-deleted", "c2"), told("card-updated", at="soon"))
+    body["items"][0]["data"]["messages"].append({"data": "{"})
+    body["items"].append({"data": {}})
+    split = taken(body)
+    assert [(hint.id, hint.action) for hint in split.hints] == [("c1", "card-updated"), ("c2", "card-deleted")]
+    reasons = []
+    for payload in split.payloads:
+        with pytest.raises(NormalizeError) as refused:
+            list(normalize(payload))
+        reasons.append(str(refused.value))
+    assert reasons == [
+        "a Guru event without eventType",
+        "not an ISO 8601 time: 'soon'",
+        "a message of a BATCH delivery is not JSON",
+        "a Guru event without eventType",
+    ]
+
+
+@pytest.mark.parametrize(
     "body",
     [None, [], "x", {}, {"items": {}}, {"items": [1]}, {"items": [{}]}, {"items": [{"data": {"messages": [{}]}}]},
      {"items": [{"data": {"messages": [{"data": "{"}]}}]}, batch("text"), told("card-updated", at="yesterday")],
@@ -157,6 +214,20 @@ def test_an_event_that_names_no_card_is_ignored() -> None:
 def test_a_wrong_shape_is_named(body: Any) -> None:
     with pytest.raises(NormalizeError):
         taken(body)
+
+
+@pytest.mark.parametrize("name", ["coded", "declared"])
+async def test_a_deletion_is_taken_although_a_message_beside_it_cannot_be_read(name: str) -> None:
+    connection = Connection("guru", CONNECTOR, CONFIG) if name == "coded" else declared(DECLARED)
+    bus, board = MemoryBus(lambda: NOW), Board([connection], Metrics(), lambda: NOW)
+    intake = Intake(bus, {connection.name: connection}, board, lambda: NOW)
+    body = batch(told("card-created", "c1"), told("card-deleted", "c2"))
+    body["items"][0]["data"]["messages"].insert(1, {"id": "m:1", "data": '{"eventType": "card-deleted"'})
+    outcome = await intake.delivery(connection.name, delivery(DEMO["webhook_secret"], json.dumps(body).encode()), BEGIN)
+    assert (outcome.status, outcome.hints, outcome.dead) == (202, 2, 1)
+    assert [json.loads(hint.value or b"")["id"] for hint in bus.records(HINTS)] == ["c1", "c2"]
+    (letter,) = map(deadletter.decode, bus.records(DEAD))
+    assert "JSON" in letter.reason and b"c1" not in letter.payload and b"card-deleted" in letter.payload
 
 
 @needs_vendor_data

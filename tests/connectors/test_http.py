@@ -167,7 +167,7 @@ async def test_deliveries_bring_the_events_of_the_coded_connector(name: str) -> 
                 continue
             got, wanted = split(one.connector, one.settings, delivery), split(other, settings, delivery)
             assert events(one.connector, got.payloads) == events(other, wanted.payloads)
-            assert (got.hints, got.ignored) == (wanted.hints, wanted.ignored)
+            assert (got.hints, got.ignored, got.due) == (wanted.hints, wanted.ignored, wanted.due)
             found = await fetched(one.connector, one.settings, http, wanted.hints)
             assert found == await fetched(other, settings, http, wanted.hints)
             taken += len(wanted.payloads) + len(found)

@@ -273,6 +273,11 @@ def test_events_are_taken_ignored_or_refused_by_their_shape(desk: Any) -> None:
     found = split({"events": [json.dumps({"event": "person", "person": {"id": 1}}), {"event": "seen"}]})
     assert found.payloads == (Payload("person", {"id": 1}, "example", True, MS),)
     assert found.ignored == ("seen",)
+    mixed = split({"events": ["{", {"event": "seen"}, {"event": "person"}, {"event": "person", "person": {"id": 1}}]})
+    assert (mixed.ignored, mixed.payloads[0]) == (("seen",), Payload("person", {"id": 1}, "example", True, MS))
+    for bad, reason in zip(mixed.payloads[1:], ("JSON in JSON", "no object at webhook.payload.data"), strict=True):
+        with pytest.raises(NormalizeError, match=reason):
+            list(connection.connector.normalize(bad))
     for odd in (
         {},
         {"events": 1},

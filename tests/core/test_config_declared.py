@@ -95,6 +95,11 @@ def test_a_declared_connection_is_a_connector_of_its_own(tmp_path: Path) -> None
         ),
         (
             "mapping:",
+            f"webhook: {{{HOOK}, due: {{merged: persons}}}}\n    mapping:",
+            "19: C.webhook.due.merged: no stream or listing 'persons'; ",
+        ),
+        (
+            "mapping:",
             f"webhook: {{{HOOK}, hint: {{id: id}}}}\n    mapping:",
             "19: C.webhook: `payload:` and `hint:` both",
         ),

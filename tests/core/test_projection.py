@@ -1,5 +1,6 @@
 """Registers and records: any order, any number of times, the same bytes."""
 
+import itertools
 import random
 from typing import Any, NamedTuple
 
@@ -33,9 +34,14 @@ class Write(NamedTuple):
 @st.composite
 def writes(draw: st.DrawFn) -> list[Write]:
     """Events of one object as sources send them: few clock values, so that ties are common; the same id is the same
-    content, perhaps seen again with another order key and another time of arrival."""
+    content, perhaps seen again with another order key and another time of arrival. A deletion that was read without a
+    clock is none that was pushed, and has another id."""
     found: list[Write] = []
     for number in range(draw(st.integers(1, 8))):
+        if draw(st.integers(0, 4)) == 0:
+            began = draw(st.integers(1, 5))
+            found.append(Write(f"{number}", "deleted", (0, 1, began, 1), began, "full", {}))
+            continue
         action = draw(st.sampled_from(["upserted"] * 6 + ["deleted", "merged"]))
         data = (
             draw(st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(["a", "b", None])))
@@ -55,8 +61,8 @@ def writes(draw: st.DrawFn) -> list[Write]:
             erased=erased,
         )
         found.append(base)
-        if draw(st.booleans()):
-            clock, _, sequence, mapper = base.order
+        clock, _, sequence, mapper = base.order
+        if draw(st.booleans()) and (clock or action != "deleted"):
             found.append(base._replace(order=(clock, 1, sequence, mapper), received=draw(st.integers(1, 5))))
     return found
 
@@ -162,6 +168,44 @@ def test_a_deletion_that_is_not_final_can_be_taken_back() -> None:
     gone = Write("1", "deleted", (2, 0, 0, 1), 1, "full", {})
     back = Write("2", "upserted", (3, 0, 0, 1), 2, "full", {"subject": "back"})
     assert written(back, gone).visible().state == "live"
+
+
+def look(received: int) -> Write:
+    """Somebody looked for it and did not find it."""
+    return Write(f"look {received}", "deleted", (0, 1, received, 1), received, "full", {})
+
+
+def found_at(received: int, clock: int = 5) -> Write:
+    return Write(f"state of {clock}", "upserted", (clock, 1, received, 1), received, "full", {"subject": "a"})
+
+
+PUSHED = Write("pushed", "upserted", (1_500, 0, 0, 1), 1_501, "patch", {"subject": "b"})
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ([found_at(900), look(1_000)], "deleted"),
+        ([found_at(1_000), look(1_000)], "deleted"),
+        ([found_at(900), look(1_000), found_at(1_100)], "live"),
+        ([found_at(900), look(1_000), found_at(1_100, clock=3)], "live"),
+        ([found_at(900), look(1_000), found_at(1_100), look(1_200)], "deleted"),
+        ([found_at(900), look(1_000), PUSHED], "live"),
+        ([look(1_600), PUSHED], "deleted"),
+        ([look(1_000)], "deleted"),
+        (
+            [found_at(900), Write("gone", "deleted", (7, 0, 0, 1), 7, "full", {}), look(1_000), found_at(1_100)],
+            "deleted",
+        ),
+    ],
+)
+def test_what_a_look_did_not_find_is_gone_until_it_is_seen_later(events: list[Write], state: str) -> None:
+    """However old the state that is seen: where a right comes back, nothing was edited."""
+    for order in itertools.permutations(events):
+        registers = written(*order)
+        assert registers.state == registers.visible().state == state, order
+        assert registers.visible().departed == (state != "live")
+        assert registers.dump() == written(*events, *order).dump()
 
 
 def conversation(key: str, at: str, waiting: str | None = None) -> ActivityRow:
