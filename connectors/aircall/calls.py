@@ -2,10 +2,9 @@
 
 A call has no clock of its own: a push is a snapshot and orders by its envelope's timestamp, within one second by the
 call's life. A call that was read has no clock and fills what no push has set; of what it tells as well as a push, its
-clock is the last moment that it tells of. All are patches without nulls, because later snapshots forget
-(`transferred_by` of a transfer is null in the `call.ended` that follows). One null says something: nobody has
-the call, although it rang at somebody. That a call was archived moves no moment of it, and that it was taken up again
-no webhook tells: see STILL.
+clock is the last moment that it tells of, or STILL after it. All are patches without nulls, because later snapshots
+forget (`transferred_by` of a transfer is null in the `call.ended` that follows). One null says something: nobody has
+the call, although it rang at somebody.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from connectors.aircall.shapes import (
     full_name,
     identity,
     line_of,
+    moment_of,
     objects,
     outsider,
     part,
@@ -35,23 +35,29 @@ LIFE = ("call.created", "call.ivr_option_selected", "call.ringing_on_agent", "ca
         "call.answered", "call.hold", "call.unhold", "call.unsuccessful_transfer", "call.transferred",
         "call.external_transferred", "answered", "call.hungup", "call.voicemail_left", "call.ended",
         "call.comm_assets_generated")  # fmt: skip
-# Of these a read tells as much as a push: it repairs what was missed, where something happened after the last push.
-REPAIRED = ("status", "source_state", "missed_reason", "answered_at", "ended_at", "tags")
-# ms after the last moment of a call: from then on, what a read says of its state counts as of then. So it repairs what
-# webhooks told before, and a webhook that comes later counts; read again and again it is the same event.
+# Of these a read tells as much as a push: it repairs what was missed. Of the others it only fills what no push has set:
+# it may lack the contact (`parties`), knows no number in E.164 (`line`), forgets who passed the call on and never tells
+# a number outside (`transfers`); what is left never changes once it is told.
+REPAIRED = ("status", "source_state", "missed_reason", "answered_at", "ended_at", "ring_seconds", "talk_seconds",
+            "assignee", "team", "attributes", "tags")  # fmt: skip
+# ms after the last moment of a call: from then on, what a read repairs counts as of then, because no moment of a call
+# tells that it was archived, taken up again, assigned, or lost a tag. So it repairs what webhooks told before, and a
+# webhook that comes later counts; read again and again it is the same event.
 STILL = (3_600_000, 24 * 3_600_000)
 OVER = frozenset({"call.hungup", "call.ended", "call.voicemail_left", "call.comm_assets_generated", "call.archived"})
+# Nobody took such a call: the user that its snapshots still name is at whom it rang.
+UNTAKEN = frozenset({"missed", "voicemail"})
 
 
 def call_of(payload: Payload, call: Mapping[str, Any]) -> Iterator[Event]:
     id = identity(payload)
-    parties = parties_of(payload, call)
+    parties, status = parties_of(payload, call), _status(call, payload.kind)
     chosen = [option["title"] for option in objects(call.get("ivr_options_selected")) if option.get("title")]
-    facts = {**_times(call), **_people(payload, call), **_assets(id, call)}
+    facts = {**_times(call), **_people(payload, call, taken=status not in UNTAKEN), **_assets(id, call)}
     facts |= {
         "at": facts.get("created_at"),
         "direction": call.get("direction") if call.get("direction") in ("inbound", "outbound") else None,
-        "status": _status(call, payload.kind),
+        "status": status,
         "source_state": "archived" if call.get("archived") is True else call.get("status"),  # dealt with
         "missed_reason": call.get("missed_call_reason"),
         "parties": [*parties, *_joined(payload, call, parties)] or None,
@@ -79,13 +85,12 @@ def _read(payload: Payload, id: Any, call: Mapping[str, Any], known: Mapping[str
     yield MAKER.upserted(
         replace(payload, at=latest), "call", id, Call(**known), clock=None, sequence=latest, mode="patch"
     )
-    sure = {name: value for name, value in known.items() if name in REPAIRED}
     if latest:
-        yield MAKER.upserted(payload, "call", id, Call(**sure), clock=latest, mode="patch")
-    passed = [latest + still for still in STILL if latest + still <= payload.received]
-    if passed and call.get("ended_at") and "source_state" in known:
-        state = Call(source_state=known["source_state"])
-        yield MAKER.upserted(payload, "call", id, state, clock=passed[-1], mode="patch")
+        # While it rings, a read may not tell at whom.
+        told = {name: value for name, value in known.items() if value is not None or known["status"] != "ringing"}
+        sure = {name: value for name, value in told.items() if name in REPAIRED}
+        clock = max((at for still in STILL if (at := latest + still) <= payload.received), default=latest)
+        yield MAKER.upserted(payload, "call", id, Call(**sure), clock=clock, mode="patch")
 
 
 def _moment(event: str, status: Any) -> int:
@@ -94,11 +99,12 @@ def _moment(event: str, status: Any) -> int:
 
 
 def _latest(call: Mapping[str, Any]) -> int:
-    """Epoch ms of the last moment that the call tells of: its own, a comment's or a tag's."""
+    """Epoch ms of the last moment that the call tells of: its own, a comment's, a tag's or a choice's in the menu."""
     marks = [call.get(name) for name in ("started_at", "answered_at", "ended_at")]
     marks += [item.get("posted_at") for item in objects(call.get("comments"))]
     marks += [item.get("created_at") for item in objects(call.get("tags"))]
-    return max(((second(mark) or 0) * 1000 for mark in marks), default=0)
+    moments = [moment_of(item.get("created_at")) for item in objects(call.get("ivr_options_selected"))]
+    return max([0, *((second(mark) or 0) * 1000 for mark in marks), *(to_ms(moment) for moment in moments if moment)])
 
 
 def _status(call: Mapping[str, Any], event: str) -> str | None:
@@ -126,14 +132,14 @@ def _times(call: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _people(payload: Payload, call: Mapping[str, Any]) -> dict[str, Any]:
+def _people(payload: Payload, call: Mapping[str, Any], *, taken: bool) -> dict[str, Any]:
     teams = objects(call.get("teams"))
     by, to = staff(payload, call.get("transferred_by")), staff(payload, call.get("transferred_to"))
     if outside := outsider(payload, call.get("external_transferred_to")):
         by, to = by or staff(payload, call.get("user")), outside
     return {
         "line": line_of(payload, call.get("number")),
-        "assignee": staff(payload, call.get("user")) or staff(payload, call.get("assigned_to")),
+        "assignee": (staff(payload, call.get("user")) if taken else None) or staff(payload, call.get("assigned_to")),
         "team": reference(payload, "team", teams[0]) if teams else None,
         # Without its sender a transfer is half forgotten: an earlier snapshot knew more.
         "transfers": [Transfer(by=by, to=to)] if by or outside else None,

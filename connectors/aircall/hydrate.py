@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from connectors.aircall.config import Config
+from connectors.aircall.poll import WHOLE
 from connectors.aircall.webhook import without_links
 from core.sdk import Hint, Http, Payload, PermanentError, TransientError
 
@@ -26,7 +27,7 @@ async def hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint
 
 async def _object(http: Http, hint: Hint) -> AsyncIterator[tuple[str, Any, int]]:
     started = int(http.now().timestamp() * 1000)
-    params = {"fetch_contact": "true"} if hint.kind == "call" else {}
+    params = WHOLE if hint.kind == "call" else {}
     try:
         response = await http.get(f"{PATHS[hint.kind]}/{_number(hint.id)}", **params)
     except PermanentError as error:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from connectors.aircall.mock_shapes import API, BORN, Object
 from connectors.aircall.world import Company
-from core.sdk.mock import Push, Simulator, answer, page_size, set_live
+from core.sdk.mock import Push, Simulator, answer, now, page_size, set_live
 from core.sdk.story import Beat, uuid
 
 DEMO: Mapping[str, str] = {
@@ -24,6 +24,7 @@ DEMO: Mapping[str, str] = {
 }
 ACCESS_TOKEN = "demo-aircall-access-token"  # of an OAuth app: not in DEMO, because a connection has it or a key
 REACHABLE = 10_000  # rows of one query; past them pages are empty, without an error
+TIMELINE = 60 * 86_400  # seconds for which choices in the menu are shown: two months
 
 
 def simulator(seed: int, secrets: Mapping[str, str]) -> Simulator:
@@ -177,10 +178,10 @@ def _picked(kind: str, things: Mapping[str, Object], request: web.Request) -> we
     return answer({kind: found}) if found else _absent()
 
 
-def _extra(request: web.Request) -> dict[str, bool]:
+def _extra(request: web.Request) -> dict[str, Any]:
     """What of a call is shown only where it was asked for."""
-    asked = {"contact": "fetch_contact", "timeline": "fetch_call_timeline"}
-    return {name: request.query.get(param) == "true" for name, param in asked.items()}
+    contact, timeline = (request.query.get(f"fetch_{name}") == "true" for name in ("contact", "call_timeline"))
+    return {"contact": contact, "timeline": now(request) // 1000 - TIMELINE if timeline else inf}
 
 
 def _window(request: web.Request) -> tuple[int, int]:

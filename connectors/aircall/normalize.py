@@ -5,12 +5,13 @@ could not be read any more, `summary` or `transcription` of what was read about 
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from connectors.aircall.calls import call_of
 from connectors.aircall.insights import FAMILIES, insight_of
 from connectors.aircall.messages import message_of
 from connectors.aircall.people import contact_of, team_of, user_of
-from connectors.aircall.shapes import MAKER, identity
+from connectors.aircall.shapes import MAKER, identity, unversioned
 from connectors.aircall.voice import TOLD, talk_of
 from core.sdk import NormalizeError, Payload
 from schemas.entities import Call
@@ -22,8 +23,9 @@ def normalize(payload: Payload) -> Iterable[Event]:
     data = payload.data
     if not isinstance(data, dict):
         raise NormalizeError(f"{payload.kind}: not an object")
+    payload = replace(payload, kind=unversioned(payload.kind))
     family, _, what = payload.kind.partition(".")
-    gone = what.startswith("deleted") or what == "missing"
+    gone = what in ("deleted", "missing")
     match family:
         case "call" if gone:
             return [MAKER.deleted(payload, "call", identity(payload), Call, clock=payload.received)]

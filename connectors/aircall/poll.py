@@ -17,6 +17,8 @@ from connectors.aircall.webhook import without_links
 from core.sdk import Http, Page, Payload, PermanentError, Response, Stream, TransientError, to_ms
 
 PER_PAGE = 50
+# Of a call only told where it is asked for: its contact, and (for two months) what the caller chose in the menu.
+WHOLE = {"fetch_contact": "true", "fetch_call_timeline": "true"}
 LARGEST = 9_000  # rows of one query; the rest up to 10,000 is slack for calls that begin meanwhile
 NEAR, TRAIL, DEEP_EVERY = 3_600, 48 * 3_600, 3_600  # seconds
 OVERLAP = 120  # seconds that a list of contacts may lag behind
@@ -27,7 +29,7 @@ async def calls(http: Http, config: Config, account: str, cursor: dict[str, Any]
     at = cursor if cursor and "page" in cursor else _calls_begin(http, config, cursor)
     while True:
         answer = await http.get("/v1/calls", **{"from": at["from"], "to": at["to"], "page": at["page"]},
-                                per_page=PER_PAGE, order="asc", fetch_contact="true")  # fmt: skip
+                                per_page=PER_PAGE, order="asc", **WHOLE)  # fmt: skip
         at = {**at, "total": at.get("total") or _total(answer)}  # the first window is that of the whole poll
         if at["page"] == 1 and _total(answer) > LARGEST and at["to"] > at["from"]:
             at = {**at, "to": (at["from"] + at["to"]) // 2}

@@ -8,13 +8,18 @@ from typing import Any
 from core.sdk import Maker, NormalizeError, Payload, dialable, from_iso, from_seconds
 from schemas.entities import Identifier, Line, Reference
 
-MAKER = Maker("aircall", resolution=1000, mapper=3)
+MAKER = Maker("aircall", resolution=1000, mapper=4)
 
 
 def identity(payload: Payload) -> Any:
     if not (id := payload.data.get("id")):
         raise NormalizeError(f"{payload.kind}: no id")
     return id
+
+
+def unversioned(event: str) -> str:
+    """`user.deleted` of `user.deleted.v2`: another version of an event tells the same."""
+    return ".".join(event.split(".")[:2])
 
 
 def second(value: Any) -> int | None:

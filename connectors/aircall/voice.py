@@ -1,7 +1,7 @@
 """What became of a caller's talk with one of Aircall's AI voice agents. Pure.
 
-Its end and the moment in which it passed the call on to people are told by webhook alone; each talk is a note of its
-own, because the call's snapshots know nothing of it.
+Its end and the moment in which it passed the call on to people are heard by webhook; each talk is a note of its own.
+Reads can list a call's agents (`fetch_aiva_conv`), but name no session, so that nothing joins them to what was heard.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,6 +44,6 @@ def _told(event: str, talk: Mapping[str, Any]) -> str | None:
         return f"The AI voice agent passed the call on to people: {reason}"
     if event.endswith("escalated"):
         return "The AI voice agent passed the call on to people."
-    if ended and ended != "escalated":
-        return f"The AI voice agent's talk ended: {str(ended).replace('_', ' ')}"
+    if ended and ended != "escalated" and (words := " ".join(filter(None, str(ended).split("_")))):
+        return f"The AI voice agent's talk ended: {words}"
     return None

@@ -11,6 +11,7 @@ from hmac import compare_digest
 from typing import Any
 
 from connectors.aircall.config import Config
+from connectors.aircall.shapes import unversioned
 from connectors.aircall.voice import FAMILY, NAMES, TOLD
 from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, loads
 
@@ -88,7 +89,7 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
     data, timestamp = body.get("data"), body.get("timestamp")
     # Aircall says: route on `event`, not on `resource`.
     family = event.partition(".")[0]
-    if family not in RESOURCES and family not in config.insights and event not in TOLD:
+    if family not in RESOURCES and family not in config.insights and unversioned(event) not in TOLD:
         return Split(ignored=(event,))
     if not isinstance(data, dict):
         raise NormalizeError(f"{event}: no data")

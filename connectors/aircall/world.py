@@ -6,6 +6,7 @@ reads, `sid` and `conference_participants` in reads where webhooks say `call_uui
 
 import bisect
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from connectors.aircall.mock_shapes import API, BORN, Object, asset, display, envelope, media, pushed, webhook_contact
@@ -64,11 +65,14 @@ class Company:
         low, high = bisect.bisect_left(self._began, (begin, 0)), bisect.bisect_left(self._began, (end + 1, 0))
         return [id for _, id in self._began[low:high]]
 
-    def shown(self, call: Object, *, contact: bool, timeline: bool = False) -> Object:
-        """As a read tells it; the contact, and the caller's choices in the menu, only where they were asked for."""
+    def shown(self, call: Object, *, contact: bool, timeline: float = inf) -> Object:
+        """As a read tells it; only where asked for the contact, and of calls that began at `timeline` (epoch seconds)
+        or later what the caller chose in the menu."""
         found = self.contacts.get(call["contact"]) if contact and call["contact"] else None
         told = {**{name: value for name, value in call.items() if name != "phone"}, "contact": found}
-        return {**told, "ivr_options_selected": self._chosen.get(call["id"], [])} if timeline else told
+        if call["started_at"] < timeline:
+            return told
+        return {**told, "ivr_options_selected": self._chosen.get(call["id"], [])}
 
     def _call_id(self, ref: str) -> int:
         return number(self.seed, f"call:{ref}")

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,14 @@ def test_unknown_fields_change_nothing(path: Path) -> None:
     grown = {**payload.data, "added_by_aircall_next_year": {"deep": [1, None]}}
     again = Payload(payload.kind, grown, payload.account, payload.pushed, payload.received, payload.at)
     assert normalized(again) == normalized(payload)
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_another_version_of_an_event_tells_the_same(path: Path) -> None:
+    payload = sample(path)
+    if payload.pushed:
+        versions = [replace(payload, kind=f"{payload.kind.removesuffix('.v2')}{version}") for version in ("", ".v2")]
+        assert normalized(versions[0]) == normalized(versions[1]) == normalized(payload)
 
 
 def test_an_unknown_kind_gives_nothing() -> None:

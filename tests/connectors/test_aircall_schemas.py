@@ -27,8 +27,9 @@ ROWS = {
     "transcription": "ConversationIntelligence",
 }  # fmt: skip
 PAGED = {"page", "per_page", "order", "from", "to"}
+WHOLE = {"fetch_contact", "fetch_call_timeline"}
 TAKES: Mapping[str, set[str]] = {  # path -> parameters
-    r"/v1/ping": set(), r"/v1/calls": PAGED | {"fetch_contact"}, r"/v1/calls/\d+": {"fetch_contact"},
+    r"/v1/ping": set(), r"/v1/calls": PAGED | WHOLE, r"/v1/calls/\d+": WHOLE,
     r"/v1/calls/\d+/(summary|transcription)": set(), r"/v1/contacts": PAGED | {"order_by"}, r"/v1/contacts/\d+": set(),
     r"/v2/users": PAGED, r"/v2/users/\d+": set(), r"/v1/teams": PAGED, r"/v1/teams/\d+": set(), r"/v1/webhooks": PAGED,
 }  # fmt: skip

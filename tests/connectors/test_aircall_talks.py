@@ -75,7 +75,7 @@ def test_a_call_that_was_looked_at_while_it_was_still_is_the_same_event_until_it
     def looked(later: int) -> list[str]:
         return [event.id for event in normalized(replace(read, received=at + later)) if event.entity == "call"]
 
-    assert len(looked(HOUR - 1)) == 2 and len(looked(HOUR)) == 3
+    assert looked(HOUR - 1) == looked(0) != looked(HOUR)
     assert looked(HOUR) == looked(24 * HOUR - 1) != looked(24 * HOUR) == looked(300 * HOUR)
 
 
@@ -139,9 +139,18 @@ def test_a_talk_that_ended_says_how_and_nobody_anonymous_is_made_of_it() -> None
 
 
 @pytest.mark.parametrize(
+    ("reason", "words"),
+    [("caller__hung_up", "caller hung up"), ("_disconnected_", "disconnected"), ("_", ""), ("", "")],
+)
+def test_an_end_without_a_word_says_nothing(reason: str, words: str) -> None:
+    (event,) = normalized(named("ai_voice_agent.ended", call_end_reason=reason))
+    assert event.data.get("body") == (f"The AI voice agent's talk ended: {words}" if words else None)
+
+
+@pytest.mark.parametrize(
     ("event", "used"),
-    [("ai_voice_agent.escalated", True), ("ai_voice_agent.ended", True), ("ai_voice_agent.started", False),
-     ("ai_voice_agent.summary", False)],
+    [("ai_voice_agent.escalated", True), ("ai_voice_agent.ended", True), ("ai_voice_agent.ended.v2", True),
+     ("ai_voice_agent.started", False), ("ai_voice_agent.summary", False), ("ai_voice_agent.summary.v2", False)],
 )  # fmt: skip
 def test_of_an_agents_deliveries_what_was_said_is_not_kept(event: str, used: bool) -> None:
     data = {**sample("ai_voice_agent.ended").data, "extracted_data": {"order": "1042"}, "summary": "1042 is late"}

@@ -56,7 +56,8 @@ async def test_next_page_links_are_not_followed_because_they_forget_to_fetch_con
             mock.player.insert("call.ring", f"x{index}", {"phone": "+12025550122"})
         read = await pages(http, "calls")
         assert len(read) > 1
-        assert all(params["fetch_contact"] == "true" for path, params in http.asked if path == "/v1/calls")
+        asked = [params for path, params in http.asked if path == "/v1/calls"]
+        assert {(each["fetch_contact"], each["fetch_call_timeline"]) for each in asked} == {("true", "true")}
         assert read[-1].payloads[-1].data["contact"]["last_name"] == "Ångström"
 
 

@@ -111,6 +111,80 @@ def test_nobody_joins_a_call_twice_as_with_the_coded_connector(field: str) -> No
     assert [party["role"] for party in found[0]["data"]["parties"]] == ["caller", *["collaborator"] * 3]
 
 
+# By sample, the events whose object it may be: those of the source's list, and some that it may add one day.
+NAMED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("call.ringing", "call.ended"), (
+        "created", "ringing_on_agent", "agent_declined", "answered", "transferred", "external_transferred", "hungup",
+        "unsuccessful_transfer", "ended", "hold", "unhold", "ivr_option_selected", "comm_assets_generated", "archived",
+        "voicemail_left", "assigned", "tagged", "untagged", "commented", "deleted", "deleted_tag", "missing",
+    )),
+    "contact.updated": ("created", "updated", "deleted", "deleted_note"),
+    "user.created": ("created", "deleted", "connected", "disconnected", "opened", "closed", "wut_start", "wut_end"),
+    "message.received": ("sent", "received", "status_updated", "updated", "deleted"),
+    "ai_voice_agent.ended": ("started", "ended", "escalated", "summary", "ended_early"),
+    "team.read": ("created", "deleted"), "summary.read": ("created",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("version", ["", ".v2", ".v10"])
+def test_events_of_every_name_are_taken_and_understood_as_by_the_coded_connector(name: str, version: str) -> None:
+    one, (other, settings), taken = example("aircall"), coded("aircall"), 0
+    data = json.loads((ROOT / f"connectors/aircall/samples/{name}.payload.json").read_text())["data"]
+    for what in NAMED[name]:
+        event = f"{name.partition('.')[0]}.{what}{version}"
+        written = json.dumps({"event": event, "timestamp": BEGIN // 1000, "token": "t", "data": data}).encode()
+        delivery = Delivery("POST", "", {}, written)
+        got, wanted = split(one.connector, one.settings, delivery), split(other, settings, delivery)
+        assert (got.hints, got.ignored) == (wanted.hints, wanted.ignored), event
+        assert events(one.connector, got.payloads) == events(other, wanted.payloads), event
+        taken += len(wanted.payloads)
+    assert bool(taken) == (name not in ("team.read", "summary.read"))
+
+
+@pytest.mark.parametrize("reason", ["_", "__", " ", "caller__hung_up", "_disconnected", "escalated", "escalated_"])
+@pytest.mark.parametrize("event", ["ended", "ended.v2", "escalated", "escalated.v2"])
+def test_a_talk_that_ended_for_an_odd_reason_is_that_of_the_coded_connector(event: str, reason: str) -> None:
+    sample = json.loads((ROOT / "connectors/aircall/samples/ai_voice_agent.ended.payload.json").read_text())
+    data = {**sample["data"], "call_end_reason": reason}
+    payload = Payload(**{**sample, "kind": f"ai_voice_agent.{event}", "data": data})
+    assert told(example("aircall").connector, payload) == told(registry.load("aircall"), payload) != "refused"
+
+
+STATES: dict[str, dict[str, Any]] = {
+    "rings": {"status": "initial", "answered_at": None, "ended_at": None},
+    "is answered": {"status": "answered", "ended_at": None},
+    "ended": {},
+    "was missed": {"answered_at": None, "missed_call_reason": "agents_did_not_answer"},
+    "left a voicemail": {"answered_at": None, "voicemail": "https://media.example.com/1.mp3"},
+    "was not connected": {"answered_at": None, "direction": "outbound"},
+    "is done without an end": {"answered_at": None, "ended_at": None},
+}
+
+
+@pytest.mark.parametrize("later", [0, 3_600_000, 86_400_000], ids=["at once", "after an hour", "after a day"])
+@pytest.mark.parametrize("state", STATES)
+def test_a_call_that_is_read_gives_the_events_of_the_coded_connector(state: str, later: int) -> None:
+    one, other = example("aircall").connector, registry.load("aircall")
+    sample = json.loads((ROOT / "connectors/aircall/samples/call.read.payload.json").read_text())
+    sample |= {"received": sample["received"] + later}
+    jonas = {"id": 481202, "name": "Jonas Petrov"}
+    for who in ({}, {"user": None}, {"assigned_to": jonas}, {"user": None, "assigned_to": jonas}):
+        for moments in ({}, {"comments": [], "tags": []}, {"comments": [], "tags": [], "ivr_options_selected": []}):
+            payload = Payload(**{**sample, "data": {**sample["data"], **STATES[state], **who, **moments}})
+            assert told(one, payload) == told(other, payload) != "refused", (who, moments)
+
+
+async def test_calls_that_are_asked_for_by_their_ids_give_the_events_of_the_coded_connector() -> None:
+    one, (other, settings) = example("aircall"), coded("aircall")
+    async with source("aircall") as (mock, simulator, http):
+        mock.player.step(600)
+        hints = [Hint("call", id, BEGIN) for id in simulator.truth()["call"]]
+        got = await fetched(one.connector, one.settings, http, hints)
+        assert got == await fetched(other, settings, http, hints)
+    assert any(event["data"].get("attributes") for event in got)
+
+
 def test_what_callers_said_to_a_voice_agent_does_not_enter_the_hub() -> None:
     connection, sample = example("aircall"), ROOT / "connectors/aircall/samples/ai_voice_agent.ended.payload.json"
     talk = json.loads(sample.read_text())["data"] | {"extracted_data": {"order": "1042"}}
