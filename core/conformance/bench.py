@@ -24,6 +24,7 @@ ROWS = 10  # per page of the mock, so that every list has several
 TRIES = 3  # of the client for one request: as many faults in a row reach the connector
 _MOST_SAVED = 2_000  # cursors of one run: who saves more goes in circles
 _LONGEST = 900.0  # simulated seconds until something must have come to its end
+_DYING = 3.0  # simulated seconds in which the other streams, too, come to where they die
 PATIENCE = Patience(tries=TRIES, first=0.1, longest=5.0, timeout=4.0)
 _PACE = Pace(first=0.1, longest=1.0, rest=0.5, longest_rest=1.0, report=0.5)
 
@@ -128,7 +129,8 @@ class Bench:
         for task in (polled, died):
             task.cancel()
         await asyncio.gather(polled, died, return_exceptions=True)
-        crashed = self.bus.crashed.is_set()
+        if crashed := self.bus.crashed.is_set():
+            await asyncio.sleep(_DYING)
         self.bus.crashed.clear()
         return crashed
 

@@ -145,10 +145,11 @@ def skewed(seconds: float) -> Examine:
             async with each.ingesting():
                 await each.polled()
             played(each)
-            for _ in range(2):
-                each.later(PAUSE)
-                async with each.ingesting():
-                    await each.polled()
+            async with each.ingesting():  # at once: by a clock that is behind, what has just changed lies ahead
+                await each.polled()
+            each.later(PAUSE)
+            async with each.ingesting():
+                await each.polled()
             found = each.objects()
             now = await fresh(each)
         where = f"our clock is {abs(seconds) / 60:.0f} minutes {'ahead' if seconds > 0 else 'behind'}"
@@ -158,18 +159,17 @@ def skewed(seconds: float) -> Examine:
 
 
 async def crash(subject: Subject) -> None:
-    """Killed after a page was published and before its cursor was saved, again and again."""
+    """Killed as a page is published, and behind that as its cursor is saved, again and again."""
     polls(subject)
     undisturbed = await story(subject)
     async with bench(subject) as each:
-        crashes = 0
+        crashes, each.bus.deadly = 0, True
         while crashes < 2 * len(subject.connector.streams) + 3:
-            each.bus.crashes.append("cursors")
             async with each.ingesting():
                 if not await each.crashed_or_polled():
                     break
             crashes += 1
-        each.bus.crashes.clear()
+        each.bus.deadly = False
         if not crashes:
             raise BrokenError("no cursor is ever saved: after a crash everything is fetched again")
         async with each.ingesting():

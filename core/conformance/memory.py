@@ -1,26 +1,29 @@
 """A bus of one examination, in memory: durable as long as it is held, so a crash is a new reader of the same bus."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NoReturn
 
 from core.bus import Batch, Message, Record, Start, Subscription
 from core.bus.groups import Group, Place
-from core.bus.topics import CURSORS, TOPICS, partition_of, refuse_large
+from core.bus.topics import CURSORS, PAST, TOPICS, partition_of, refuse_large
 from core.errors import PermanentError
 from core.ingest.status import Clock, ms
 
 
 class MemoryBus:
-    """A Bus. `crashes` names topics, each as often as a publish to it shall fail as if the process had died."""
+    """A Bus. While `deadly`, who publishes of a first fetch or saves a stream's cursor dies of it, the first time and
+    the third."""
 
     tight = False
 
     def __init__(self, clock: Clock) -> None:
-        self.crashes: list[str] = []
+        self.deadly = False
         self.crashed = asyncio.Event()
         self.saved = 0  # how many cursors
+        self._tries: Counter[str] = Counter()  # by the cursor's key, or the topic
         self._clock = clock
         self._log: dict[Place, list[Record]] = {
             (name, number): [] for name, topic in TOPICS.items() for number in range(topic.partitions)
@@ -31,8 +34,7 @@ class MemoryBus:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         refuse_large(messages)
-        for topic in {message.topic for message in messages} & set(self.crashes):
-            self.crashes.remove(topic)
+        if self.deadly and self._dies(messages):
             self.crashed.set()
             await asyncio.Event().wait()  # who is dead does nothing more; the examiner cancels him
         self.saved += sum(message.topic == CURSORS for message in messages)
@@ -42,6 +44,11 @@ class MemoryBus:
             log.append(Record(*place, len(log), ms(self._clock()), message.key, message.value, message.headers))
         for member in self._members:
             member.wake.set()
+
+    def _dies(self, messages: Sequence[Message]) -> bool:
+        steps = {step for message in messages if (step := _step(message))}
+        self._tries.update(steps)
+        return any(self._tries[step] in (1, 3) for step in steps)
 
     def records(self, topic: str) -> list[Record]:
         """All of a topic, partition by partition."""
@@ -96,6 +103,13 @@ class MemoryBus:
 
     def sender(self, id: str) -> NoReturn:
         raise PermanentError("ingest needs no transactions")
+
+
+def _step(message: Message) -> str:
+    """Of a poll; empty for the rest, such as the account that is saved beside the cursors."""
+    if message.topic == CURSORS and not message.key.rpartition("/")[2].startswith("_"):
+        return message.key
+    return PAST if message.topic == PAST else ""
 
 
 class _Member:

@@ -74,6 +74,10 @@ class Subject:
             raise BrokenError(f"the mock's DEMO does not fill the settings: {wrong}") from None
         return found
 
+    def maps(self, kind: str) -> bool:
+        """Whether it makes objects of this kind at all: a declaration may leave out what its source has."""
+        return self.comes(Payload(kind, None, "", pushed=True, received=0))
+
     @property
     def secrets(self) -> frozenset[str]:
         """Every SecretStr of the demo, in the forms in which a body or an address may carry it."""

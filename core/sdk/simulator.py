@@ -32,6 +32,9 @@ class Simulator(Protocol):
     with, or is "stale". Then nobody asks a connector to refuse such ones. In `schedule` it may say the source's own
     pauses (s) between two attempts at a webhook, which the mock keeps once it is told to.
 
+    In `unlisted`, a tuple, it may name kinds of its truth that no list brings: webhooks alone tell of them, or the
+    demo's settings leave them out. Then nobody asks a connector's polls for them.
+
     In `pause(status, attempt, at)` it may say for how many seconds of the mock's clock it then sends nothing at all:
     asked after each attempt (0: the first; `at`: epoch s; status 0: no answer) while the source's own pauses are kept.
     The attempt after which it pauses is none of the webhook's `retries`. `inf`: the webhook is switched off, which its
@@ -88,7 +91,7 @@ class Simulator(Protocol):
         ...
 
     def truth(self) -> Mapping[str, Any]:
-        """All live objects: {kind: {id: object}}."""
+        """All live objects: {kind: {id: object}}; the kinds are those in the connector's keys."""
         ...
 
 

@@ -34,6 +34,20 @@ def bug(check: str) -> Callable[[Bug], Bug]:
     return note
 
 
+class Memory:
+    """What a connector keeps to itself of each connection, as in a file of its own: it outlives a crash."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Config, dict[str, Any]]] = []
+
+    def of(self, config: Config) -> dict[str, Any]:
+        for known, kept in self._kept:
+            if known is config:
+                return kept
+        self._kept.append((config, {}))
+        return self._kept[-1][1]
+
+
 # -- what is declared
 
 

@@ -1,10 +1,8 @@
-"""Seeded bugs: how a source is read, and what is done when it fails."""
+"""Seeded bugs: how a source is read, and in which orders things come."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
-
-import aiohttp
 
 from core.sdk import (
     Connector,
@@ -15,17 +13,17 @@ from core.sdk import (
     Listing,
     Page,
     Payload,
-    PermanentError,
     Split,
     Stream,
-    TransientError,
-    UnauthorizedError,
 )
+from schemas.entities import Note
 from schemas.event import Event
 from tests.conformance import desk
-from tests.conformance.bugs import beyond, bug, changed
+from tests.conformance.bugs import Memory, beyond, bug, changed, noted
 from tests.conformance.bugs_deliveries import splitting
-from tests.conformance.desk import CONNECTOR, Config
+from tests.conformance.desk import CONNECTOR, WEBHOOK, Config
+
+DAY = 86_400_000  # ms
 
 # -- what is asked for
 
@@ -47,6 +45,12 @@ def only_the_first_page() -> Connector[Any]:
             return
 
     return reading(poll)
+
+
+@bug("backfill")
+def a_list_is_never_read() -> Connector[Any]:
+    """What webhooks name of it is fetched, and nothing of its past."""
+    return replace(CONNECTOR, streams=CONNECTOR.streams[:1])
 
 
 @bug("cursors")
@@ -180,137 +184,40 @@ def what_comes_last_wins() -> Connector[Any]:
     return replace(CONNECTOR, normalize=normalize)
 
 
-# -- what goes wrong
+@bug("duplicate")
+def deliveries_are_numbered_as_they_come() -> Connector[Any]:
+    """Each arrival is noted by a number of its own, also where the source only tried once more."""
+    memory = Memory()
+
+    def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:
+        found, arrivals = desk.split(body, delivery, config, account, received), memory.of(config)
+        payloads = []
+        for payload in found.payloads:
+            if isinstance(payload.data, dict) and isinstance(payload.data.get("id"), str):
+                known = arrivals.setdefault(payload.data["id"], [])
+                known += [] if received in known else [received]
+                payload = replace(payload, data={**payload.data, "number": 1 + known.index(received)})
+            payloads.append(payload)
+        return replace(found, payloads=payloads)
+
+    def normalize(payload: Payload) -> Iterator[Event]:
+        yield from desk.normalize(payload)
+        if payload.kind == "person" and (number := payload.data.get("number")):
+            row = payload.data
+            note = Note(body="The person has changed.")
+            yield desk.MAKE.upserted(payload, "note", f"{row['id']}:{number}", note, clock=row["updated"])
+
+    return replace(CONNECTOR, normalize=normalize, webhook=replace(WEBHOOK, split=split))
 
 
-def swallowing(error: type[Exception]) -> Connector[Any]:
-    """What fails is taken for the end of the list."""
+@bug("late")
+def the_day_of_arrival_comes_before_the_sources_clock() -> Connector[Any]:
+    """Deliveries of one day keep their order; those of a day later outdo what a poll has found meanwhile."""
 
-    async def poll(http: Http, account: str, cursor: Any, name: str, kind: str) -> AsyncIterator[Page]:
-        at = cursor
-        try:
-            async for page in desk.listed(http, account, cursor, name, kind):
-                at = page.cursor
-                yield page
-        except error as failure:
-            if type(failure) is not error and error is not TransientError:
-                raise
-            yield Page([], {"since": (at or {}).get("high", http.now().timestamp() * 1000)})
+    def pushed(payload: Payload, event: Event) -> Event:
+        if not payload.pushed:
+            return event
+        order = event.order._replace(clock=payload.received - payload.received % DAY, sequence=event.order.clock)
+        return noted(event, "pushed").model_copy(update={"id": f"{event.id}:pushed", "order": order})
 
-    return reading(poll)
-
-
-@bug("429")
-def a_failure_ends_the_list() -> Connector[Any]:
-    return swallowing(TransientError)
-
-
-def hollow(name: str, kind: str) -> Callable[..., AsyncIterator[Page]]:
-    """A list that ends where an answer holds no rows, whatever it holds."""
-
-    async def poll(http: Http, config: Config, account: str, cursor: Any) -> AsyncIterator[Page]:
-        at = cursor
-        try:
-            async for page in desk.listed(http, account, cursor, name, kind):
-                at = page.cursor
-                yield page
-        except TransientError as failure:
-            if "the answer has no" not in str(failure):
-                raise
-            yield Page([], {"since": (at or {}).get("high", 0)})
-
-    return poll
-
-
-@bug("error-in-200")
-def an_error_ends_a_list() -> Connector[Any]:
-    return replace(CONNECTOR, streams=(Stream("people", hollow("people", "person")), *CONNECTOR.streams[1:]))
-
-
-@bug("error-in-200")
-def an_error_ends_lists_of_one_address() -> Connector[Any]:
-    """What it takes from one, another brings."""
-    poll = hollow("people", "person")
-    lists = (Stream(name, poll) for name in ("people", "new people", "all people"))
-    return replace(CONNECTOR, streams=(*CONNECTOR.streams[1:], *lists))
-
-
-@bug("error-in-200")
-def an_error_ends_a_listing() -> Connector[Any]:
-    async def ids(http: Http, config: Config, account: str, cursor: Any) -> AsyncIterator[Ids]:
-        async for page in hollow("tickets", "ticket")(http, config, account, cursor):
-            yield Ids([str(payload.data["id"]) for payload in page.payloads], page.cursor)
-
-    return replace(CONNECTOR, listings=(Listing("ticket", ids),))
-
-
-@bug("expired")
-def an_expired_token_ends_the_list() -> Connector[Any]:
-    return swallowing(UnauthorizedError)
-
-
-@bug("redirect")
-def a_redirect_is_followed_wherever_it_leads() -> Connector[Any]:
-    async def poll(http: Http, account: str, cursor: Any, name: str, kind: str) -> AsyncIterator[Page]:
-        try:
-            async for page in desk.listed(http, account, cursor, name, kind):
-                yield page
-        except PermanentError as error:
-            async with aiohttp.ClientSession() as session, session.get(error.headers["location"]) as answer:
-                await answer.read()
-            raise
-
-    return reading(poll)
-
-
-@bug("odd-rows")
-def every_row_is_thought_to_tell_its_time() -> Connector[Any]:
-    async def poll(http: Http, account: str, cursor: Any, name: str, kind: str) -> AsyncIterator[Page]:
-        async for page in desk.listed(http, account, cursor, name, kind):
-            sorted(page.payloads, key=lambda payload: payload.data["updated"])
-            yield page
-
-    return reading(poll)
-
-
-@bug("same-cursor")
-def a_repeated_cursor_ends_the_list() -> Connector[Any]:
-    async def poll(http: Http, account: str, cursor: Any, name: str, kind: str) -> AsyncIterator[Page]:
-        last = (cursor or {}).get("next")
-        async for page in desk.listed(http, account, cursor, name, kind):
-            if last is not None and page.cursor.get("next") == last:
-                yield Page(page.payloads, {"since": page.cursor["high"]})
-                return
-            last = page.cursor.get("next")
-            yield page
-
-    return reading(poll)
-
-
-@bug("shift")
-def rows_are_counted_while_they_move() -> Connector[Any]:
-    async def poll(http: Http, account: str, cursor: Any, name: str, kind: str) -> AsyncIterator[Page]:
-        at = cursor or {"since": 0, "high": 0}
-        at = at if "offset" in at else {"since": at["high"], "high": at["high"], "offset": 0}
-        while True:
-            response = await http.get(f"/{name}", since=at["since"], offset=at["offset"])
-            found = desk.rows(response.data, name)
-            high = max([at["high"], *(row["updated"] for row in found if desk.moved(row))])
-            offset = at["offset"] + sum(map(desk.moved, found))
-            ended = offset >= response.data["total"]
-            at = {"since": at["since"], "high": high, **({} if ended else {"offset": offset})}
-            yield Page([Payload(kind, row, account, False, response.started) for row in found], at)
-            if ended:
-                return
-
-    return reading(poll)
-
-
-@bug("clock-ahead")
-def our_own_clock_in_the_cursor() -> Connector[Any]:
-    async def poll(http: Http, account: str, cursor: Any, name: str, kind: str) -> AsyncIterator[Page]:
-        began = int(http.now().timestamp() * 1000)
-        async for page in desk.listed(http, account, cursor, name, kind):
-            yield page if "next" in page.cursor else Page(page.payloads, {"since": began})
-
-    return reading(poll)
+    return changed(pushed)

@@ -4,6 +4,7 @@ A bug is a small change of the good connector. `until_failure` stops at the firs
 named one: all before it passed.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,17 @@ import pytest
 from core import conformance
 from core.conformance import CHECKS
 from core.conformance.manual import filled
-from core.sdk import (
-    Payload,
-)
-from tests.conformance import bugs_deliveries, bugs_reading, desk
+from core.ingest.cursors import Saved
+from core.ingest.stream import StreamPoll
+from core.sdk import Payload
+from tests.conformance import bugs_deliveries, bugs_faults, bugs_reading, desk
 from tests.conformance.bugs import BUGS
 from tests.conformance.desk import CONNECTOR
 
 pytestmark = pytest.mark.slow
 
 README = "# Desk\n" + "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("settings", "streams", "listings"))
-assert bugs_deliveries and bugs_reading  # importing them names their bugs
+assert bugs_deliveries and bugs_faults and bugs_reading  # importing them names their bugs
 
 
 @pytest.fixture
@@ -49,17 +50,28 @@ async def test_the_good_connector_passes_all(folder: Path) -> None:
 @pytest.mark.parametrize("name", BUGS)
 async def test_a_bug_is_caught_by_the_check_that_names_it(name: str, folder: Path) -> None:
     check, made = BUGS[name]
-    if check in ("error-in-200", "resume"):  # their lists, which are others, are no mistake of the README
+    if check in ("backfill", "error-in-200", "resume"):  # their lists, which are others, are no mistake of the README
         (folder / "README.md").write_text(filled(README, made()))
     report = await conformance.run(made(), folder=folder, mock=desk, until_failure=True)
     assert [each.check for each in report.failures] == [check], report.failures
 
 
-def test_there_is_a_bug_for_all_that_a_connector_can_do_wrong() -> None:
-    # What only the hub's own client and bus can break is proved by the good connector and by their own tests.
-    engine = {
-        "duplicate", "late", "crash", "429-unsaid", "5xx", "timeout", "cut", "no-json", "oversized",
-        "clock-behind",
-    }  # fmt: skip
-    assert {check for check, _ in BUGS.values()} == CHECKS.keys() - engine
-    assert len(BUGS) >= 20
+async def test_a_hub_that_saves_the_cursor_before_its_page_is_caught_by_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    publish, save, pages = StreamPoll._publish, StreamPoll._save, dict[StreamPoll, list[Payload]]()
+
+    async def held(poll: StreamPoll, payloads: Sequence[Payload], *, past: bool) -> None:
+        pages[poll] = [*payloads]
+
+    async def first(poll: StreamPoll, saved: Saved, *, past: bool = False) -> Saved:
+        saved = await save(poll, saved, past=past)
+        await publish(poll, pages.pop(poll, []), past=past)
+        return saved
+
+    monkeypatch.setattr(StreamPoll, "_publish", held)
+    monkeypatch.setattr(StreamPoll, "_save", first)
+    report = await conformance.run(CONNECTOR, mock=desk, checks=["crash"])
+    assert [each.check for each in report.failures] == ["crash"]
+
+
+def test_there_is_a_bug_for_every_check() -> None:
+    assert {check for check, _ in BUGS.values()} == CHECKS.keys()

@@ -5,10 +5,13 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from core import config, conformance, registry
 from core.cli.app import app
@@ -21,7 +24,7 @@ from core.sdk.text import plain
 from tests.bench import quote, sources
 from tests.bench.rows import CONNECTOR
 from tests.conformance import desk
-from tests.core.commands import hub
+from tests.core.commands import ROOT, hub
 
 
 def test_a_connector_is_examined_by_name() -> None:
@@ -81,6 +84,28 @@ async def test_without_a_mock_it_is_said_what_could_not_be_run() -> None:
     assert (some.passed, some.stability) == (True, None), "one check says nothing of the others"
     with pytest.raises(ConfigError, match="no check 'samplse'"):
         await conformance.run(desk.CONNECTOR, checks=["samplse"])
+
+
+async def test_a_kind_of_which_nothing_comes_is_named_unless_the_mock_says_that_no_list_brings_it() -> None:
+    class Quiet(desk.Desk):
+        unlisted = ("ticket",)
+
+    lost = replace(desk.CONNECTOR, streams=desk.CONNECTOR.streams[:1])
+    report = await conformance.run(lost, mock=desk, checks=["backfill"])
+    assert [each.reason for each in report.failures] == ["31 of 31 objects of kind ticket are not found"]
+    quiet = SimpleNamespace(DEMO=desk.DEMO, simulator=Quiet)
+    assert (await conformance.run(lost, mock=quiet, checks=["backfill"])).passed
+
+
+async def test_a_declaration_is_asked_for_what_it_maps_and_may_leave_out_the_rest(tmp_path: Path) -> None:
+    path, said = tmp_path / "aircall.yaml", yaml.safe_load((ROOT / "deploy/examples/aircall.yaml").read_text())
+    said["streams"] = [stream for stream in said["streams"] if stream["kind"] != "team"]
+    path.write_text(yaml.safe_dump(said))
+    report = await conformance.examine(str(path), checks=["backfill"])
+    assert [each.reason for each in report.failures] == ["2 of 2 objects of kind team are not found"]
+    del said["mapping"]["team"], said["hydrate"]["team"]
+    path.write_text(yaml.safe_dump(said))
+    assert (await conformance.examine(str(path), checks=["backfill"])).passed
 
 
 def test_what_stands_against_beta_is_kept_by_name() -> None:
