@@ -47,9 +47,7 @@ async def calls(http: Http, config: Config, account: str, cursor: Cursor | None)
         high = max(high, sheet.newest)
         onwards = _onwards(page, front, sheet, first)
         if onwards is None:
-            # A first fetch is long: what changes behind it may be older than the newest that it saw.
-            end = ended(since if first else high, LISTED, began, sheet.response)
-            yield Page(sheet.payloads(config, account), end)
+            yield Page(sheet.payloads(config, account), ended(high, LISTED, began, sheet.response))
             return
         page, front = onwards
         place = {"since": since, "high": high, "began": began, "page": page, "front": front, "first": first}
