@@ -7,7 +7,7 @@ from typing import Any, Literal
 from core.sdk import Maker, NormalizeError, Payload, from_iso, from_ms
 from schemas.entities import LineItem, Party, Reference
 
-MAKER = Maker("hubspot", resolution=1, mapper=1)
+MAKER = Maker("hubspot", resolution=1, mapper=2)
 PREVIEW = 280  # characters
 
 Properties = Mapping[str, Any]

@@ -72,21 +72,19 @@ async def _holders(http: Http, config: Config, lines: Sequence[Hint]) -> list[Hi
 async def read(
     http: Http, config: Config, account: str, kind: Kind, hints: Mapping[str, Hint], labels: Labels
 ) -> AsyncIterator[Payload]:
-    """At most 100 objects of one kind, by id. What a batch does not bring may lie in the recycle bin, which knows when
-    it came there; what is not there either is gone since the hint at the latest."""
+    """At most 100 objects of one kind, by id. What a batch does not bring may lie in the recycle bin; what is not there
+    either is gone since the hint at the latest."""
     answer = await _batch(http, config, kind, list(hints), kind.asked(config))
-    started, rows = answer.started, listed_in(answer, *OBJECT)
+    rows = listed_in(answer, *OBJECT)
     for strange in odd(answer, account, *OBJECT):
         yield strange
     for row in await completed(http, config, kind, rows, labels):
-        hint = hints.get(str(row["id"]))
-        # A restore is not sure to move `updatedAt`: what we read after it holds at least since then.
-        at = hint.at if hint and hint.action == "restored" else None
-        yield Payload(kind.name, row, account, pushed=False, received=started, at=at)
+        yield Payload(kind.name, row, account, pushed=False, received=answer.started)
     missing = [id for id in hints if id not in _told(rows)]
     if not missing:
         return
-    archived = listed_in(await _batch(http, config, kind, missing, [kind.modified], archived="true"), *OBJECT)
+    answer = await _batch(http, config, kind, missing, [kind.modified], archived="true")
+    started, archived = answer.started, listed_in(answer, *OBJECT)
     for row in archived:
         yield Payload(kind.name, row, account, pushed=False, received=started)
     for id in missing:

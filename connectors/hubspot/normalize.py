@@ -1,7 +1,8 @@
 """HubSpot's objects to events. Pure.
 
-The clock is `updatedAt` (ms), of pushed deletions and merges `occurredAt` (ms). The inbox's threads have a module of
-their own.
+The clock is `updatedAt` (ms), also of what lies in the recycle bin: whether archiving and restoring move it is not
+known, so of two reads with one date the later one counts. Of merges and privacy deletions it is `occurredAt` (ms).
+The inbox's threads have a module of their own.
 """
 
 from collections.abc import Callable, Iterable
@@ -47,7 +48,7 @@ def normalize(payload: Payload) -> Iterable[Event]:
                 return inbox.thread(payload)
             case "conversation", "status":
                 return [inbox.status(payload)]
-            case _, "deletion" | "gone" if kind or name == INBOX:
+            case _, "gone" if kind or name == INBOX:
                 return [_deleted(payload, kind)]
             case _, "privacyDeletion" if kind or name == INBOX:
                 return [_deleted(payload, kind, erased=True)]
@@ -64,10 +65,9 @@ def normalize(payload: Payload) -> Iterable[Event]:
 def _object(payload: Payload, kind: Kind) -> list[Event]:
     row = payload.data
     moment = from_iso(row["updatedAt"]) or ""
+    clock = to_ms(moment)
     if row.get("archived"):
-        clock = to_ms(from_iso(row.get("archivedAt")) or moment)
         return [MAKER.deleted(payload, kind.name, row["id"], kind.entity, clock=clock)]
-    clock = max(to_ms(moment), payload.at or 0)
     properties = row["properties"]
     own = (row.get("external_id") or {}).get("property"), (row.get("custom") or {}).get("title")
     left = {f"hs_email_optout_{id}" for id in row.get("subscriptions") or {}}

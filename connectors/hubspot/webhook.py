@@ -1,4 +1,4 @@
-"""HubSpot's webhooks: signatures, and arrays of hints of which deletions and merges alone say everything. Pure.
+"""HubSpot's webhooks: signatures, and arrays of hints of which merges and privacy deletions alone say everything. Pure.
 
 https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests
 """
@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -106,7 +105,7 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
                 ignored.append(f"{kind}.{action}")
                 continue
             at = int(event["occurredAt"])
-            if action in _TOLD and (kind, action) != (INBOX, "deletion"):
+            if action in _TOLD:
                 payload = Payload(f"{kind}.{action}", event, account, pushed=True, received=received, at=at)
                 payloads.setdefault(f"{kind}.{action}.{event['objectId']}.{at}", payload)
             else:
@@ -114,14 +113,16 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
             for hint in _hints(kind, action, event, at):
                 if hint.kind not in wanted:
                     continue
-                hints[hint.kind, hint.id] = _later(hints.get((hint.kind, hint.id)), hint)
+                hints[hint.kind, hint.id] = max(hints.get((hint.kind, hint.id), hint), hint, key=lambda each: each.at)
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
             odd = Payload("malformed", raw, account, pushed=True, received=received)
             payloads[f"malformed.{len(payloads)}"] = odd
     return Split(tuple(payloads.values()), tuple(hints.values()), tuple(ignored), seen)
 
 
-_TOLD = frozenset({"deletion", "privacyDeletion", "merge"})  # what an event says completely
+# What an event says completely. A deletion does not: dated as it is told, it would outlast a restore that nobody told
+# and that moved no date, so the object is read in the recycle bin.
+_TOLD = frozenset({"privacyDeletion", "merge"})
 _CHANGES = frozenset({"creation", "propertyChange", "restore", "associationChange", "deletion", "merge"})
 _ACTIONS = {
     **dict.fromkeys(KINDS, _CHANGES),
@@ -154,10 +155,7 @@ def _named(type_id: str) -> str:
 
 def _hints(kind: str, action: str, event: Mapping[str, Any], at: int) -> Iterable[Hint]:
     match action:
-        case "deletion" if kind == INBOX:
-            # A thread has no clock for a deletion to be compared with: whether it is there is asked.
-            yield Hint(kind, str(int(event["objectId"])), at, "missing")
-        case "deletion" | "privacyDeletion":
+        case "privacyDeletion":
             return
         case "merge":
             if into := merged_into(event):
@@ -168,8 +166,6 @@ def _hints(kind: str, action: str, event: Mapping[str, Any], at: int) -> Iterabl
             for name, id in zip(ends, (event["fromObjectId"], event["toObjectId"]), strict=True):
                 if name and name != LINE_ITEM:
                     yield Hint(name, str(int(id)), at)
-        case "restore":
-            yield Hint(kind, str(int(event["objectId"])), at, "restored")
         case _:
             yield Hint(kind, str(int(event["objectId"])), at)
 
@@ -184,10 +180,3 @@ def _ends(kind: str, event: Mapping[str, Any]) -> tuple[str, str]:
 def merged_into(event: Mapping[str, Any]) -> str:
     """The id of the record that remains: since January 2025 a new one, before that the primary one."""
     return str(event.get("newObjectId") or event.get("primaryObjectId") or event["objectId"])
-
-
-def _later(known: Hint | None, new: Hint) -> Hint:
-    if known is None:
-        return new
-    latest = max(known, new, key=lambda hint: hint.at)
-    return replace(latest, action="restored") if "restored" in (known.action, new.action) else latest

@@ -70,7 +70,8 @@ class Record:
 
 
 class World:
-    """One portal. Its methods change it and return the webhook events that the change causes."""
+    """One portal. Its methods change it and return the webhook events that the change causes. `archiving_moves` (set by
+    tests): what comes into the recycle bin has a new modified date; out of it nothing has."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -79,6 +80,7 @@ class World:
         self.names: dict[str, set[str]] = {type: set() for type in TYPE_IDS}  # of all properties that were ever set
         self.aliases: dict[str, str] = {}  # merged contact ids to what remains of them
         self.links: dict[tuple[str, str], dict[str, dict[str, bool]]] = {pair: {} for pair in ASSOCIATIONS}
+        self.archiving_moves = True
         self._events = 0
 
     def id(self, type: str, ref: str) -> str:
@@ -137,7 +139,9 @@ class World:
         record = self.objects[type].get(self.id(type, ref))
         if record is None or record.archived is not None:
             return []
-        record.archived = record.updated = max(now, record.updated + 1)
+        record.archived = max(now, record.updated + 1)
+        if self.archiving_moves:
+            record.updated = record.archived
         self._unlink(type, record.id)
         return [self.event(type, "deletion", record.archived, objectId=int(record.id), changeFlag="DELETED")]
 

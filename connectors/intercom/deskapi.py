@@ -11,11 +11,21 @@ from connectors.intercom.views import SUBSCRIPTIONS
 from connectors.intercom.world import Object, Workspace
 from core.sdk.mock import answer, page_size
 
+# How the list of calls may be sorted: Intercom tells nobody.
+CALL_ORDERS: Mapping[str, Callable[[Object], Any]] = {
+    "updated": lambda call: -call["updated"],
+    "created": lambda call: -call["created"],
+    "oldest": lambda call: call["created"],
+    "stalest": lambda call: call["updated"],
+    "none": lambda call: call["id"],
+}
+
 
 class DeskApi:
-    """`article_page` articles come per page."""
+    """`article_page` articles come per page; calls come in `call_order`, one of CALL_ORDERS. Tests set both."""
 
     article_page = 25
+    call_order = "created"
 
     def __init__(self, world: Workspace) -> None:
         self._world = world
@@ -53,8 +63,9 @@ class DeskApi:
         return await searched(request, "ticket.list", "tickets", rows, lag, by_day=False, usual=20)
 
     async def _calls(self, request: web.Request) -> web.Response:
-        """At most 25 to a page, whatever is asked for; the newest first."""
-        rows = sorted(self._world.desk.calls.values(), key=lambda each: (each["updated"], each["id"]), reverse=True)
+        """At most 25 to a page, whatever is asked for."""
+        order = CALL_ORDERS[self.call_order]
+        rows = sorted(self._world.desk.calls.values(), key=lambda call: (order(call), call["id"]))
         return _numbered(request, [desk.call_view(self._world, each) for each in rows], 25)
 
     async def _articles(self, request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from connectors.intercom.asking import get, post, rows
+from connectors.intercom.config import Config
 from connectors.intercom.shapes import Item, moment
 from core.sdk import Http, PermanentError, Response
 from core.sdk.connector import Cursor
@@ -82,6 +83,10 @@ async def searched(http: Http, search: Search, cursor: Cursor) -> AsyncIterator[
             yield Found(fresh, response, ended(high, search.overlap, began, response), total)
             return
         yield Found(fresh, response, {"since": since, "high": high, "next": after, "began": began}, total)
+
+
+def beginning(http: Http, config: Config) -> Cursor:
+    return {"since": int((http.now() - config.since).timestamp())}
 
 
 async def newest_first(

@@ -2,10 +2,11 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from connectors.hubspot import CONNECTOR, kinds
 from connectors.hubspot.config import Config
 from connectors.hubspot.mock import DEMO, Portal, simulator
 from connectors.hubspot.webhook import signature
+from core.projection import Registers
 from core.sdk import Delivery, Hint, Page, Payload, Split
 from core.sdk.mock import Mock, running
 from schemas.event import Event
@@ -170,3 +172,14 @@ def split_as(hub: Bench, events: list[Mapping[str, Any]]) -> Split:
 
 def recorded(name: str) -> Any:
     return json.loads((VENDOR / "samples" / f"{name}.json").read_text())
+
+
+def states(events: Sequence[Event]) -> set[str]:
+    """What one object is after these events, in every order in which they may come."""
+    found = set()
+    for told in permutations(events):
+        registers = Registers(events[0].entity)
+        for event in told:
+            registers.apply(event)
+        found.add(registers.state)
+    return found

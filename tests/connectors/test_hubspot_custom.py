@@ -76,7 +76,7 @@ async def test_its_webhooks_are_the_generic_ones_and_its_deletion_is_told_and_fo
         told = hub.tell(f"{BOX}.upsert", "one", properties={"size": "M"})
         assert split_as(hub, told).hints[0].kind == BOX
         found = split_as(hub, hub.tell(f"{BOX}.delete", "one"))
-        deleted = only(list(found.payloads))
+        deleted = only(await hub.hydrated(list(found.hints)))
         assert (deleted.type, deleted.subject.rpartition("/")[2]) == ("custom.deleted", id)
         assert only([p for page in await hub.poll("archived", last.cursor) for p in page.payloads]).id == deleted.id
 

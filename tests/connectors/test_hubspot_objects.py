@@ -75,10 +75,10 @@ def test_associations_that_were_not_read_leave_what_is_known_alone() -> None:
     assert event.mode == "patch" and "organizations" not in event.data
 
 
-def test_an_archived_contact_is_a_deletion() -> None:
+def test_an_archived_contact_is_a_deletion_at_the_date_that_it_may_still_have_when_it_is_restored() -> None:
     row = contact() | {"archived": True, "archivedAt": "2026-09-07T08:00:01.000Z"}
     (event,) = normalized(read("contact", row))
-    assert (event.type, event.order.clock) == ("person.deleted", MS + 1000)
+    assert (event.type, event.order.clock, event.final) == ("person.deleted", MS + 102, False)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +186,6 @@ def test_samples_normalize_to_the_recorded_events_and_stay_as_they_are(path: Pat
 
 def test_there_is_a_sample_of_every_kind_and_of_every_way_to_go() -> None:
     samples = {json.loads(path.read_text())["kind"] for path in SAMPLES}
-    gone = {"contact.merge", "company.merge", "contact.deletion", "deal.deletion", "contact.gone", "conversation.gone"}
+    gone = {"contact.merge", "company.merge", "contact.gone", "conversation.gone"}
     erased = {"contact.privacyDeletion", "conversation.privacyDeletion"}
     assert samples >= {*KINDS.values(), "owner", "conversation", "conversation.status", *gone, *erased}

@@ -10,7 +10,19 @@ from core.errors import PermanentError
 from core.sdk import Hint
 from core.sdk.connector import Cursor
 from schemas.event import Event
-from tests.connectors.hubspot_source import KINDS, MS, Bench, bench, config, crowd, ids, normalized, split_as, stock
+from tests.connectors.hubspot_source import (
+    KINDS,
+    MS,
+    Bench,
+    bench,
+    config,
+    crowd,
+    ids,
+    normalized,
+    split_as,
+    states,
+    stock,
+)
 
 
 async def events_of(hub: Bench, *hints: Hint) -> list[Event]:
@@ -123,21 +135,50 @@ async def test_a_kind_that_is_chosen_later_is_left_to_its_own_first_fetch_and_wa
         assert (await walked({"since": begun["since"]}))[0] == {"contact", "deal"}, "a cursor of before names no kinds"
 
 
+@pytest.mark.parametrize("moves", [True, False], ids=["", "no date moves"])
+@pytest.mark.parametrize("notice", ["webhook", "archived", "listing"])
 @pytest.mark.parametrize(("kind", "ref"), [("person", "dana"), ("company", "bakery"), ("note", "one")])
-async def test_a_restore_whose_webhook_was_lost_is_found_by_walking_over_all_objects(kind: str, ref: str) -> None:
+async def test_a_restore_whose_webhook_was_lost_is_found_by_walking_over_all_objects(
+    kind: str, ref: str, notice: str, moves: bool
+) -> None:
     async with bench() as hub:
+        hub.portal.world.archiving_moves = moves
         stock(hub)
         (begun,) = await hub.poll("all objects")
+        hub.later(minutes=1)
+        ours = {"person": "contact"}.get(kind, kind)
+        before = await walked(hub, "all objects", begun.cursor, ours)
+        (*_, rested) = await hub.poll("archived")
+        hub.later(hours=3)
         (told,) = hub.tell(f"{kind}.delete", ref)
-        (gone,) = [event for payload in split_as(hub, [told]).payloads or () for event in normalized(payload)]
+        hub.later(minutes=1)
+        match notice:
+            case "webhook":
+                gone = await events_of(hub, *split_as(hub, [told]).hints)
+            case "archived":
+                gone = await walked(hub, "archived", rested.cursor, ours)
+            case _:  # which notices it a day later
+                gone = await events_of(
+                    hub, Hint(ours, str(told["objectId"]), told["occurredAt"] + 86_400_000, "missing")
+                )
+        (subject,) = {event.subject for event in gone}
+        known = [event for event in [*before, *gone] if event.subject == subject]
+        assert states(known) == {"deleted"}, "whatever was read before it came there"
         hub.later(hours=3)
         assert hub.tell(f"{kind}.restore", ref)  # and nobody heard it
-        back = [
-            event for page in await hub.poll("all objects", begun.cursor) for payload in page.payloads
-            for event in normalized(payload) if event.subject == gone.subject
-        ]  # fmt: skip
-        assert gone.action == "deleted" and [event.action for event in back] == ["upserted"]
-        assert back[0].order > gone.order
+        hub.later(hours=3)
+        back = await walked(hub, "all objects", begun.cursor, ours)
+        known += [event for event in back if event.subject == subject]
+        assert states(known) == {"live"}
+        hub.later(hours=3)
+        assert hub.tell(f"{kind}.delete", ref)  # once more, and unheard, too
+        known += [event for event in await walked(hub, "archived", rested.cursor, ours) if event.subject == subject]
+        assert states(known) == {"deleted"}
+
+
+async def walked(hub: Bench, stream: str, cursor: Cursor, kind: str) -> list[Event]:
+    payloads = [payload for page in await hub.poll(stream, cursor) for payload in page.payloads]
+    return [event for payload in payloads if payload.kind == kind for event in normalized(payload)]
 
 
 @pytest.mark.parametrize("stream", ["contacts", "conversations", "archived"])

@@ -76,20 +76,6 @@ async def test_a_call_that_was_given_up_comes_by_poll_alone() -> None:
         assert polled[one].get("recording")["id"].startswith("recording/")
 
 
-async def test_many_calls_come_in_pages_of_25_down_to_the_watermark() -> None:
-    async with source() as intercom:
-        for index in range(60):
-            intercom.happens("phone.ring", f"c{index}", phone="+12025550143")
-            intercom.later(10)
-        whole = await intercom.pages("calls")
-        assert [len(page.payloads) for page in whole] == [25, 25, 10]
-        intercom.later(2 * 3600)
-        intercom.happens("phone.end", "c3")
-        (page,) = await intercom.pages("calls", whole[-1].cursor)
-        assert page.payloads[0].data["id"] == intercom.world.world.desk.call_id("c3")
-        assert len(page.payloads) <= 1 + 7  # and the newest of last time
-
-
 async def test_articles_are_told_with_the_name_of_their_collection() -> None:
     async with receiver() as (url, kept), source(url) as intercom:
         read = events(await intercom.pages("articles"))

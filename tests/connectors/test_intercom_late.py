@@ -201,5 +201,5 @@ async def test_what_changed_while_a_poll_stood_still_for_a_day_comes_by_the_next
 
 
 def test_what_a_reconcile_finds_counts_as_what_sweeps_find() -> None:
-    slow = [stream for stream in CONNECTOR.streams if stream.name.startswith(("open ", "late "))]
-    assert len(slow) == 3 and not any(stream.pull_only for stream in slow)
+    slow = [stream for stream in CONNECTOR.streams if stream.name.startswith(("open ", "late ", "all "))]
+    assert len(slow) == 4 and not any(stream.pull_only for stream in slow)
