@@ -59,7 +59,7 @@ def test_cards_of_a_deleted_collection_are_gone_within_a_poll_and_not_a_day(name
                 await each.settled()
                 assert each.objects()[key][0] == "live" and not each.letters()
                 if not restarted:  # such time runs on while a thread keeps the listing on disk
-                    return await becomes(each, key, lambda card: card[0] == "deleted", within=3)
+                    await becomes(each, key, lambda card: card[0] == "deleted", within=3)
             async with each.ingesting(known):
                 await becomes(each, key, lambda card: card[0] == "deleted", within=3)
 
