@@ -92,6 +92,10 @@ class Tools:
     async def all(self, what: str, **body: Any) -> None:
         await asyncio.gather(*(self.post(name, what, **body) for name in self.urls))
 
+    async def beat(self, name: str, kind: str, ref: str, data: Mapping[str, Any]) -> None:
+        """Something happens now that is not in the story."""
+        await self.post(name, "beat", kind=kind, ref=ref, data=data)
+
     async def point(self, address: str) -> None:
         """Let webhooks go to the hub, or whoever stands before it, at http://host:port."""
         for name in self.urls:

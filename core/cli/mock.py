@@ -26,8 +26,8 @@ def mock(
 ) -> None:
     """Run the contract mock of one source: its API, its limits, its signed webhooks, over a world that plays a story.
 
-    What can be driven from outside stands under /_mock/: GET state, deliveries; POST ring, step, pace, clock, target,
-    limit, rows, retries, push, stop.
+    What can be driven from outside stands under /_mock/: GET state, deliveries; POST ring, step, beat, pace, clock,
+    target, limit, rows, retries, push, stop.
 
     POST fault {kind} makes the next answers go wrong: 429, 500, 503, timeout, unauthorized, cut, html, garbled, empty,
     error, oversized, rows, redirect, again, shift, refuse; none forgets them. docs/conformance.md tells what each does.

@@ -8,6 +8,7 @@ Under `/_mock/` (no authentication; loopback only):
 | GET deliveries | the log of webhook attempts: n, subject, kind, status (0: no answer), forged, attempt |
 | POST ring {phone?} | a customer calls now (Aircall): {phone, name, call} |
 | POST step {beats} | plays so many beats of the story now |
+| POST beat {kind, ref, data} | plays a beat that is not in the story, now |
 | POST pace {pace} | story seconds per second; 0 stands still |
 | GET, POST clock {now?, rate?} | the mock's time of day in epoch ms; rate 0 stops it |
 | POST fault {kind, times?, after?, path?, each?, …} | the next answers go wrong: `core.sdk.faults` tells how |
@@ -63,9 +64,10 @@ class Mock:
         app.add_routes(self.simulator.routes())
         control = {
             "GET state": self._state, "GET deliveries": self._deliveries, "POST ring": self._ring,
-            "POST step": self._step, "POST pace": self._pace, "GET clock": self._clock, "POST clock": self._clock,
-            "POST fault": self._fault, "POST target": self._target, "POST limit": self._limit,
-            "POST rows": self._rows, "POST retries": self._retries, "POST push": self._push, "POST stop": self._stop,
+            "POST step": self._step, "POST beat": self._beat, "POST pace": self._pace, "GET clock": self._clock,
+            "POST clock": self._clock, "POST fault": self._fault, "POST target": self._target,
+            "POST limit": self._limit, "POST rows": self._rows, "POST retries": self._retries,
+            "POST push": self._push, "POST stop": self._stop,
         }  # fmt: skip
         for words, handler in control.items():
             method, name = words.split()
@@ -137,6 +139,12 @@ class Mock:
     async def _step(self, request: web.Request) -> web.Response:
         self.send(self.player.step(int((await _body(request)).get("beats", 1))))
         return answer({"n": self.player.n})
+
+    async def _beat(self, request: web.Request) -> web.Response:
+        wanted = await _body(request)
+        pushes = self.player.insert(wanted["kind"], wanted["ref"], wanted.get("data", {}))
+        self.send(pushes)
+        return answer({"pushes": len(pushes)})
 
     async def _pace(self, request: web.Request) -> web.Response:
         self.player.set_pace(float((await _body(request))["pace"]))

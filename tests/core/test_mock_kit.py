@@ -42,6 +42,14 @@ async def test_at_pace_0_only_what_is_asked_for_happens(hub: Hub, client: aiohtt
         await until(lambda: len(hub.taken) == 4)
 
 
+async def test_a_beat_that_is_not_in_the_story_happens_now(hub: Hub, client: aiohttp.ClientSession) -> None:
+    diary = Diary()
+    async with running(diary, target=hub.url, pace=0, clock=Clock(MS, rate=0)) as mock:
+        assert await post(client, mock, "beat", kind="call.ring", ref="x", data={"phone": "anonymous"}) == {"pushes": 1}
+        assert {name: diary.entries[-1][name] for name in ("kind", "at")} == {"kind": "call.ring", "at": MS}
+        await until(lambda: hub.ids() == {diary.entries[-1]["id"]})
+
+
 async def test_the_opening_is_for_backfills_and_told_by_no_webhook(hub: Hub, client: aiohttp.ClientSession) -> None:
     diary = Diary()
     async with running(diary, target=hub.url, pace=0, clock=Clock(MS, rate=0)) as mock:

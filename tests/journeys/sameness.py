@@ -16,22 +16,13 @@ from schemas.key import key
 _OWN = frozenset({"id", "version", "event", "observed", "fetched_at"})
 _SHOWN = 300  # characters of a value that differs
 
-# Kinds that are compared with the source's own truth, and which of their fields tells how new an object is, there and
-# here. (Guru tells nobody that a card is not verified any more, so that its newest edit says nothing.)
-KINDS = {
-    ("intercom", "contact"): ("updated_at", "updated_at"),
-    ("intercom", "conversation"): ("updated_at", "updated_at"),
-    ("aircall", "contact"): ("updated_at", "updated_at"),
+# Which field tells how new an object is, there and here, where that is not `updated_at`. (Guru tells nobody that a card
+# is not verified any more, so that its newest edit says nothing.)
+CLOCKS = {
     ("aircall", "call"): ("ended_at", "ended_at"),
     ("guru", "card"): ("lastVerified", "verified_at"),
-    ("hubspot", "contact"): ("updatedAt", "updated_at"),
-    ("hubspot", "company"): ("updatedAt", "updated_at"),
-    ("hubspot", "deal"): ("updatedAt", "updated_at"),
-    ("hubspot", "task"): ("updatedAt", "updated_at"),
-    ("hubspot", "order"): ("updatedAt", "updated_at"),
-    ("hubspot", "invoice"): ("updatedAt", "updated_at"),
-    ("hubspot", "payment"): ("updatedAt", "updated_at"),
 }
+_UPDATED = {"hubspot": ("updatedAt", "updated_at")}
 
 
 async def customers(store: Store) -> list[CustomerRow]:
@@ -47,16 +38,34 @@ async def customers(store: Store) -> list[CustomerRow]:
 
 
 async def comparable(store: Store) -> dict[str, Any]:
-    """Live records by the source persons behind them, without what is the hub's own."""
-    people: dict[str, list[PersonRow]] = {}
+    """Live records by the source persons behind them who are still there, without what is the hub's own."""
+    people: dict[str, list[str]] = {}
+    least: dict[str, str] = {}
     rows = await customers(store)
     for row in rows:
-        people[row.id] = await store.person_keys(row.id)
-    least = {person.key: min(each.key for each in people[row.id]) for row in rows for person in people[row.id]}
-    return {
-        " ".join(sorted(person.key for person in people[row.id])): _stripped(orjson.loads(row.record), least)
-        for row in rows
-    }
+        everybody = await store.person_keys(row.id)
+        people[row.id] = _present(everybody)
+        least |= {person.key: people[row.id][0] for person in everybody}
+    return {" ".join(people[row.id]): _stripped(orjson.loads(row.record), least) for row in rows}
+
+
+def _present(everybody: Collection[PersonRow]) -> list[str]:
+    """Their keys, sorted; where all have left, of all of them."""
+    return sorted(person.key for person in everybody if not person.departed) or sorted(each.key for each in everybody)
+
+
+async def objects(store: Store) -> dict[str, Any]:
+    """What every live object says, by key."""
+    found: dict[str, Any] = {}
+    after = ""
+    async with store.writing() as writing:
+        while keys := await writing.all_object_keys(after, 1_000):
+            for each, registers in (await writing.objects(keys)).items():
+                visible = Registers.load(registers).visible()
+                if visible.state == "live":
+                    found[each] = {name: fact.value for name, fact in visible.facts.items()}
+            after = keys[-1]
+    return found
 
 
 def _stripped(record: Any, least: Mapping[str, str]) -> Any:
@@ -87,12 +96,9 @@ def differences(one: Any, other: Any, at: str = "") -> list[str]:
 async def missing(store: Store, source: str, account: str, truth: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What of a source's live objects the store does not show, or shows older than they are; a line each."""
     lines = []
-    assert truth.keys() >= {kind for vendor, kind in KINDS if vendor == source}
-    for kind, objects in truth.items():
-        if (source, kind) not in KINDS:
-            continue
-        theirs, ours = KINDS[source, kind]
-        keys = {key(source, account, kind, id): shown for id, shown in objects.items()}
+    for kind, shown_by_id in truth.items():
+        theirs, ours = CLOCKS.get((source, kind)) or _UPDATED.get(source, ("updated_at", "updated_at"))
+        keys = {key(source, account, kind, id): shown for id, shown in shown_by_id.items()}
         held = {row.key: row for row in await store.objects_by_key(sorted(keys))}
         for each, shown in keys.items():
             if each not in held or held[each].card is None:
@@ -108,9 +114,8 @@ async def haunting(
     store: Store, source: str, account: str, truth: Mapping[str, Mapping[str, Any]], told: Collection[str]
 ) -> list[str]:
     """Which of the objects that were `told` of (ids) the store shows although the source has them no more."""
-    live = {id for objects in truth.values() for id in objects}
-    kinds = [kind for vendor, kind in KINDS if vendor == source]
-    gone = {key(source, account, kind, id) for kind in kinds for id in told if id not in live}
+    live = {id for shown_by_id in truth.values() for id in shown_by_id}
+    gone = {key(source, account, kind, id) for kind in truth for id in told if id not in live}
     rows = await store.objects_by_key(sorted(gone))
     return [f"{row.key} is shown although it is gone" for row in rows if row.card is not None]
 
