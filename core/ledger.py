@@ -14,9 +14,9 @@ of one revision of the connector: what a new one makes of the same payload is no
 
 What came and went unseen is not missing: nothing of it was ever to be shown. What a listing found is missing by the
 same rules. It is *repaired* once the event is applied, in the same transaction.
-A read within a minute of the state's own clock is *early*: its webhook may still be on its way. Backfills fetch the
-past, of which no webhook was ever sent, and connections without webhooks, or streams of which none tells, are only
-read: there nothing is missing.
+A read within a minute of the state's own clock is *early*: its webhook may still be on its way; but not where it is
+dated by the read itself, as the one before it was. Backfills fetch the past, of which no webhook was ever sent, and
+connections without webhooks, or streams of which none tells, are only read: there nothing is missing.
 
 Hours are those of `received`, which the event carries, so that whenever it is processed it counts for the same hour;
 and the counts are written with the offsets, so that it counts once.
@@ -26,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from core.bus.codec import Incoming
-from core.projection import Registers, Visible
+from core.projection import Registers, Visible, of_look
 from core.store import LedgerRow, RepairRow
 
 HOUR = 3_600_000  # ms
@@ -36,10 +36,11 @@ _SETTLED = 1  # `read` of an order: no push of the same moment can be later
 
 
 class Before(NamedTuple):
-    """What the hub had of an object: the newest clock (-1: it was unknown), the order of its last whole state (None:
-    there was none), and what it said."""
+    """What the hub had of an object: the newest clock (-1: it was unknown), whether that was the time of a look, the
+    order of its last whole state (None: there was none), and what it said."""
 
     clock: int
+    looked: bool
     whole: tuple[int, ...] | None
     said: Visible
 
@@ -56,7 +57,7 @@ def before(event: Incoming, registers: Registers) -> Before | None:
     """To be called before the event is applied; None where it cannot be missing."""
     if not event.origin.hooked or event.origin.way not in _READ:
         return None
-    return Before(registers.clock(), registers.whole(), registers.visible())
+    return Before(registers.clock(), registers.looked(), registers.whole(), registers.visible())
 
 
 def found(event: Incoming, had: Before, registers: Registers) -> Found | None:
@@ -64,7 +65,8 @@ def found(event: Incoming, had: Before, registers: Registers) -> Found | None:
     what = _what(event, had, registers)
     # A deletion that a listing found carries the time at which it was noticed.
     timed = event.order[0] > 0 and (event.origin.way, what) != ("listing", "gone")
-    early = timed and event.received - event.order[0] < GRACE
+    undated = had.looked and of_look(event.order, event.received)
+    early = timed and not undated and event.received - event.order[0] < GRACE
     return Found(event, what, early) if what else None
 
 

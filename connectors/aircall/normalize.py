@@ -28,7 +28,8 @@ def normalize(payload: Payload) -> Iterable[Event]:
     gone = what in ("deleted", "missing")
     match family:
         case "call" if gone:
-            return [MAKER.deleted(payload, "call", identity(payload), Call, clock=payload.received)]
+            clock = None if what == "missing" else payload.received  # a later read may find what was missing
+            return [MAKER.deleted(payload, "call", identity(payload), Call, clock=clock)]
         case "call":
             return call_of(payload, data)
         case "contact":

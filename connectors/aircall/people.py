@@ -13,8 +13,8 @@ def contact_of(payload: Payload, contact: Mapping[str, Any], *, gone: bool) -> I
     id = identity(payload)
     if gone:
         # An id is never given again, so that a late update must not bring the contact back. What a list lacks may
-        # only have ceased to be shared.
-        clock = payload.at or payload.received
+        # only have ceased to be shared, and be shared again without a newer `updated_at`.
+        clock = (payload.at or payload.received) if payload.pushed else None
         yield MAKER.deleted(payload, "contact", id, Person, clock=clock, final=payload.pushed)
         return
     updated = moment_of(contact.get("updated_at"))
@@ -50,6 +50,7 @@ def user_of(payload: Payload, user: Mapping[str, Any], *, gone: bool) -> Iterato
     """Users carry no clock: pushes order by their envelope, reads by when they were asked."""
     clock = (payload.at or payload.received) if payload.pushed else payload.received
     if gone:
+        clock = clock if payload.pushed else None
         yield MAKER.deleted(payload, "user", identity(payload), Staff, clock=clock, final=payload.pushed)
         return
     facts = {
@@ -65,7 +66,7 @@ def user_of(payload: Payload, user: Mapping[str, Any], *, gone: bool) -> Iterato
 def team_of(payload: Payload, team: Mapping[str, Any], *, gone: bool) -> Iterator[Event]:
     """Teams carry no clock and have no events: the time of the look orders them."""
     if gone:
-        yield MAKER.deleted(payload, "team", identity(payload), Team, clock=payload.received)
+        yield MAKER.deleted(payload, "team", identity(payload), Team, clock=None)
         return
     shape = Team(name=team.get("name"), created_at=from_iso(team.get("created_at")))
     yield MAKER.upserted(payload, "team", identity(payload), shape, clock=payload.received)

@@ -28,7 +28,7 @@ def _fields(fits: Callable[[Any], bool]) -> Mapping[str, frozenset[str]]:
 
 _TIMES, _LISTS = _fields(lambda type: type == Timestamp), _fields(lambda type: get_origin(type) is list)
 _TRUTHS, _WORDS = _fields(lambda type: type is bool), _fields(lambda type: type is str or get_origin(type) is Literal)
-_GONE = {"deleted": True, "clock": "payload().received"}
+_GONE = {"deleted": True}  # without a clock: any later read that finds it brings it back
 
 
 def normalizer(config: Config) -> Callable[[Payload], Iterator[Event]]:

@@ -39,8 +39,8 @@ def _deleted(kind: str, entity: type[Entity], *, final: bool) -> Make:
     return make
 
 
-def _left(kind: str, entity: type[Entity]) -> Make:
-    """Objects without a clock of their own: the time of the look orders their end, too."""
+def _missing(kind: str, entity: type[Entity]) -> Make:
+    """Looked for and not found: any later read that finds it brings it back."""
 
     def make(payload: Payload) -> Iterator[Event]:
         yield MAKER.deleted(payload, kind, present(payload.data.get("id")) or "", entity, clock=None)
@@ -55,25 +55,25 @@ KINDS: dict[str, Make] = {
     # Archived contacts come back with their next message, deleted ones never.
     "contact.archived": _deleted("contact", Person, final=False),
     "contact.deleted": _deleted("contact", Person, final=True),
-    "contact.missing": _deleted("contact", Person, final=False),
+    "contact.missing": _missing("contact", Person),
     "company": people.company,
     # Deleted companies are created anew by syncs of third parties.
     "company.deleted": _deleted("company", Organization, final=False),
-    "company.missing": _deleted("company", Organization, final=False),
+    "company.missing": _missing("company", Organization),
     "conversation": conversations.conversation,
     "conversation.deleted": _deleted("conversation", Conversation, final=True),
-    "conversation.missing": _deleted("conversation", Conversation, final=False),
+    "conversation.missing": _missing("conversation", Conversation),
     "ticket": tickets.ticket,
-    "ticket.missing": _deleted("ticket", Conversation, final=False),
+    "ticket.missing": _missing("ticket", Conversation),
     "call": calls.call,
-    "call.missing": _deleted("call", Call, final=False),
+    "call.missing": _missing("call", Call),
     "admin": people.admin,
-    "admin.missing": _left("admin", Staff),
+    "admin.missing": _missing("admin", Staff),
     "team": people.team,
-    "team.missing": _left("team", Team),
+    "team.missing": _missing("team", Team),
     "article": knowledge.article,
     "article.deleted": _deleted("article", Article, final=True),
-    "article.missing": _deleted("article", Article, final=False),
+    "article.missing": _missing("article", Article),
     "internal_article": knowledge.internal,
-    "internal_article.missing": _deleted("internal_article", Article, final=False),
+    "internal_article.missing": _missing("internal_article", Article),
 }

@@ -11,7 +11,7 @@ from typing import Any
 from core.sdk import Maker, NormalizeError, Payload, from_iso, from_ms, plain, to_ms
 from schemas.entities import Attachment, Reference
 
-MAKER = Maker("intercom", resolution=1000, mapper=2)
+MAKER = Maker("intercom", resolution=1000, mapper=3)
 CONTACTS = frozenset({"user", "lead", "contact", "visitor"})  # types of authors who are customers
 # A contact's own lists of subscriptions, and which kind of consent the subscriptions in them ask for.
 CHOICES = {"opted_in_subscription_types": "opt_in", "opted_out_subscription_types": "opt_out"}

@@ -132,7 +132,7 @@ def base(members: Sequence[Member], said: Mapping[str, Any], show: Choice) -> Ba
     return Base(
         dict(said),
         [member.key for member in ordered],
-        sorted({_source(member.key) for member in ordered}),
+        sorted({_source(member.key) for member in _there(ordered) or ordered}),
         [each for each in named if each[0] not in profile],
         _search(speakers, ordered),
         bool(body["people"]),
@@ -246,6 +246,7 @@ def _people(members: Sequence[Member], states: Mapping[str, PersonState], joined
         if member.alias_of:
             aliases.setdefault(member.alias_of, []).append(member.key)
     here = {member.key for member in members}
+    alone = len(_there(members)) == 1  # whom those who have left joined is joined with nobody now
     people = []
     for member in members:
         if member.departed or member.alias_of in here:
@@ -264,11 +265,15 @@ def _people(members: Sequence[Member], states: Mapping[str, PersonState], joined
                 "url": state.url if state else None,
                 "identifiers": [{"kind": k, "value": v, "class": c, "former": f} for k, v, c, f in ids],
                 "implied": member.implied is not None,
-                "joined_by": joined.get(member.key),
+                "joined_by": None if alone else joined.get(member.key),
                 "aliases": aliases.get(member.key, []),
             }
         )
     return people
+
+
+def _there(members: Sequence[Member]) -> list[Member]:
+    return [member for member in members if not member.departed]
 
 
 def _policy(speakers: Sequence[tuple[str, PersonState]]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ erasure also empties the registers for good. A merge holds whatever else is said
 compares its rank first, so that a terminal state is never left.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -236,6 +236,11 @@ class Registers:
         """The source's newest clock of all that was said (epoch ms); 0 where it has none, -1 where nothing was."""
         return max((stamp[0] for stamp in self._events.values()), default=-1)
 
+    def looked(self) -> bool:
+        """Whether the newest clock is that of the look which brought it."""
+        newest = max(self._events.values(), default=None)
+        return newest is not None and of_look(newest[:4], newest[4])
+
     def whole(self) -> tuple[int, ...] | None:
         """The order of the last write that told the whole state; None where none did."""
         return tuple(self._events[self._full][:4]) if self._full else None
@@ -246,6 +251,12 @@ class Registers:
             return None
         id = max(self._events, key=self._rank)
         return id, self._events[id][0] or self._events[id][4]
+
+
+def of_look(order: Sequence[int], received: int) -> bool:
+    """Whether a state is dated by when it was read, in ms or whole seconds, because its source has no clock for it."""
+    clock, read, *_ = order
+    return read != 0 and clock in (received, received - received % 1000)
 
 
 def _is_look(write: Write) -> bool:

@@ -127,6 +127,22 @@ async def test_a_read_within_a_minute_of_the_change_is_early_and_not_missing(bus
     assert await repaired(store) == {"2": "new"}
 
 
+@pytest.mark.parametrize("floored", [1, 1_000])
+async def test_what_is_dated_by_the_look_itself_is_never_early(bus: Bus, store: Store, floored: int) -> None:
+    """As a thread of an inbox, or a user's availability: looks follow one another, and each has the clock of its own."""
+
+    def look(name: str, minute: int) -> Event:
+        moment = START + minute * MINUTE + 123
+        return person(1, name, clock=moment - moment % floored, received=moment)
+
+    await told(bus, store, (look("Dana", 0), Origin("backfill", "people", True)))
+    await told(bus, store, (look("Dana", 60), SWEEP))
+    assert await repaired(store) == {}
+    await told(bus, store, (look("Dana Reyes", 120), SWEEP))
+    assert await counts(store) == {"backfill": (1, 0, 0, 0), "sweep": (2, 1, 0, 1)}
+    assert await repaired(store) == {"1": "newer"}
+
+
 async def test_without_a_clock_a_visible_change_is_missing_and_the_same_state_is_not(bus: Bus, store: Store) -> None:
     await told(bus, store, (person(1, clock=None, pushed=True), HOOK))
     await told(bus, store, (person(1, clock=None, received=START + 20 * MINUTE), SWEEP))

@@ -55,8 +55,9 @@ def _present(everybody: Collection[PersonRow]) -> list[str]:
 
 
 async def objects(store: Store) -> dict[str, Any]:
-    """What every live object says, by key."""
+    """What every object says that is shown, by key: messages go with their conversation."""
     found: dict[str, Any] = {}
+    gone: set[str] = set()
     after = ""
     async with store.writing() as writing:
         while keys := await writing.all_object_keys(after, 1_000):
@@ -64,8 +65,10 @@ async def objects(store: Store) -> dict[str, Any]:
                 visible = Registers.load(registers).visible()
                 if visible.state == "live":
                     found[each] = {name: fact.value for name, fact in visible.facts.items()}
+                else:
+                    gone.add(each)
             after = keys[-1]
-    return found
+    return {each: said for each, said in found.items() if said.get("conversation") not in gone}
 
 
 def _stripped(record: Any, least: Mapping[str, str]) -> Any:
