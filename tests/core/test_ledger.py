@@ -129,7 +129,7 @@ async def test_a_read_within_a_minute_of_the_change_is_early_and_not_missing(bus
 
 @pytest.mark.parametrize("floored", [1, 1_000])
 async def test_what_is_dated_by_the_look_itself_is_never_early(bus: Bus, store: Store, floored: int) -> None:
-    """As a thread of an inbox, or a user's availability: looks follow one another, and each has the clock of its own."""
+    """As threads of an inbox, or who is available: looks follow one another, each with a clock of its own."""
 
     def look(name: str, minute: int) -> Event:
         moment = START + minute * MINUTE + 123
