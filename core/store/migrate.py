@@ -51,7 +51,7 @@ def upgrade(connection: sa.Connection, birth: Birth, *, to: str = "head") -> Non
         "one": 1, "generation": 1, "seq": 0, "fold_revision": birth.fold_revision, "kind": birth.kind,
         "secret": birth.secret or secrets.token_bytes(_SECRET_BYTES),
     }  # fmt: skip
-    if to == "head":  # older schemas do not have it
+    if to == "head" or to >= "0005":  # older schemas do not have it
         row["rules"] = birth.rules
     connection.execute(tables.HUB.insert().values(row))
     connection.execute(tables.PUBLISHED.insert().values(one=1, seq=0))
