@@ -50,8 +50,8 @@ def user_of(payload: Payload, user: Mapping[str, Any], *, gone: bool) -> Iterato
     """Users carry no clock: pushes order by their envelope, reads by when they were asked."""
     clock = (payload.at or payload.received) if payload.pushed else payload.received
     if gone:
-        clock = clock if payload.pushed else None
-        yield MAKER.deleted(payload, "user", identity(payload), Staff, clock=clock, final=payload.pushed)
+        at = clock if payload.pushed else None
+        yield MAKER.deleted(payload, "user", identity(payload), Staff, clock=at, final=payload.pushed)
         return
     facts = {
         "name": user.get("name"),
