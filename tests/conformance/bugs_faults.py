@@ -54,8 +54,8 @@ def a_bookmark_of_its_own_is_a_page_ahead() -> Connector[Any]:
 # -- what fails
 
 
-def swallowing(wanted: Callable[[TransientError], bool]) -> Connector[Any]:
-    """Such a failure is taken for the end of the list, and the mark moves on."""
+def giving_up(wanted: Callable[[TransientError], bool], mark: Callable[[Http], float]) -> Callable[..., Any]:
+    """As desk.listed, but that such a failure ends the list; `mark` where nothing was read."""
 
     async def poll(http: Http, account: str, cursor: Any, name: str, kind: str) -> AsyncIterator[Page]:
         at = cursor
@@ -66,9 +66,14 @@ def swallowing(wanted: Callable[[TransientError], bool]) -> Connector[Any]:
         except TransientError as failure:
             if not wanted(failure):
                 raise
-            yield Page([], {"since": (at or {}).get("high", http.now().timestamp() * 1000)})
+            yield Page([], {"since": (at or {}).get("high", mark(http))})
 
-    return reading(poll)
+    return poll
+
+
+def swallowing(wanted: Callable[[TransientError], bool]) -> Connector[Any]:
+    """Such a failure is taken for the end of the list, and the mark moves on."""
+    return reading(giving_up(wanted, lambda http: http.now().timestamp() * 1000))
 
 
 @bug("429")
@@ -108,19 +113,8 @@ def an_answer_that_is_no_json_ends_the_list() -> Connector[Any]:
 
 def hollow(name: str, kind: str) -> Callable[..., AsyncIterator[Page]]:
     """A list that ends where an answer holds no rows, whatever it holds."""
-
-    async def poll(http: Http, config: Config, account: str, cursor: Any) -> AsyncIterator[Page]:
-        at = cursor
-        try:
-            async for page in desk.listed(http, account, cursor, name, kind):
-                at = page.cursor
-                yield page
-        except TransientError as failure:
-            if "the answer has no" not in str(failure):
-                raise
-            yield Page([], {"since": (at or {}).get("high", 0)})
-
-    return poll
+    poll = giving_up(lambda failure: "the answer has no" in str(failure), lambda http: 0)
+    return lambda http, config, account, cursor: poll(http, account, cursor, name, kind)
 
 
 @bug("error-in-200")
