@@ -41,7 +41,7 @@ class WriteAheadLog:
         """Raises sqlite3.Error and OSError."""
         salts, *_ = self._frames()  # before: of a log that begins anew meanwhile too much waits, and never too little
         _, _, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        if copied >= 0:  # somebody else's is under way
+        if copied >= 0:  # below: somebody else's is under way
             self._copied = salts, copied
 
     def _frames(self) -> tuple[bytes, int, int]:

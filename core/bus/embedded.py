@@ -291,7 +291,7 @@ class EmbeddedBus:
         self._reading.shutdown()
         self._checkpointing.shutdown()
         self._reader.close()
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, OSError):  # as `_checkpoints`: what was published is safe in the log
             await asyncio.to_thread(self._checkpoint, "TRUNCATE")
 
     def _checkpoint(self, mode: Mode) -> None:
