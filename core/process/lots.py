@@ -4,7 +4,7 @@ LEAST, SOME, MOST = 4, 20, 2_000  # events of a lot; SOME: while deliveries come
 BREATH = 2  # subjects or records that are computed at a time while deliveries may come
 QUICK, LONG = 0.02, 0.25  # seconds that a lot may take, or some times as long as the quickest; LONG: where nobody waits
 TIMES = 4  # so much longer than the quickest: a small lot costs nearly what a large one does
-PAUSE = 8.0  # so much longer than the lot took is the pause after it, while deliveries come
+PAUSE = 12.0  # so much longer than the lot took is the pause after it, while deliveries come
 
 
 class Lots:
