@@ -2,7 +2,7 @@
 
 A letter's payload is JSON; its `form` says what it holds and how it is replayed:
   payload   one raw item after the cuts: it is normalized again
-  body      a delivery that could not be taken apart: it is split again
+  body      a delivery that could not be taken apart, or not wholly: it is split again
   bytes     a body that is not JSON, known secrets blanked (`text`, or `base64` where it is not UTF-8): parsed again
   hint      an object that could not be fetched: it is fetched again
   record    a message of the bus that could not be read or applied: it is published again

@@ -44,7 +44,8 @@ def verify(delivery: Delivery, config: Config, now: datetime) -> None:
 
 
 def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:
-    """Payloads for what came whole, hints for what was only named; events that we do not use are ignored."""
+    """Payloads for what came whole, hints for what was only named; events that we do not use are ignored. One that
+    cannot be read is odd, and the others go through."""
     events = body.get("events") if isinstance(body, dict) else None
     if not isinstance(events, list):
         raise NormalizeError("not a delivery of Template: no list of events")
@@ -53,10 +54,15 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
     payloads: list[Payload] = []
     hints: list[Hint] = []
     ignored: list[str] = []
+    odd: list[str] = []
     for event in events:
-        if not isinstance(event, dict) or not isinstance(name := event.get("event"), str):
-            raise NormalizeError("an event of the delivery has no name")
-        at = to_ms(from_iso(event.get("at")) or "1970-01-01T00:00:00.000Z") or received
+        try:
+            if not isinstance(event, dict) or not isinstance(name := event.get("event"), str):
+                raise NormalizeError("an event without a name")
+            at = to_ms(from_iso(event.get("at")) or "1970-01-01T00:00:00.000Z") or received
+        except NormalizeError as error:
+            odd.append(str(error))
+            continue
         match name:
             case "ticket.changed":
                 payloads.append(Payload("ticket", event.get("ticket"), account, True, received, at))
@@ -67,7 +73,7 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
                 payloads.append(Payload(f"{kind}.gone", {"id": event.get("id")}, account, True, received, at))
             case _:
                 ignored.append(name)
-    return Split(tuple(payloads), tuple(hints), tuple(ignored))
+    return Split(tuple(payloads), tuple(hints), tuple(ignored), odd=tuple(odd))
 
 
 WEBHOOK: Webhook[Config] = Webhook(

@@ -35,7 +35,7 @@ def _ids(found: list[Any]) -> list[str]:
 
 
 LISTINGS: tuple[Listing[Config], ...] = (
-    Listing("contact", _contacts),
-    Listing("user", _whole("/v2/users", "users")),
-    Listing("team", _whole("/v1/teams", "teams"), pull_only=True),
+    Listing("contact", _contacts, whole=True),
+    Listing("user", _whole("/v2/users", "users"), whole=True),
+    Listing("team", _whole("/v1/teams", "teams"), pull_only=True, whole=True),
 )

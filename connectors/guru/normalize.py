@@ -23,10 +23,8 @@ Item = Mapping[str, Any]
 
 
 def normalize(payload: Payload) -> Iterator[Event]:
-    """Kinds: `card`, `card.missing`, and `malformed` of a delivery, which is refused; others give no event."""
+    """Kinds: `card` and `card.missing`; others give no event."""
     item = payload.data
-    if payload.kind == "malformed":
-        raise NormalizeError(payload.headers.get("reason", "cannot be read"))
     if payload.kind not in ("card", "card.missing"):
         return
     if not isinstance(item, dict):

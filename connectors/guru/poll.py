@@ -124,7 +124,8 @@ async def _pages(
             continue
         resumed = False
         rows, after = _listed(response), following(response)
-        yield [row for row in rows if isinstance(row, dict)], response, after
+        # What is no object is handed on, for the normalizer to refuse, so that it is not lost.
+        yield [row if isinstance(row, dict) else {"row": row} for row in rows], response, after
         if after is None:
             return
 
@@ -143,4 +144,4 @@ STREAMS: tuple[Stream[Config], ...] = (
     Stream("all cards", everything, every=timedelta(hours=1)),
     Stream("archived cards", archived, every=timedelta(hours=6)),
 )
-LISTINGS: tuple[Listing[Config], ...] = (Listing("card", ids, every=timedelta(days=1)),)
+LISTINGS: tuple[Listing[Config], ...] = (Listing("card", ids, every=timedelta(days=1), whole=True),)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from connectors.guru.config import Config
-from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, Webhook, from_iso, loads, to_ms
+from core.sdk import Delivery, Hint, NormalizeError, SignatureError, Split, Webhook, from_iso, loads, to_ms
 
 # What readers do to a card; it stays as it was.
 _READING = frozenset({
@@ -39,33 +39,31 @@ def verify(delivery: Delivery, config: Config, now: datetime) -> None:
 def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:
     """Hints for the cards that changed, and the lists that show the rest; other events are ignored by their type.
 
-    A message that cannot be read becomes a payload that `normalize` refuses, so that the others of its batch go
-    through; NormalizeError where there are no others.
+    A message that cannot be read is odd, and the others of its batch go through.
     """
     hints: list[Hint] = []
     ignored: list[str] = []
     due: list[str] = []
     seen: list[tuple[str, Any]] = []
-    odd: list[Payload] = []
+    odd: list[str] = []
     for message in _messages(body):
         try:
             event = _event(message)
             kind, card = event["eventType"], _card(event)
-            if card and kind.startswith("card-") and kind not in _READING:
+            changes = kind.startswith("card-") and kind not in _READING
+            if changes and card:
                 at = from_iso(event.get("eventDate"))
                 hints.append(Hint("card", card, to_ms(at) if at else received, kind))
             elif kind in _LISTS:
                 due.append(_LISTS[kind])
             else:
                 ignored.append(kind)
-                continue
+                if not changes:
+                    continue
             seen.append((kind, event))
         except NormalizeError as error:
-            why = {"reason": str(error)}
-            odd.append(Payload("malformed", message, account, pushed=True, received=received, headers=why))
-    if odd and not (seen or ignored):
-        raise NormalizeError(odd[0].headers["reason"])
-    return Split(tuple(odd), tuple(hints), tuple(ignored), seen, tuple(dict.fromkeys(due)))
+            odd.append(str(error))
+    return Split((), tuple(hints), tuple(ignored), seen, tuple(dict.fromkeys(due)), tuple(odd))
 
 
 def _messages(body: Any) -> Iterator[Any]:

@@ -63,7 +63,10 @@ class Config(ConnectorConfig):
         {}, description="For lookup(), place() and listed()."
     )
     evidence: dict[str, EvidenceClass] = Field(
-        {}, description="How sure an identifier is, by role and kind: {customer.email: recorded}."
+        {},
+        description="What identifiers are worth, by role and kind: {customer.email: recorded}. `proved`: the source "
+        "has it confirmed; `recorded`: staff or billing wrote it; both join people. `claimed`, the default: anybody "
+        "can type it, so it only suggests.",
     )
     cut: list[str] = Field(
         [], description="Members that never enter the hub, at any depth: secrets, links that open recordings; where "
@@ -76,7 +79,10 @@ class Config(ConnectorConfig):
     quota: list[Limit] = Field([], description="The source's limits.")
     rate_headers: LimitHeaders = Field(LimitHeaders(), description="Headers that tell how much of it is left.")
     scopes: list[str] = Field([], description="What the credentials must be allowed to do, for people.")
-    demo: dict[str, str] = Field({}, repr=False, description="Values of ${...} of the file where `mock: true` stands.")
+    demo: dict[str, str] = Field(
+        {}, repr=False, description="Values of ${...} of the file where `mock: true` stands: for a source that has a "
+        "coded connector with a mock."
+    )  # fmt: skip
 
     @property
     def path_secret(self) -> SecretStr | None:

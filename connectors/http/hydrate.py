@@ -21,20 +21,21 @@ def hydrator(config: Config) -> Hydrate | None:
 
 
 async def _hydrate(http: Http, config: Config, account: str, hints: Sequence[Hint]) -> AsyncIterator[Payload]:
-    """One payload per object, however often it was named."""
-    latest: dict[tuple[str, str], Hint] = {}
-    for hint in hints:
-        place = (hint.kind, hint.id)
-        latest[place] = max(latest.get(place, hint), hint, key=lambda each: each.at)
-    for kind in dict.fromkeys(kind for kind, _ in latest):
+    """One payload per object and what its events call it (`kinds:`), however often it was named."""
+    for kind in dict.fromkeys(hint.kind for hint in hints):
         fetch = config.hydrate[kind]
-        wanted = {id: hint for (its, id), hint in latest.items() if its == kind}
-        found, response = await _together(http, config, fetch, account, list(wanted))
-        for id, hint in wanted.items():
+        latest: dict[tuple[str, str], Hint] = {}
+        for hint in hints:
+            if hint.kind == kind:
+                place = hint.id, fetch.kinds.get(hint.action, kind)
+                latest[place] = max(latest.get(place, hint), hint, key=lambda each: each.at)
+        gone = {hint.id for hint in hints if hint.kind == kind and _says_gone(hint)}
+        found, response = await _together(http, config, fetch, account, list(dict.fromkeys(id for id, _ in latest)))
+        for (id, _), hint in latest.items():
             if response is not None and (row := found.get(id)) is not None:
                 yield _payload(config, fetch, row, account, hint, response.started)
             else:
-                yield await _alone(http, config, fetch, account, hint)
+                yield await _alone(http, config, fetch, account, hint, gone=id in gone)
 
 
 async def _together(
@@ -49,14 +50,15 @@ async def _together(
     return {str(batch.id(row)): row for row in whole}, response
 
 
-async def _alone(http: Http, config: Config, fetch: Fetch, account: str, hint: Hint) -> Payload:
+async def _alone(http: Http, config: Config, fetch: Fetch, account: str, hint: Hint, *, gone: bool) -> Payload:
+    """`gone`: an event said so, and maybe others something else."""
     started = int(http.now().timestamp() * 1000)
     try:
         response = await send(http, config, fetch, {"id": quote(hint.id, safe=""), "account": account})
     except PermanentError as error:
         kind = fetch.missing or f"{hint.kind}.missing"
         # A source that reads from a copy does not find for a moment what it has just told of: that deletes nothing.
-        if error.status not in fetch.gone or not (fetch.missing or kind in config.mapping or _says_gone(hint)):
+        if error.status not in fetch.gone or not (fetch.missing or kind in config.mapping or gone):
             raise
         return Payload(kind, {"id": hint.id}, account, False, started, hint.at)
     return _payload(config, fetch, fetch.row(response.data), account, hint, response.started)

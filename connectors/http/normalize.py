@@ -10,7 +10,6 @@ from connectors.http.config import Config
 from connectors.http.expressions import Expression
 from connectors.http.functions import Scope, iso, moment
 from connectors.http.sections import Rule
-from connectors.http.webhook import MALFORMED
 from core.sdk import Maker, NormalizeError, Payload
 from schemas.entities import ENTITIES, Entity, Timestamp
 from schemas.event import Event
@@ -38,8 +37,6 @@ def normalizer(config: Config) -> Callable[[Payload], Iterator[Event]]:
     mapping = {**missing, **config.mapping}
 
     def normalize(payload: Payload) -> Iterator[Event]:
-        if payload.kind == MALFORMED and MALFORMED not in mapping:
-            raise NormalizeError(payload.headers.get("reason", "cannot be read"))
         kind, rules = _rules(mapping, payload.kind)
         if rules and not isinstance(payload.data, dict):
             raise NormalizeError(f"{payload.kind}: not an object but {type(payload.data).__name__}")

@@ -29,11 +29,15 @@ def streams(config: Config) -> tuple[Stream[Config], ...]:
 def listings(config: Config) -> tuple[Listing[Config], ...]:
     alone = [Listing(part.kind, _Listed(part, part.id).ids, part.every, part.pull_only) for part in config.listings]
     polled = [
-        Listing(part.kind, _Listed(part, _ID, part.since).ids, part.listing, part.pull_only)
+        Listing(part.kind, _Listed(part, _ID, part.since).ids, part.listing, part.pull_only, _whole(part.since))
         for part in config.streams
         if part.listing is not None
     ]
     return (*alone, *polled)
+
+
+def _whole(since: Since | None) -> bool:
+    return since is None or since.everything
 
 
 async def send(http: Http, config: Config, request: Request, values: Mapping[str, Any], path: str = "") -> Response:

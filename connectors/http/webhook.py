@@ -14,8 +14,6 @@ from connectors.http.functions import Scope, moment
 from connectors.http.sections import Basic, Hmac, Token, WebhookPart
 from core.sdk import Delivery, Hint, NormalizeError, Payload, SignatureError, Split, Webhook, loads
 
-MALFORMED = "malformed"  # the kind of what could not be read, for `normalize` to refuse
-
 
 def webhook(config: Config) -> Webhook[Config] | None:
     part = config.webhook
@@ -113,29 +111,26 @@ def _signed(delivery: Delivery, part: Hmac, timestamp: str) -> str:
 def _split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:
     """Payloads or hints for what is declared, and the lists that are due; other events are ignored by their kind.
 
-    An event that cannot be read becomes a payload that `normalize` refuses, so that the others of its delivery go
-    through; NormalizeError where there are no others.
+    An event that cannot be read is odd, and the others of its delivery go through.
     """
     part = config.webhook
     if part is None:
         raise NormalizeError("the connection has no webhook")
     scope = Scope(config.vendor, tables=config.tables)
     found: list[Split] = []
-    odd: list[Payload] = []
+    odd: list[str] = []
     for row in _rows(body, part, scope):
         try:
             found.append(_read(_event(row, part), part, scope, config, account, received))
         except NormalizeError as error:
-            why = {"reason": str(error)}
-            odd.append(Payload(MALFORMED, row, account, pushed=True, received=received, headers=why))
-    if odd and not found:
-        raise NormalizeError(odd[0].headers["reason"])
+            odd.append(str(error))
     return Split(
-        (*chain.from_iterable(each.payloads for each in found), *odd),
+        tuple(chain.from_iterable(each.payloads for each in found)),
         tuple(chain.from_iterable(each.hints for each in found)),
         tuple(chain.from_iterable(each.ignored for each in found)),
         [pair for each in found for pair in each.seen],
         tuple(dict.fromkeys(chain.from_iterable(each.due for each in found))),
+        tuple(odd),
     )
 
 
@@ -154,14 +149,12 @@ def _read(row: Any, part: WebhookPart, scope: Scope, config: Config, account: st
             raise NormalizeError(f"{kind}: no object at webhook.payload.data, {part.payload.data.text}")
         at = moment(part.payload.at(row, scope)) if part.payload.at else None
         return Split((Payload(kind, data, account, True, received, at),))
-    if (
-        part.hint is not None
-        and (named := part.hint.kind or kind.partition(".")[0]) in config.hydrate
-        and (id := part.hint.id(row, scope)) not in (None, "")
-    ):
-        at = moment(part.hint.at(row, scope)) if part.hint.at else None
-        return Split(hints=(Hint(named, str(id), received if at is None else at, kind),), seen=[(kind, row)])
-    return Split(ignored=(kind,))
+    if part.hint is None or (named := part.hint.kind or kind.partition(".")[0]) not in config.hydrate:
+        return Split(ignored=(kind,))
+    if (id := part.hint.id(row, scope)) in (None, ""):
+        return Split(ignored=(kind,), seen=[(kind, row)])  # it may have changed its shape
+    at = moment(part.hint.at(row, scope)) if part.hint.at else None
+    return Split(hints=(Hint(named, str(id), received if at is None else at, kind),), seen=[(kind, row)])
 
 
 def _among(kind: str, kinds: Sequence[str]) -> bool:

@@ -67,7 +67,9 @@ class Config(ConnectorConfig):
     )
 
     token: SecretStr | None = Field(
-        None, description="Service key or private app token (`pat-...`); an OAuth app has the next three instead."
+        None,
+        description="Service key or private app token (`pat-...`); an OAuth app has `client_id`, `client_secret` and "
+        "`refresh_token` instead.",
     )
     client_secret: SecretStr | None = Field(
         None, description="The app's client secret, which signs its webhooks; left out: poll only."

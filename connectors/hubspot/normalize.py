@@ -38,7 +38,7 @@ def normalize(payload: Payload) -> Iterable[Event]:
     """NormalizeError where the payload is not an object of the kind that it claims to be; unknown kinds give none."""
     name, _, action = payload.kind.partition(".")
     kind = kind_named(name)
-    if name == "malformed":
+    if name == "malformed":  # a row of an answer, see `odd`
         raise NormalizeError("without the fields of its kind")
     try:
         match name, action:

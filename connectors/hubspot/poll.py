@@ -250,7 +250,7 @@ STREAMS: tuple[Stream[Config], ...] = (
     Stream("states", states, every=DAILY),
 )
 LISTINGS: tuple[Listing[Config], ...] = (
-    *(Listing(kind.name, living(kind), every=DAILY) for kind in KINDS.values()),
+    *(Listing(kind.name, living(kind), every=DAILY, whole=not kind.activity) for kind in KINDS.values()),
     Listing(INBOX, living_threads, every=DAILY),
 )
 

@@ -85,8 +85,8 @@ def _verify_v1(delivery: Delivery, config: Config, secret: str) -> None:
 def split(body: Any, delivery: Delivery, config: Config, account: str, received: int) -> Split:
     """An array of events to one hint per object, and a payload for each deletion and merge.
 
-    AccountError where any event is another portal's. An event without what its kind must say becomes a payload that
-    `normalize` refuses, so that the others of its array go through.
+    AccountError where any event is another portal's. An event without what its kind must say is odd, and the others of
+    its array go through.
     """
     if not isinstance(body, list):
         raise NormalizeError("a delivery of HubSpot's is an array of events")
@@ -98,7 +98,8 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
     hints: dict[tuple[str, str], Hint] = {}
     ignored: list[str] = []
     seen: list[tuple[str, Any]] = []
-    for raw, event in zip(body, events, strict=True):
+    odd: list[str] = []
+    for event in events:
         try:
             kind, action = _type(event)
             if kind not in wanted or action not in _ACTIONS.get(kind, _CHANGES):
@@ -115,9 +116,8 @@ def split(body: Any, delivery: Delivery, config: Config, account: str, received:
                     continue
                 hints[hint.kind, hint.id] = max(hints.get((hint.kind, hint.id), hint), hint, key=lambda each: each.at)
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
-            odd = Payload("malformed", raw, account, pushed=True, received=received)
-            payloads[f"malformed.{len(payloads)}"] = odd
-    return Split(tuple(payloads.values()), tuple(hints.values()), tuple(ignored), seen)
+            odd.append("an event without the fields of its kind")
+    return Split(tuple(payloads.values()), tuple(hints.values()), tuple(ignored), seen, odd=tuple(odd))
 
 
 # What an event says completely. A deletion does not: dated as it is told, it would outlast a restore that nobody told

@@ -23,6 +23,12 @@ def rows(response: Response, name: str) -> list[Item]:
     return listed(response.data, name)
 
 
+def every_row(response: Response, name: str) -> list[Item]:
+    """The same with what is no object, as `{"row": it}`: the normalizer refuses it, so that it is not lost."""
+    rows(response, name)
+    return [row if isinstance(row, dict) else {"row": row} for row in response.data[name]]
+
+
 def _sound(method: str, path: str, response: Response) -> Response:
     data = response.data
     if not isinstance(data, dict):

@@ -65,7 +65,7 @@ class Details:
 
     async def _workspace(self, path: str) -> Mapping[str, Item]:
         if path not in self._all:
-            self._all[path] = {str(row.get("id")): row for row in await self._rows(path)}
+            self._all[path] = {str(row["id"]): row for row in await self._rows(path) if row.get("id") is not None}
         return self._all[path]
 
     async def _rows(self, path: str) -> list[Item]:

@@ -26,8 +26,12 @@ async def read(http: Http, kind: str, id: str) -> Response:
 
 
 async def each(http: Http, config: Config, account: str, kind: str, found: Sequence[Item]) -> AsyncIterator[Payload]:
-    """The rows of a search, each read whole."""
-    for id in filter(None, (present(row.get("id")) for row in found)):
+    """The rows of a search, each read whole; one without id as it came, for the normalizer to refuse."""
+    for row in found:
+        if (id := present(row.get("id"))) is None:
+            started = int(http.now().timestamp() * 1000)
+            yield Payload(kind, row, account, False, started, headers=context(config))
+            continue
         try:
             response = await read(http, kind, id)
         except PermanentError as error:

@@ -56,13 +56,13 @@ def _ids(found: list[Item]) -> list[str]:
 
 
 LISTINGS: tuple[Listing[Config], ...] = (
-    Listing("contact", _pages("/contacts", "data", per_page=150)),
-    Listing("company", _companies),
+    Listing("contact", _pages("/contacts", "data", per_page=150), whole=True),
+    Listing("company", _companies, whole=True),
     # Deleted ones have a list of their own, which is read with every poll.
     Listing("conversation", _pages("/conversations", "conversations", per_page=150), every=timedelta(days=7)),
     Listing("ticket", _tickets),
-    Listing("admin", _pages("/admins", "admins")),
-    Listing("team", _pages("/teams", "teams"), pull_only=True),
-    Listing("article", _pages("/articles", "data")),
-    Listing("internal_article", _pages("/internal_articles", "data"), pull_only=True),
+    Listing("admin", _pages("/admins", "admins"), whole=True),
+    Listing("team", _pages("/teams", "teams"), pull_only=True, whole=True),
+    Listing("article", _pages("/articles", "data"), whole=True),
+    Listing("internal_article", _pages("/internal_articles", "data"), pull_only=True, whole=True),
 )

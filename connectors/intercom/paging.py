@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from connectors.intercom.asking import get, post, rows
+from connectors.intercom.asking import every_row, get, post
 from connectors.intercom.config import Config
 from connectors.intercom.shapes import Item, moment
 from core.sdk import Http, PermanentError, Response
@@ -71,12 +71,11 @@ async def searched(http: Http, search: Search, cursor: Cursor) -> AsyncIterator[
             continue
         resumed = False
         began = response.started if began is None else began
-        found = rows(response, search.rows)
-        times = [(moment(row.get("updated_at")) or 0) // 1000 for row in found]
+        found = every_row(response, search.rows)
+        times, fresh = times_of(found, "updated_at"), changed(found, "updated_at", since)
         high = max([high, *times])
         after = following(response.data)
         stale = search.order == "descending" and bool(times) and times[-1] < since
-        fresh = [row for row, at in zip(found, times, strict=True) if at >= since]
         # A list that ends at the watermark counts more rows than are read of it.
         total = counted(response.data) if search.order == "ascending" or since == 0 else None
         if stale or not after:
@@ -99,16 +98,25 @@ async def newest_first(
     while True:
         response = await get(http, path, **(first | after))
         began = response.started if began is None else began
-        found = rows(response, names[0])
-        times = [(moment(row.get(names[1])) or 0) // 1000 for row in found]
-        high = max([high, *times])
-        fresh = [row for row, at in zip(found, times, strict=True) if at >= since]
+        found = every_row(response, names[0])
+        fresh = changed(found, names[1], since)
+        high = max([high, *times_of(found, names[1])])
         after = following(response.data) or numbered(response.data)
         total = counted(response.data) if since == 0 else None
         if not after or len(fresh) < len(found):
             yield Found(fresh, response, ended(high, LISTED, began, response), total)
             return
         yield Found(fresh, response, {"since": since, "high": high, "next": after, "began": began}, total)
+
+
+def changed(found: list[Item], name: str, since: int) -> list[Item]:
+    """What is not older than that (epoch seconds), and what tells no time: it ends no list and is not lost."""
+    return [row for row in found if (at := moment(row.get(name))) is None or at // 1000 >= since]
+
+
+def times_of(found: list[Item], name: str) -> list[int]:
+    """Epoch seconds."""
+    return [at // 1000 for row in found if (at := moment(row.get(name))) is not None]
 
 
 def following(data: Any) -> dict[str, Any]:

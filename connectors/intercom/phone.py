@@ -12,12 +12,12 @@ marks the first fetch.
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from connectors.intercom.asking import get, rows
+from connectors.intercom.asking import every_row, get
 from connectors.intercom.config import Config
 from connectors.intercom.hydrate import payload
-from connectors.intercom.paging import LISTED, beginning, ended
+from connectors.intercom.paging import LISTED, beginning, changed, ended, times_of
 from connectors.intercom.reconcile import DAY
-from connectors.intercom.shapes import Item, moment, part
+from connectors.intercom.shapes import Item, part
 from core.sdk import Http, Page, Payload, Response
 from core.sdk.connector import Cursor
 
@@ -84,8 +84,7 @@ async def all_calls(http: Http, config: Config, account: str, cursor: Cursor | N
 
 async def _read(http: Http, page: int, since: int) -> _Sheet:
     response = await get(http, "/calls", page=page, per_page=25)
-    found = rows(response, "data")
-    times = [(moment(row.get("updated_at")) or 0) // 1000 for row in found]
-    changed = [row for row, at in zip(found, times, strict=True) if at >= since]
+    found = every_row(response, "data")
     told = part(response.data, "pages").get("total_pages")
-    return _Sheet(changed, max(times, default=0), told if isinstance(told, int) else page, response)
+    newest = max(times_of(found, "updated_at"), default=0)
+    return _Sheet(changed(found, "updated_at", since), newest, told if isinstance(told, int) else page, response)

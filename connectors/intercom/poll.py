@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-from connectors.intercom.asking import get, rows
+from connectors.intercom.asking import every_row, get, rows
 from connectors.intercom.config import Config
 from connectors.intercom.details import Details
 from connectors.intercom.hydrate import each, payload
@@ -114,7 +114,7 @@ async def internal_articles(http: Http, config: Config, account: str, cursor: Cu
     after: dict[str, Any] = dict((cursor or {}).get("next") or {})
     while True:
         response = await get(http, "/internal_articles", **after)
-        found = [payload("internal_article", row, config, account, response) for row in rows(response, "data")]
+        found = [payload("internal_article", row, config, account, response) for row in every_row(response, "data")]
         after = following(response.data) or numbered(response.data)
         yield Page(found, {"next": after} if after else {"at": response.started})
         if not after:
@@ -123,13 +123,13 @@ async def internal_articles(http: Http, config: Config, account: str, cursor: Cu
 
 async def admins(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
     response = await get(http, "/admins")
-    found = [payload("admin", row, config, account, response) for row in rows(response, "admins")]
+    found = [payload("admin", row, config, account, response) for row in every_row(response, "admins")]
     yield Page(found, {"at": response.started})
 
 
 async def teams(http: Http, config: Config, account: str, cursor: Cursor | None) -> AsyncIterator[Page]:
     response = await get(http, "/teams")
-    found = [payload("team", row, config, account, response) for row in rows(response, "teams")]
+    found = [payload("team", row, config, account, response) for row in every_row(response, "teams")]
     yield Page(found, {"at": response.started})
 
 
@@ -153,7 +153,7 @@ async def scroll(http: Http, cursor: Cursor | None) -> AsyncIterator[tuple[list[
                 raise TransientError(f"another scroll is open: {error}", retry_after=timedelta(minutes=1)) from error
             raise
         resumed = False
-        found = rows(response, "data")
+        found = every_row(response, "data")
         param, number = present(response.data.get("scroll_param")), number + 1
         last = not found or param is None
         # The source may give the same parameter for every page, so the page's number makes the cursor a new one.

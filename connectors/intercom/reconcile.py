@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.intercom.asking import post, rows
+from connectors.intercom.asking import every_row, post
 from connectors.intercom.config import Config
 from connectors.intercom.details import Details
 from connectors.intercom.hydrate import each, payload
-from connectors.intercom.paging import SKEW, Query, Search, by_day, following, searched
-from connectors.intercom.shapes import Item, moment
+from connectors.intercom.paging import SKEW, Query, Search, by_day, changed, following, searched, times_of
 from core.sdk import Http, Page
 from core.sdk.connector import Cursor
 
@@ -72,11 +71,11 @@ def again(kind: str, path: str, name: str, unfinished: Query, *, most: int = MOS
                 "pagination": {"per_page": _PAGE, **after},
             }
             response = await post(http, path, body)
-            found, after = rows(response, name), following(response.data)
-            known = [row for row in found if _seconds(row, "updated_at") >= way.since]
+            found, after = every_row(response, name), following(response.data)
+            known = changed(found, "updated_at", way.since)
             read += len(found)
             whole = [it async for it in each(http, config, account, kind, known)]
-            behind = max([way.behind, *(_seconds(row, "created_at") for row in found)])
+            behind = max([way.behind, *times_of(found, "created_at")])
             last = not after or read >= most
             yield Page(whole, way.cursor(behind, None if last else read) if after else way.ended())
             if last:
@@ -95,7 +94,3 @@ async def contacts(http: Http, config: Config, account: str, cursor: Cursor | No
     async for page in searched(http, _CONTACTS, cursor):
         found = [await details.filled(row) for row in page.rows]
         yield Page([payload("contact", row, config, account, page.response) for row in found], page.cursor)
-
-
-def _seconds(row: Item, name: str) -> int:
-    return (moment(row.get(name)) or 0) // 1000

@@ -134,7 +134,7 @@ def _payloads(connector: Any, settings: Any, body: Any, account: str) -> tuple[S
     import time
 
     from core.cli.trace import place_of
-    from core.errors import PermanentError
+    from core.errors import NormalizeError, PermanentError
     from core.sdk import Delivery, Payload
 
     if isinstance(body, dict) and {"kind", "data"} <= body.keys() <= _SAMPLE:
@@ -145,7 +145,10 @@ def _payloads(connector: Any, settings: Any, body: Any, account: str) -> tuple[S
     delivery, now = Delivery("POST", "", {}, b""), int(time.time() * 1000)
 
     def taken(given: Any) -> Any:
-        return connector.webhook.split(connector.webhook.cut(given), delivery, settings, account, now)
+        split = connector.webhook.split(connector.webhook.cut(given), delivery, settings, account, now)
+        if split.odd:
+            raise NormalizeError("; ".join(split.odd))
+        return split
 
     try:
         split = taken(body)

@@ -8,10 +8,11 @@ from typing import Any
 from aiohttp import web
 
 from core.conformance.bench import bench, same
-from core.conformance.journey import Examine, fresh, polls, read, rows
+from core.conformance.journey import Examine, content, fresh, polls, read, rows
 from core.conformance.story import PAUSE, played, story, told
 from core.conformance.subject import BrokenError, ExemptError, NotRunError, Subject
-from core.errors import PermanentError, TransientError
+from core.errors import NormalizeError, PermanentError, TransientError
+from core.sdk import Payload, Stream
 from core.sdk.faults import Fault
 
 _MOST_TRIES = 20  # of a list whose answers go wrong: it has few faults before it
@@ -93,6 +94,36 @@ async def _brought(
                 continue  # as the engine, which polls again after either from the cursor that it has
             return found, each.mock.faulty.struck
     raise BrokenError(f"{what} by itself never comes to its end")
+
+
+async def odd_rows(subject: Subject) -> None:
+    """Beside the good ones they harm nobody; and none is lost without a dead letter."""
+    faults = [Fault("rows", times=10**6, each=True)]
+    if not await _disturbed(subject, faults, buries=False):
+        raise ExemptError("the source gives no lists")
+    for stream in subject.connector.streams:
+        good = {content(payload) for payload in await _payloads(subject, stream, ())}
+        if not good:
+            continue
+        odd = [each for each in await _payloads(subject, stream, faults) if content(each) not in good]
+        if not odd or any(not _told(subject, payload) for payload in odd):
+            raise BrokenError(
+                f"the stream {stream.name!r} loses rows of another shape without a dead letter: hand them on as they "
+                "came, and let `normalize` refuse them"
+            )
+
+
+async def _payloads(subject: Subject, stream: Stream[Any], faults: Sequence[Fault]) -> list[Payload]:
+    async with bench(subject) as each:
+        each.mock.faulty.faults += [replace(one) for one in faults]
+        return [payload async for page in read(each, stream.poll, None) for payload in page.payloads]
+
+
+def _told(subject: Subject, payload: Payload) -> bool:
+    try:
+        return bool(list(subject.connector.normalize(payload)))
+    except NormalizeError:
+        return True
 
 
 async def redirect(subject: Subject) -> None:

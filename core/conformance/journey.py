@@ -263,10 +263,10 @@ def _contents(pages: Sequence[Page | Ids]) -> set[str]:
 
 def rows(page: Page | Ids) -> set[str]:
     """What a page brings, as texts that can be compared."""
-    return set(page.ids) if isinstance(page, Ids) else {_content(payload) for payload in page.payloads}
+    return set(page.ids) if isinstance(page, Ids) else {content(payload) for payload in page.payloads}
 
 
-def _content(payload: Payload) -> str:
+def content(payload: Payload) -> str:
     return json.dumps([payload.kind, payload.data], sort_keys=True, default=str)
 
 

@@ -58,6 +58,12 @@ def _posting(session: aiohttp.ClientSession, url: str) -> Send:
                 return list(said["items"])
             case 503:
                 raise TransientError(f"{url}: {said.get('detail')}")
+            case 404:
+                raise PermanentError(
+                    f"{url}: the hub that runs has no such connection: start it again after a change of hub.yaml, "
+                    "or stop it where it is another one",
+                    status=404,
+                )
         raise PermanentError(f"{url} answered {answer.status}: {said.get('detail')}", status=answer.status)
 
     return post

@@ -171,10 +171,10 @@ class Hydrator:
         """Fetch and publish; what the source brought before it failed is published, too."""
         tools, lane = self._tools, fetching.lane
         started = ms(tools.clock())
-        found, failure = await self._read(name, [wanted.hint for wanted in chunk])
+        found, failure = await self._read(name, [hint for wanted in chunk for hint in wanted.hints])
         try:
             if found:
-                await patiently(lambda: tools.intake.payloads(name, found, *_origin(chunk[0].hint)))
+                await patiently(lambda: tools.intake.payloads(name, found, *_origin(chunk[0])))
         except Exception as mistake:  # what the connector gave is no payload
             failure = failure or told(mistake)
         if failure is None:
@@ -216,7 +216,8 @@ class Hydrator:
         alone = chunk[0]
         lost = isinstance(error, PermanentError) or alone.tries + 1 >= MOST_TRIES
         if lost:
-            await patiently(lambda: self._tools.intake.unhydrated(name, alone.hint, error))
+            for hint in alone.hints:
+                await patiently(partial(self._tools.intake.unhydrated, name, hint, error))
             lane.drop(alone)
             return
         board.broke(name, _PART, error)
@@ -225,9 +226,9 @@ class Hydrator:
         lane.back(chunk, tries=1 if blamed else 0)
 
 
-def _origin(hint: Hint) -> tuple[str, str]:
-    """Way and stream of what is fetched for a hint; those of one chunk are alike."""
-    return ("listing", listing_name(hint.kind)) if hint.action == MISSING else ("hydrate", "")
+def _origin(wanted: Wanted) -> tuple[str, str]:
+    """Way and stream of what is fetched; those of one chunk are alike."""
+    return ("hydrate", "") if wanted.listed is None else ("listing", listing_name(wanted.listed))
 
 
 async def caught_up(tools: Tools, name: str) -> None:
@@ -254,4 +255,4 @@ def _wanted(record: Record, value: bytes) -> Wanted:
         raise NormalizeError(f"not a hint of ours: {type(error).__name__}") from error
     if [type(each) for each in (hint.kind, hint.id, hint.at, hint.action)] != [str, str, int, str]:
         raise NormalizeError("not a hint of ours: a field of another type")
-    return Wanted(hint, record.offset, record.timestamp)
+    return Wanted((hint,), record.offset, record.timestamp)

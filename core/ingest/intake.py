@@ -226,8 +226,7 @@ class Intake:
         except (SignatureError, AccountError, RefusedError):
             raise
         except Exception as error:
-            kept = {"form": "body", **whole(delivery, body, received)}
-            return [self._letter(door, "normalize", error, kept, shown=body)]
+            return [self._unsplit(door, error, body, delivery, received)]
         for topic, part in split.seen:
             self.look(door.name, Payload(HINTED + topic, part, account, False, received), _place(origin))
         groups = []
@@ -240,7 +239,20 @@ class Intake:
             *(_Group([hint_message(door, hint, account)], hints=1) for hint in split.hints),
             *(_Group([due(door.name, part, ms(self._clock()))]) for part in split.due),
             *self._ignored(door, split, body, account),
+            *self._odd(door, split, body, delivery, received),
         ]
+
+    def _odd(self, door: Door, split: Split, body: Any, delivery: Delivery, received: int) -> list[_Group]:
+        """The whole delivery is kept, so that it can be split again; what is taken twice changes nothing."""
+        if not split.odd:
+            return []
+        said = "; ".join(dict.fromkeys(split.odd))
+        error = NormalizeError(f"{len(split.odd)} of its parts cannot be read: {said}")
+        return [self._unsplit(door, error, body, delivery, received)]
+
+    def _unsplit(self, door: Door, error: Exception, body: Any, delivery: Delivery, received: int) -> _Group:
+        kept = {"form": "body", **whole(delivery, body, received)}
+        return self._letter(door, "normalize", error, kept, shown=body)
 
     def _normalized(self, door: Door, payload: Payload, origin: Origin, topic: str = EVENTS) -> _Group:
         """One poison payload stops nobody else: whatever the normalizer raises makes it a dead letter, or is told."""

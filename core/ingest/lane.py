@@ -8,16 +8,18 @@ from dataclasses import dataclass, field, replace
 from core.sdk import Hint
 
 MOST_WAITING = 20_000
-MISSING = "missing"  # the action of a hint by a listing that lacks the object
+MISSING = "missing"  # the action of a hint by a listing that differs from what is known
+_MOST_ACTIONS = 20  # of one object; a sender's words must not fill the memory
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An object to fetch. `offset`: the first message on the bus that this fetch makes done; `taken`: when the bus took
+    """An object to fetch. `hints`: the newest of each action, for a merge tells other things than a change; the newest
+    of all is the last. `offset`: the first message on the bus that this fetch makes done; `taken`: when the bus took
     the newest; `due`: not before (epoch ms); `again`: it was fetched once, too early to be sure. `tries`: failures of
     this object alone."""
 
-    hint: Hint
+    hints: tuple[Hint, ...]
     offset: int
     taken: int
     due: int = 0
@@ -26,12 +28,12 @@ class Wanted:
 
     @property
     def name(self) -> tuple[str, str]:
-        return self.hint.kind, self.hint.id
+        return self.hints[-1].kind, self.hints[-1].id
 
     @property
     def listed(self) -> str | None:
-        """The kind that a listing lacks it of; None where a webhook named it."""
-        return self.hint.kind if self.hint.action == MISSING else None
+        """The kind of the listing that named it; None where a webhook did."""
+        return self.hints[-1].kind if self.hints[-1].action == MISSING else None
 
 
 @dataclass(slots=True)
@@ -48,18 +50,19 @@ class Lane:
         return len(self.waiting) >= self.most
 
     def add(self, new: Wanted) -> None:
-        """One more; of the same object's hints the newest counts (before what listings lack), and the oldest message
-        is not done before."""
+        """One more; of the same object's hints the newest of each action counts, and the oldest message is not done
+        before."""
         old = self.waiting.get(new.name)
         if old is not None:
-            hint = max(old.hint, new.hint, key=lambda hint: (hint.action != MISSING, hint.at))
-            new = replace(new, hint=hint, offset=min(old.offset, new.offset), taken=max(old.taken, new.taken))
+            hints = _newest((*old.hints, *new.hints))
+            new = replace(new, hints=hints, offset=min(old.offset, new.offset), taken=max(old.taken, new.taken))
         self.waiting[new.name] = new
 
     def take(self, now: int, limit: int) -> list[Wanted]:
-        """At most `limit` that are due, the first come first; they fly until `done` or `back`. What a listing lacks is
-        taken by itself, so that all of a fetch has one origin."""
+        """At most `limit` that are due, the first come first; they fly until `done` or `back`. What listings named
+        comes last, and each kind by itself, so that all of a fetch has one origin."""
         due = [wanted for wanted in self.waiting.values() if wanted.due <= now and wanted.name not in self.flying]
+        due = [wanted for wanted in due if wanted.listed is None] or due
         due = [wanted for wanted in due if wanted.listed == due[0].listed]
         for wanted in due[:limit]:
             self.flying[wanted.name] = self.waiting.pop(wanted.name)
@@ -94,3 +97,10 @@ class Lane:
         if self.behind is not None:
             offsets.append(self.behind)
         return min(offsets, default=None)
+
+
+def _newest(hints: tuple[Hint, ...]) -> tuple[Hint, ...]:
+    """Of each action, in order of time; of what a listing lacks only where nothing else was told."""
+    told = [hint for hint in hints if hint.action != MISSING] or hints
+    latest = {hint.action: hint for hint in sorted(told, key=lambda hint: hint.at)}
+    return tuple(sorted(latest.values(), key=lambda hint: hint.at)[-_MOST_ACTIONS:])

@@ -1,9 +1,15 @@
 """Listings: what the hub knows and the source lists no more was deleted without a word; it is fetched, to be sure.
 
 What is known is asked *before* the listing begins, so that nothing created meanwhile is suspected. What no page named
-becomes a hint: only when the source itself says that the object is gone (404 to `hydrate`) is it deleted here.
+becomes a hint: only when the source itself says that the object is gone (404 to `hydrate`) is it deleted here. Of kinds
+that are fetched however old, what a page names and nobody knew becomes one, too: a row may have moved while a page was
+read, and no poll looks back so far.
 """
 
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from core.config.model import Connection
@@ -22,6 +28,7 @@ from schemas.key import key, parse
 
 MOST_SHARE = 0.2  # of what is known may be missing at once; a source that answers nothing must not empty the hub
 FEW = 50  # so many may always be missing, but never all
+MOST_MORE = 5_000  # unknown ones that one listing has fetched; the next one goes on
 
 
 class ListingPoll:
@@ -93,6 +100,14 @@ class ListingPoll:
         return work
 
     async def _once(self) -> None:
+        kept = self._work.place if self._work is not None else None
+        await self._round()
+        # One that was cut short struck ids before an order, or before a whole downtime: they may be gone since.
+        late = self._tools.clock().timestamp() - self._every
+        if kept is not None and (kept.began / 1000 <= late or kept.began < self._ordered):
+            await self._round()
+
+    async def _round(self) -> None:
         tools = self._tools
         await live_first(tools.lag, tools.pace)
         try:
@@ -109,6 +124,7 @@ class ListingPoll:
     async def _begin(self) -> Unlisted:
         """Ask what is known. Raises TransientError where nobody can say now."""
         tools, connection = self._tools, self._connection
+        more = MOST_MORE if self._listing.whole and await self._all_came() else 0
         began, known = ms(tools.clock()), 0
         account = tools.intake.account(connection.name)
         prefix = key(connection.connector.name, account, self._listing.kind, "-").removesuffix("-")
@@ -118,11 +134,22 @@ class ListingPoll:
                 async for keys in pages:
                     await work.add([parse(each)[3] for each in keys])
                     known += len(keys)
-            await work.begin(Place(began, self._saved.asked, known))
+            await work.begin(Place(began, self._saved.asked, known, more))
         except BaseException:
             work.close()
             raise
         return work
+
+    async def _all_came(self) -> bool:
+        """Whether the streams have brought all that is there; what they are just bringing is waited for."""
+        tools, streams = self._tools, self._tools.board[self._connection.name].streams.values()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(tools.pace.hints):
+                while any(it.way or it.complete_up_to is None for it in streams if not it.listing):  # noqa: ASYNC110
+                    await asyncio.sleep(tools.pace.look)
+        if any(it.way == "backfill" or it.complete_up_to is None for it in streams if not it.listing):
+            return False
+        return await tools.turns.drained(tools.pace.hints)
 
     async def _list(self, work: Unlisted, place: Place) -> Place:
         tools, name = self._tools, self._connection.name
@@ -134,6 +161,11 @@ class ListingPoll:
         async with closing(pages):
             async for page in pages:
                 check_cursor(page.cursor, self._seen)
+                if place.more:
+                    unknown = (await work.unknown(page.ids))[: place.more]
+                    await self._fetch(unknown)
+                    place = replace(place, more=place.more - len(unknown))
+                # Struck last: after a crash this page is read again.
                 place = await work.strike(place, page.ids, page.cursor)
                 self._shown.progress("listing", place.listed, place.known, ms(tools.clock()))
                 await live_first(tools.lag, tools.pace)
@@ -141,7 +173,6 @@ class ListingPoll:
 
     async def _compare(self, work: Unlisted, place: Place) -> None:
         """Publish hints for what was not listed. Raises ListingError where that is more than one can believe."""
-        tools, name = self._tools, self._connection.name
         lacking = await work.count()
         most = min(max(FEW, MOST_SHARE * place.known), max(0, place.known - 1))
         if lacking > most and not self._saved.accept:
@@ -152,9 +183,12 @@ class ListingPoll:
             )
         async with closing(work.pages()) as pages:
             async for ids in pages:
-                now = ms(tools.clock())
-                hints = [Hint(self._listing.kind, id, now, MISSING) for id in ids]
-                await patiently(lambda hints=hints: tools.intake.hints(name, hints))  # type: ignore[misc]
+                await self._fetch(ids)
+
+    async def _fetch(self, ids: Sequence[str]) -> None:
+        tools = self._tools
+        hints = [Hint(self._listing.kind, id, ms(tools.clock()), MISSING) for id in ids]
+        await patiently(lambda: tools.intake.hints(self._connection.name, hints))
 
     async def _finish(self, place: Place) -> None:
         now = ms(self._tools.clock())

@@ -50,15 +50,16 @@ class Turns:
             await self._precedence.free()
             yield size
 
-    async def drained(self, longest: float) -> None:
-        """Until process has all that first fetches brought, or for so many seconds."""
+    async def drained(self, longest: float) -> bool:
+        """Until process has all that first fetches brought, or for so many seconds. Answers whether it has."""
         with suppress(TimeoutError):
             async with asyncio.timeout(longest):
                 while True:
                     with suppress(TransientError):
                         if not await self._past():
-                            return
+                            return True
                     await asyncio.sleep(_LOOK_PAST)
+        return False
 
     async def _room_for_more(self, ahead: int) -> int:
         """Nothing until some may come at once: each look takes its time."""

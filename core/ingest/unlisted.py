@@ -28,11 +28,13 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Place:
     """`began`: when what is known was asked (epoch ms); `asked`: the order of a person that it obeys; `known` and
-    `listed`: how many ids; `ended`: the source has no more pages."""
+    `listed`: how many ids; `ended`: the source has no more pages; `more`: how many that nobody knew may still be
+    fetched."""
 
     began: int
     asked: int
     known: int = 0
+    more: int = 0
     listed: int = 0
     cursor: Cursor | None = None
     ended: bool = False
@@ -58,6 +60,10 @@ class Unlisted:
     async def begin(self, place: Place) -> Place:
         """All that is known was added: from here on it survives."""
         return await self._keep(place)
+
+    async def unknown(self, ids: Sequence[str]) -> list[str]:
+        """Those of a page that were not added (or, where rows move between pages, were struck already)."""
+        return await self._do(lambda: self._unknown(ids))
 
     async def strike(self, place: Place, ids: Sequence[str], cursor: Cursor) -> Place:
         """A page, behind which it goes on at `cursor`."""
@@ -132,6 +138,10 @@ class Unlisted:
 
     def _each(self, sql: str, ids: Sequence[str]) -> None:
         self._base().executemany(sql, [(id,) for id in ids])
+
+    def _unknown(self, ids: Sequence[str]) -> list[str]:
+        query = "SELECT 1 FROM id WHERE id = ?"
+        return [id for id in dict.fromkeys(ids) if self._base().execute(query, (id,)).fetchone() is None]
 
     def _after(self, after: str) -> list[str]:
         rows = self._base().execute("SELECT id FROM id WHERE id > ? ORDER BY id LIMIT ?", (after, _PAGE))

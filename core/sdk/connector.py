@@ -84,13 +84,15 @@ class Split:
     """A delivery taken apart. `ignored` names kinds that we do not know or do not need: counted, kept raw. `seen`: the
     parts of the delivery that become hints alone, each with its topic: their shape is looked at, for a change of it.
     `due`: streams by their names, and listings as `all <kind>`, that show what happened to objects that the delivery
-    does not name: each is read within `poll_every`, once for all that came until then."""
+    does not name: each is read within `poll_every`, once for all that came until then. `odd` says why parts of the
+    delivery cannot be read: it is kept as a dead letter, and all else that it says is taken."""
 
     payloads: Sequence[Payload] = ()
     hints: Sequence[Hint] = ()
     ignored: Sequence[str] = ()
     seen: Sequence[tuple[str, Any]] = field(default=(), compare=False)
     due: Sequence[str] = ()
+    odd: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +209,15 @@ class Listing(Generic[C]):
 
     `kind` is the third part of the objects' keys and the kind of those hints. `ids(http, config, account, cursor)` ends
     by itself; cursor None begins. One without any page, for a kind that the settings leave out, is not compared with
-    what the hub knows; an empty page says that there is nothing. `pull_only` as of a Stream.
+    what the hub knows; an empty page says that there is nothing. `pull_only` as of a Stream. `whole`: the streams bring
+    every object of this kind, however old, so that what is listed and not known was passed over; it is fetched, too.
     """
 
     kind: str
     ids: Callable[[Http, C, str, Cursor | None], AsyncIterator[Ids]]
     every: timedelta = timedelta(days=1)
     pull_only: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +279,7 @@ class Connector(Generic[C]):
     webhook: Webhook[C] | None = None
     streams: Sequence[Stream[C]] = ()
     hydrate: Callable[[Http, C, str, Sequence[Hint]], AsyncIterator[Payload]] | None = None
-    batch: int = 100  # how many hints one hydrate call takes
+    batch: int = 100  # how many objects one hydrate call takes; there is a hint for each action of one
     listings: Sequence[Listing[C]] = ()
     oauth: Callable[[C], OAuth | None] = lambda config: None
     quota: Callable[[C], Sequence[Quota]] = lambda config: ()

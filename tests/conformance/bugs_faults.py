@@ -163,6 +163,15 @@ def every_row_is_thought_to_tell_its_time() -> Connector[Any]:
     return reading(poll)
 
 
+@bug("odd-rows")
+def rows_that_are_no_objects_are_passed_over() -> Connector[Any]:
+    async def poll(http: Http, account: str, cursor: Any, name: str, kind: str) -> AsyncIterator[Page]:
+        async for page in desk.listed(http, account, cursor, name, kind):
+            yield replace(page, payloads=[each for each in page.payloads if isinstance(each.data, dict) and each.data])
+
+    return reading(poll)
+
+
 @bug("oversized")
 def a_large_page_is_passed_over() -> Connector[Any]:
     def wary(http: Http) -> Any:

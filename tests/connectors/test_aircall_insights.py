@@ -1,11 +1,16 @@
 """What was said: text messages, and what Aircall's AI wrote about calls where callers agreed."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from connectors.aircall.mock import simulator
+from core import registry
+from core.conformance.bench import bench
+from core.conformance.simulated import simulated
+from core.conformance.subject import Subject
 from core.sdk import Hint, NormalizeError
 from core.sdk.mock import Clock, Mock, running
 from tests.connectors.aircall_source import CONFIG, MS, aircall, folded, hydrated, normalized, taken
@@ -59,6 +64,26 @@ def test_what_a_call_was_about_is_cut_out_of_every_delivery(event: str) -> None:
         "utterances": ["Secret"],
     }
     assert cut({"event": event, "token": "t", "data": said}) == {"event": event, "data": {"id": 1, "call_id": "2"}}
+
+
+def test_two_insights_of_one_call_are_both_fetched_in_whatever_order_they_are_told() -> None:
+    async def told_together(kinds: Sequence[str]) -> None:
+        given = {**registry.mock("aircall").DEMO, "account": "example", "insights": ["summary", "transcription"]}
+        async with bench(Subject(registry.load("aircall"), None, registry.mock("aircall"), given)) as each:
+            async with each.ingesting():
+                await each.polled()
+                for what in kinds:
+                    each.mock.send(
+                        each.mock.player.insert("call.insight", "c:16", {"what": what, "text": f"A {what}."})
+                    )
+                await each.settled()
+            said = [facts for _, facts, _ in each.objects().values() if "summary" in facts]
+            assert [(one["summary"], one["transcript"]) for one in said] == [
+                ("A summary.", "Customer: A transcription.")
+            ]
+
+    for kinds in (("summary", "transcription"), ("transcription", "summary")):
+        simulated(lambda kinds=kinds: told_together(kinds))  # type: ignore[misc]
 
 
 async def test_a_call_or_plan_without_insights_is_no_mistake() -> None:

@@ -291,6 +291,13 @@ def test_what_comes_in_an_internal_shape_is_fetched(topic: str, item: Any, hint:
     assert [(each.kind, each.id) for each in taken(notification(topic, item)).hints] == [hint]
 
 
+@pytest.mark.parametrize("topic", ["conversation_part.redacted", "conversation_part.tag.created"])
+def test_a_redaction_is_read_too_for_it_may_move_no_clock(topic: str) -> None:
+    split = taken(notification(topic, {"type": "conversation", "id": "7", "updated_at": 1768200400}))
+    assert [payload.kind for payload in split.payloads] == ["conversation"]
+    assert [(hint.kind, hint.id) for hint in split.hints] == [("conversation", "7")]
+
+
 def test_a_merge_brings_the_survivor_and_asks_whom_it_absorbed() -> None:
     split = taken(notification("contact.merged", named("contact.pushed").data))
     assert [payload.kind for payload in split.payloads] == ["contact"]

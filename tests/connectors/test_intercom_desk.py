@@ -3,9 +3,12 @@
 import json
 from datetime import timedelta
 
+import pytest
+
 from connectors.intercom.normalize import normalize
 from connectors.intercom.webhook import WEBHOOK
-from core.sdk import Delivery, Hint
+from core.sdk import Delivery, Hint, NormalizeError
+from core.sdk.faults import Fault
 from schemas.event import Event
 from tests.connectors.intercom_source import BEGIN, CONFIG, Source, events, folded, receiver, source
 
@@ -103,6 +106,25 @@ async def test_articles_are_read_back_to_the_newest_of_last_time() -> None:
         pages = await intercom.pages("articles", whole[-1].cursor)
         assert len(pages) == 1
         assert {event.data["title"] for event in events(pages)} == {"New"}
+
+
+async def test_a_row_that_tells_no_time_neither_ends_a_list_nor_is_lost() -> None:
+    async with source() as intercom:
+        intercom.world.desk.article_page = 2
+        whole = await intercom.pages("articles")
+        intercom.later(7200)
+        for number in range(3):
+            intercom.happens("article.upsert", f"n{number}", title=f"New {number}", text="Text", state="published")
+        intercom.mock.faulty.faults.append(Fault("rows", path="/articles$", times=9))
+        pages = await intercom.pages("articles", whole[-1].cursor)
+        payloads = [payload for page in pages for payload in page.payloads]
+        odd = [payload for payload in payloads if "id" not in payload.data]
+        assert len(odd) == 2 * len(pages)
+        for payload in odd:
+            with pytest.raises(NormalizeError):
+                list(normalize(payload))
+        good = [event for each in payloads if each not in odd for event in normalize(each)]
+        assert {event.data["title"] for event in good} == {"New 0", "New 1", "New 2"}
 
 
 async def test_internal_articles_are_for_staff_only() -> None:

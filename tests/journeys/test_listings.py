@@ -1,6 +1,7 @@
 """Deletions that no webhook told are found where a source lists all that it has, and never by mistake."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from core.bus import Bus
 from core.ingest import begin_anew
+from core.ingest.cursors import due
 from core.ingest.hydrate import MISSING
 from core.ingest.listing import FEW
 from core.sdk import Ids, Listing
@@ -195,6 +197,55 @@ async def test_a_listing_that_was_cut_short_begins_anew(bus: Bus, source: Source
             await until(lambda: _listed(hub))
             await until(lambda: not file.exists())
         assert listings(source).count("/ids?after=0") == before + (why != "ended elsewhere")
+
+
+async def test_what_was_struck_before_an_order_is_looked_at_once_more(bus: Bus, source: Source, tmp_path: Path) -> None:
+    async with listing_cut_short(bus, source, tmp_path):
+        source.people = [one for one in source.people if one["id"] != 3]  # of the first page, which was read
+        await bus.publish([due("desk", "all person", int(time.time() * 1000))])
+        async with running(bus, desk(source), known=Knows(*range(30)), folder=tmp_path) as hub:
+            await until(lambda: hub.is_gone({"3"}))
+            await until(lambda: _listed(hub))
+        paths = listings(source)
+        assert paths.count("/ids?after=0") == 2 and paths[-4:-3] == ["/ids?after=20"], "one to its end, then one more"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_what_is_listed_and_nobody_knows_is_fetched_where_all_should_have_come(
+    bus: Bus, source: Source, whole: bool
+) -> None:
+    only = desk(source)
+    [listing] = only.connector.listings
+    only = replace(only, connector=replace(only.connector, listings=(replace(listing, whole=whole),)))
+    for number in range(30):
+        source.person(number)
+    source.listed = 10
+    async with running(bus, only, known=Knows(*range(12), *range(15, 30))) as hub:
+        await until(lambda: _listed(hub))
+        if whole:
+            for number in ("12", "13", "14"):
+                await until(lambda number=number: _came(hub, number, ("listing", "all person", True)))
+        await asyncio.sleep(0.3)
+        ways = await hub.origins()
+        found = {number for number, its in ways.items() if ("listing", "all person", True) in its}
+        assert found == ({"12", "13", "14"} if whole else set()) and await hub.gone() == set()
+
+
+async def test_nothing_is_unknown_as_long_as_the_past_is_fetched(bus: Bus, source: Source) -> None:
+    only = desk(source)
+    [listing] = only.connector.listings
+    only = replace(only, connector=replace(only.connector, listings=(replace(listing, whole=True),)))
+    for number in range(30):
+        source.person(number)
+
+    def slow(request: web.Request) -> web.Response:
+        polls = request.path.startswith("/people")
+        return web.json_response({}, status=503) if polls else source.regular(request, source.bodies[-1])
+
+    source.broken = slow
+    async with running(bus, only, known=Knows(*range(12)), pace=replace(QUICK, hints=0.2)) as hub:
+        await until(lambda: _listed(hub))
+        assert MISSING not in str(await messages(bus, "hints"))
 
 
 async def test_of_a_connection_that_is_there_no_more_no_listing_stays(bus: Bus, source: Source, tmp_path: Path) -> None:
